@@ -1,0 +1,137 @@
+# shellcheck shell=bash
+# Sourced by every script here: finds Python, keeps .venv in step with the pinned requirements, stays quiet unless something fails.
+# Safe to source twice, at once from several scripts (where flock exists), from any folder, with or without an activated venv.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+cd "$root"
+unset PYTHONHOME PYTHONPATH VIRTUAL_ENV
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0
+
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Runs a command silently; shows all it printed when it fails.
+quietly() {
+  local log status=0
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  if [ "$status" -ne 0 ]; then
+    cat "$log" >&2
+    printf '%s\n' "${0##*/}: failed ($status): $*" >&2
+  fi
+  rm -f "$log"
+  return "$status"
+}
+
+# Prints the first Python >= 3.11 that can make a venv. HUD_PYTHON goes first.
+find_python() {
+  local candidate
+  for candidate in ${HUD_PYTHON:+"$HUD_PYTHON"} python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+      "$candidate" -c 'import sys; print(sys.executable)'
+      return 0
+    fi
+  done
+  die "no Python 3.11 or newer that can make a venv was found; install one (Debian: python3 and python3-venv) or set HUD_PYTHON"
+}
+
+# venv_works FOLDER: does its interpreter start, belong to this folder, and have pip?
+venv_works() {
+  [ -x "$1/bin/python" ] && "$1/bin/python" - "$1" >/dev/null 2>&1 <<'PY'
+import os, sys
+import pip
+sys.exit(sys.version_info < (3, 11) or not os.path.samefile(sys.prefix, sys.argv[1]))
+PY
+}
+
+# stamp_of FILE...: changes with the files' contents and with where the checkout stands.
+stamp_of() { { printf '%s\n' "$root"; cat "$@"; } | cksum; }
+
+# in_step FOLDER STAMP: was the venv filled from exactly these inputs, and does it still start?
+in_step() { [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ] && venv_works "$1"; }
+
+# locked COMMAND...: one set-up at a time in this checkout.
+locked() {
+  (
+    if command -v flock >/dev/null 2>&1; then flock 9; fi
+    "$@" 9<&-
+  ) 9<"$root/scripts/_setup.sh"
+}
+
+_fill_project_venv() {
+  local stamp python
+  stamp=$(stamp_of requirements/dev.txt pyproject.toml src/hud/_version.py)
+  if in_step .venv "$stamp"; then return 0; fi
+  if ! venv_works .venv; then
+    python=$(find_python)
+    say "making .venv with $("$python" -V)"
+    quietly "$python" -m venv --clear .venv || return 1
+  fi
+  say "installing the pinned requirements (a minute or two the first time)"
+  rm -f .venv/.stamp
+  quietly .venv/bin/python -m pip install -q --require-hashes -r requirements/dev.txt || return 1
+  quietly .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e . || return 1
+  printf '%s' "$stamp" >.venv/.stamp
+}
+
+_fill_peer_venv() {
+  local stamp
+  stamp=$(stamp_of requirements/peer.txt)
+  if in_step .venv-peer "$stamp"; then return 0; fi
+  say "installing the published client into .venv-peer (optional)"
+  rm -rf .venv-peer
+  .venv/bin/python -m venv .venv-peer >/dev/null 2>&1 || return 1
+  .venv-peer/bin/python -m pip install -q -r requirements/peer.txt >.venv-peer/install.log 2>&1 || return 1
+  printf '%s' "$stamp" >.venv-peer/.stamp
+}
+
+# Everything .venv has, plus torch from a local folder of files: an index would answer with gigabytes of CUDA.
+_fill_torch_venv() {
+  local stamp links folder
+  stamp=$(printf 'torch==2.13.0' | stamp_of - .venv/.stamp)
+  if in_step .venv-torch "$stamp"; then return 0; fi
+  links=${PIP_FIND_LINKS:-$(.venv/bin/python -m pip config get global.find-links 2>/dev/null || true)}
+  [ -n "$links" ] || return 1
+  say "looking for torch in the local package folders (optional)"
+  rm -rf .venv-torch
+  .venv/bin/python -m venv .venv-torch >/dev/null 2>&1 || return 1
+  PIP_FIND_LINKS=$links .venv-torch/bin/python -m pip install -q --no-index --no-deps torch==2.13.0 \
+    >.venv-torch/install.log 2>&1 || return 1
+  # Already there, so this adds only what it requires.
+  .venv-torch/bin/python -m pip install -q torch==2.13.0 >>.venv-torch/install.log 2>&1 || return 1
+  folder=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  printf 'import site; site.addsitedir(%s)\n' "'$folder'" \
+    >"$(.venv-torch/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+  .venv-torch/bin/python -c 'import torch, hud' >>.venv-torch/install.log 2>&1 || return 1
+  printf '%s' "$stamp" >.venv-torch/.stamp
+}
+
+# Makes .venv and puts its commands first on PATH.
+setup_project() {
+  locked _fill_project_venv || die "could not set up .venv; mend what is said above and run this again"
+  export VIRTUAL_ENV="$root/.venv" PATH="$root/.venv/bin:$PATH"
+}
+
+# Makes the venv of the published client and exports HUD_TEST_PEER_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.
+setup_peer() {
+  unset HUD_TEST_PEER_PYTHON
+  if locked _fill_peer_venv; then
+    export HUD_TEST_PEER_PYTHON="$root/.venv-peer/bin/python"
+  elif [ -n "${CI:-}" ]; then
+    tail -n 5 .venv-peer/install.log >&2 || true
+    die "the published client could not be installed into .venv-peer, and with CI set its tests must run"
+  else
+    say "the published client could not be installed (see .venv-peer/install.log): what needs it is skipped"
+  fi
+}
+
+# Makes a venv with torch where a local file of it exists, and exports HUD_TEST_TORCH_PYTHON. Without it, what needs it is skipped by name.
+setup_torch() {
+  unset HUD_TEST_TORCH_PYTHON
+  if locked _fill_torch_venv; then
+    export HUD_TEST_TORCH_PYTHON="$root/.venv-torch/bin/python"
+  else
+    say "torch is not in a local package folder: the tests that need it are skipped"
+  fi
+}

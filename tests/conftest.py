@@ -1,0 +1,45 @@
+"""What every test may ask for: the `--soak` switch, and interpreters that hold optional parts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak", action="store_true", default=False, help="also run the tests marked `soak`"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        return
+    soaking = [item for item in items if item.get_closest_marker("soak") is not None]
+    if soaking:
+        config.hook.pytest_deselected(items=soaking)
+        items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+
+
+@pytest.fixture(scope="session")
+def peer_python() -> Path:
+    """Return the interpreter of the venv that holds the published client."""
+    return _interpreter("HUD_TEST_PEER_PYTHON", "the published client is not installed")
+
+
+@pytest.fixture(scope="session")
+def torch_python() -> Path:
+    """Return the interpreter of a venv that holds this project and torch."""
+    return _interpreter("HUD_TEST_TORCH_PYTHON", "torch is not installed")
+
+
+def _interpreter(variable: str, missing: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{missing} ({variable} is not set; scripts/test sets it where it can)")
+    path = Path(value)
+    if not path.exists():
+        pytest.fail(f"{variable} names {value}, which does not exist")
+    return path
