@@ -1,0 +1,84 @@
+"""Connect to a placed environment: retry until it answers, keep it alive, close it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+from hud._core.errors import EnvironmentFault, RuntimeFault
+from hud.clients.channel import Channel
+from hud.clients.client import HudClient
+from hud.clients.dial import check_url, dial
+from hud.protocol.frames import HudProtocolError
+
+DEFAULT_READY_TIMEOUT = 240.0
+_FIRST_DELAY_S = 0.02
+_LAST_DELAY_S = 1.0
+
+
+class Address(Protocol):
+    """What `connect` needs of a runtime: its url, and `ready_timeout` among its params."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def params(self) -> dict[str, Any]: ...
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    runtime: Address, *, ready_timeout: float = DEFAULT_READY_TIMEOUT
+) -> AsyncGenerator[HudClient]:
+    """Yield a client whose handshake succeeded; the connection is closed when the block ends.
+
+    Dials again, with growing pauses, until the environment answers `hello` or the time is up;
+    `runtime.params["ready_timeout"]` takes precedence (seconds).
+
+    Raises:
+        RuntimeFault: when nothing answers in time.
+        EnvironmentFault: when what answers is no environment.
+        InputError: when the address is malformed.
+    """
+    limit = float(runtime.params.get("ready_timeout") or ready_timeout)
+    client = await _handshake(runtime.url, limit)
+    try:
+        client.start_heartbeat()
+        yield client
+    finally:
+        await client.close()
+
+
+async def _handshake(url: str, limit_s: float) -> HudClient:
+    check_url(url)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limit_s
+    delay = _FIRST_DELAY_S
+    while True:
+        client: HudClient | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                channel = await dial(url, Channel)
+                client = HudClient(channel=channel, url=url)
+                await client.hello()
+            return client
+        except HudProtocolError as error:
+            if client is not None:
+                client.abort()
+            raise EnvironmentFault(f"{url} refused the handshake: {error.message}") from error
+        except (OSError, RuntimeFault, TimeoutError) as error:
+            if client is not None:
+                client.abort()
+            if loop.time() + delay >= deadline:
+                reason = str(error) or "no answer"
+                raise RuntimeFault(
+                    f"no environment answered at {url} within {limit_s:g} s: {reason}",
+                    hint="is it serving? start it with: hud serve",
+                ) from error
+        except BaseException:
+            if client is not None:
+                client.abort()
+            raise
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, _LAST_DELAY_S)

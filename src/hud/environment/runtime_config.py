@@ -1,0 +1,78 @@
+"""What a task asks of the place it runs in: image, resources, limits.
+
+Plain data that travels with task rows; honouring it is each runtime's business.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RuntimeGPU(_Row):
+    """GPUs asked for; `type` is one model name or several acceptable ones."""
+
+    type: _Text | list[str] | None = None
+    count: int = Field(default=1, ge=1)
+
+    @property
+    def acceptable_types(self) -> list[str]:
+        if self.type is None:
+            return []
+        return [self.type] if isinstance(self.type, str) else list(self.type)
+
+
+class RuntimeTPU(_Row):
+    """A TPU slice, its topology as `AxB` or `AxBxC`."""
+
+    type: _Text
+    topology: str = Field(pattern=r"^[1-9]\d*(?:x[1-9]\d*)+$")
+
+
+class RuntimeResources(_Row):
+    cpu: float | None = Field(default=None, gt=0)
+    memory_mb: int | None = Field(default=None, gt=0)
+    storage_mb: int | None = Field(default=None, gt=0)
+    gpu: RuntimeGPU | None = None
+    os: _Text | None = None
+    tpu: RuntimeTPU | None = None
+
+
+class RuntimeLimits(_Row):
+    startup_timeout_s: int | None = Field(default=None, gt=0)
+    run_timeout_s: int | None = Field(default=None, gt=0)
+
+
+class RuntimeConfig(_Row):
+    """One task's asks. Only fields that were set count; the rest is the runtime's default."""
+
+    image: _Text | None = None
+    resources: RuntimeResources | None = None
+    limits: RuntimeLimits | None = None
+
+    def with_overrides(self, override: RuntimeConfig | None) -> RuntimeConfig:
+        """Return this configuration with every field that `override` set taking its place."""
+        if override is None:
+            return self
+        merged = _merge(
+            self.model_dump(exclude_unset=True), override.model_dump(exclude_unset=True)
+        )
+        return RuntimeConfig.model_validate(merged)
+
+
+def _merge(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in over.items():
+        held = merged.get(key)
+        if isinstance(held, dict) and isinstance(value, dict):
+            merged[key] = _merge(held, value)  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            merged[key] = value
+    return merged

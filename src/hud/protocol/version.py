@@ -1,0 +1,3 @@
+"""The version of the wire protocol this package speaks."""
+
+PROTOCOL_VERSION = "hud/1.0"
