@@ -26,10 +26,12 @@ quietly() {
 
 # Prints the first Python >= 3.11 that can make a venv. HUD_PYTHON goes first.
 find_python() {
-  local candidate
+  local candidate path
   for candidate in ${HUD_PYTHON:+"$HUD_PYTHON"} python3 python3.13 python3.12 python3.11; do
-    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
-      "$candidate" -c 'import sys; print(sys.executable)'
+    # What it prints counts, not its exit status alone: an empty file that may be executed exits 0.
+    path=$("$candidate" -c 'import sys, venv, ensurepip; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null) || continue
+    if [ -n "$path" ]; then
+      printf '%s\n' "$path"
       return 0
     fi
   done
@@ -38,11 +40,12 @@ find_python() {
 
 # venv_works FOLDER: does its interpreter start, belong to this folder, and have pip?
 venv_works() {
-  [ -x "$1/bin/python" ] && "$1/bin/python" - "$1" >/dev/null 2>&1 <<'PY'
+  [ -x "$1/bin/python" ] && [ "$("$1/bin/python" - "$1" 2>/dev/null <<'PY'
 import os, sys
 import pip
-sys.exit(sys.version_info < (3, 11) or not os.path.samefile(sys.prefix, sys.argv[1]))
+print(sys.version_info >= (3, 11) and os.path.samefile(sys.prefix, sys.argv[1]))
 PY
+)" = True ]
 }
 
 # stamp_of FILE...: changes with the files' contents and with where the checkout stands.
@@ -64,7 +67,7 @@ _fill_project_venv() {
   stamp=$(stamp_of requirements/dev.txt pyproject.toml src/hud/_version.py)
   if in_step .venv "$stamp"; then return 0; fi
   if ! venv_works .venv; then
-    python=$(find_python)
+    python=$(find_python) || return 1
     say "making .venv with $("$python" -V)"
     quietly "$python" -m venv --clear .venv || return 1
   fi
