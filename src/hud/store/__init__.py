@@ -1,0 +1,73 @@
+"""What is kept: jobs, runs, steps and blobs, in one store that evals write and a server serves.
+
+`open_store()` is the way in. Rows are plain data; a `Store` takes them and gives records back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hud._core.paths import hud_home, make_home
+from hud.store.base import Store, every_run
+from hud.store.locks import job_holder, lock_job
+from hud.store.records import Attempt, JobCounts, JobRecord, JobSummary, RunRecord, StepRecord
+from hud.store.rows import (
+    LOCAL_TEAM,
+    BlobRow,
+    JobEnd,
+    JobRow,
+    JobStatus,
+    Row,
+    RunEnd,
+    RunStart,
+    RunStatus,
+    StepRow,
+)
+
+
+def open_store(home: Path | None = None, *, create: bool = True) -> Store:
+    """Open the embedded store in `home` (default: the folder `HUD_HOME` names).
+
+    Several processes may have it open at once; the stores of one process share one writer.
+
+    Args:
+        home: The folder of the store.
+        create: Make the folder and the store when they are missing. False also accepts a store
+            that can only be read.
+
+    Raises:
+        StoreError: when the store cannot be used, with the reason.
+    """
+    from hud.store.database import prepare
+    from hud.store.sqlite import SqliteStore
+
+    where = home.absolute() if home is not None else hud_home(create=False)
+    if create:
+        make_home(where)
+    return SqliteStore(prepare(where, create=create))
+
+
+__all__ = [
+    "LOCAL_TEAM",
+    "Attempt",
+    "BlobRow",
+    "JobCounts",
+    "JobEnd",
+    "JobRecord",
+    "JobRow",
+    "JobStatus",
+    "JobSummary",
+    "Row",
+    "RunEnd",
+    "RunRecord",
+    "RunStart",
+    "RunStatus",
+    "StepRecord",
+    "StepRow",
+    "Store",
+    "every_run",
+    "hud_home",
+    "job_holder",
+    "lock_job",
+    "open_store",
+]

@@ -1,0 +1,117 @@
+"""What the store gives back: frozen records of jobs, runs and steps.
+
+Times are integer microseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hud._core.outcome import Outcome
+from hud.store.rows import JobStatus, RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """What became of a job's members, each by its latest attempt.
+
+    Attributes:
+        runs: Members, however often they were tried.
+        attempts: Every run of the job, retries included.
+        graded: Members with a reward.
+        running: Members without an outcome yet; of an interrupted job, those it left behind.
+        ungraded: Members that ended without a reward, by outcome.
+        mean_reward: Mean over the graded members; None when there are none.
+    """
+
+    runs: int
+    attempts: int
+    graded: int
+    running: int
+    ungraded: dict[Outcome, int]
+    mean_reward: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job. `status` is `interrupted` when it never ended and nobody works on it now."""
+
+    id: str
+    team: str
+    name: str
+    status: JobStatus
+    created_at: int
+    ended_at: int | None
+    group_size: int
+    taskset: str | None
+    agent: str | None
+    model: str | None
+    runtime: str | None
+    spec: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """One job of a listing, without its `spec`, with its counts."""
+
+    job: JobRecord
+    counts: JobCounts
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run. `is_interrupted`: it never ended and nobody works on its job any more."""
+
+    id: str
+    team: str
+    job_id: str
+    task_slug: str
+    task_id: str | None
+    env: str | None
+    member: int
+    attempt: int
+    group_id: str | None
+    model: str | None
+    runtime: str | None
+    task_digest: str | None
+    status: RunStatus
+    outcome: Outcome | None
+    reward: float | None
+    stop_reason: str | None
+    error: str | None
+    started_at: int
+    ended_at: int | None
+    evaluation: dict[str, Any] | None
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    llm_calls: int
+    cost_usd: float | None
+    extra: dict[str, Any] | None
+    is_interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The latest attempt at one member of one task: what a resume needs to know of it."""
+
+    run_id: str
+    task_slug: str
+    member: int
+    attempt: int
+    outcome: Outcome | None
+    reward: float | None
+    task_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step; `payload` is the JSON document that was recorded, redacted."""
+
+    run_id: str
+    seq: int
+    source: str | None
+    started_at: int | None
+    ended_at: int | None
+    payload: bytes

@@ -1,0 +1,142 @@
+"""The rows a rollout hands to the store: plain data, cheap to make, complete in themselves.
+
+How they become SQL is `batch`'s matter, how large payloads leave them `payload`'s.
+Times are integer microseconds since the epoch; ids are 32 lower-case hex digits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from hud._core.outcome import Outcome
+
+LOCAL_TEAM = "local"
+
+JobStatus = Literal["running", "completed", "interrupted", "cancelled"]
+RunStatus = Literal["running", "completed", "error", "cancelled"]
+JsonObject = Mapping[str, Any]
+
+
+class JobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A job begins, or an ended or interrupted one is taken up again.
+
+    Putting a row for a job that exists marks it running and changes nothing else.
+    `spec` is what a resume needs; it is stored redacted like everything else.
+    """
+
+    id: str
+    created_at: int
+    name: str = ""
+    group_size: int = 1
+    taskset: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    runtime: str | None = None
+    spec: JsonObject | None = None
+    team: str = LOCAL_TEAM
+
+
+class JobEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A job ended; its counts are computed and kept in the same transaction."""
+
+    id: str
+    status: JobStatus
+    ended_at: int
+    team: str = LOCAL_TEAM
+
+
+class RunStart(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One attempt at one member of one task begins. Putting it again changes nothing."""
+
+    id: str
+    job_id: str
+    task_slug: str
+    started_at: int
+    task_id: str | None = None
+    env: str | None = None
+    member: int = 0
+    attempt: int = 1
+    group_id: str | None = None
+    model: str | None = None
+    runtime: str | None = None
+    task_digest: str | None = None
+    extra: JsonObject | None = None
+    team: str = LOCAL_TEAM
+
+
+class RunEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A run ended with its outcome. Only the first end of a run counts.
+
+    `reward` is a number when, and only when, the outcome is `graded`. A NaN reward of an
+    ungraded run is taken as none. `extra` replaces the start's unless it is None.
+
+    Raises:
+        ValueError: when reward and outcome contradict each other.
+    """
+
+    id: str
+    job_id: str
+    status: RunStatus
+    outcome: Outcome
+    ended_at: int
+    reward: float | None = None
+    stop_reason: str | None = None
+    error: str | None = None
+    evaluation: JsonObject | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    llm_calls: int = 0
+    cost_usd: float | None = None
+    extra: JsonObject | None = None
+    team: str = LOCAL_TEAM
+
+    def __post_init__(self) -> None:
+        has_reward = self.reward is not None and not math.isnan(self.reward)
+        if has_reward is not (self.outcome is Outcome.GRADED):
+            raise ValueError(
+                f"RunEnd: outcome {self.outcome!r} with reward {self.reward!r}; "
+                "a graded run has a number as its reward, any other has none"
+            )
+
+
+class StepRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One step of a run: `payload` is one JSON document, encoded. `seq` counts from 1.
+
+    A step that is put twice is stored once. Long texts and media inside the payload are moved to
+    blobs when it is written and put back when it is read.
+    """
+
+    run_id: str
+    seq: int
+    payload: bytes
+    source: str | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    team: str = LOCAL_TEAM
+
+
+class BlobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Bytes to keep under their SHA-256; `content` is stored as it is, unredacted."""
+
+    content: bytes
+    media_type: str = "application/octet-stream"
+    team: str = LOCAL_TEAM
+
+
+Row = JobRow | JobEnd | RunStart | RunEnd | StepRow | BlobRow
+
+_OVERHEAD_BYTES = 600
+
+
+def size_of(row: Row) -> int:
+    """Return about how many bytes `row` holds while it waits to be written."""
+    if type(row) is StepRow:
+        return len(row.payload) + _OVERHEAD_BYTES
+    if type(row) is BlobRow:
+        return len(row.content) + _OVERHEAD_BYTES
+    return _OVERHEAD_BYTES
