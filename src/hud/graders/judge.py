@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from hud._core.errors import GraderFault, bounded
 from hud.graders.base import Grader
@@ -22,6 +22,7 @@ from hud.graders.parallel import all_of
 from hud.graders.result import SubScore
 from hud.graders.text import as_text
 from hud.graders.verdict import INSTRUCTIONS, REMINDER, Verdict, ask, read_verdict
+from hud.trace.context import current_trace_id
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -35,10 +36,14 @@ _CALL_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class JudgeEndpoint:
-    """Where judge calls go; `base_url` None means the SDK's own default address."""
+    """Where judge calls go; `base_url` None means the SDK's own default address.
+
+    A gateway is told which trace a call belongs to; a provider is not.
+    """
 
     base_url: str | None
     api_key: str
+    is_gateway: bool
 
 
 def judge_endpoint(environ: Mapping[str, str]) -> JudgeEndpoint:
@@ -52,10 +57,11 @@ def judge_endpoint(environ: Mapping[str, str]) -> JudgeEndpoint:
     """
     gateway, hud_key = environ.get("HUD_GATEWAY_URL"), environ.get("HUD_API_KEY")
     if gateway and hud_key:
-        return JudgeEndpoint(gateway, hud_key)
+        return JudgeEndpoint(gateway, hud_key, is_gateway=True)
     provider_key = environ.get("OPENAI_API_KEY")
     if provider_key:
-        return JudgeEndpoint(environ.get("OPENAI_BASE_URL") or None, provider_key)
+        base_url = environ.get("OPENAI_BASE_URL") or None
+        return JudgeEndpoint(base_url, provider_key, is_gateway=False)
     raise GraderFault(
         "LLMJudgeGrader has no model to ask",
         hint="Set HUD_GATEWAY_URL and HUD_API_KEY, or OPENAI_API_KEY (and OPENAI_BASE_URL).",
@@ -151,7 +157,9 @@ class _Judge:
             completion = await self._client.chat.completions.create(
                 model=self._model, messages=messages, max_tokens=_MAX_TOKENS
             )
-            content = completion.choices[0].message.content
+            content = cast("object", completion.choices[0].message.content)
+            if not isinstance(content, str | None):
+                raise TypeError(type(content))
         except OpenAIError as error:
             raise GraderFault(
                 f"judge {self._model} could not be asked: {bounded(str(error), 500)}",
@@ -173,8 +181,12 @@ async def _open(client: AsyncOpenAI | None) -> AsyncGenerator[AsyncOpenAI, None]
     from openai import AsyncOpenAI
 
     endpoint = judge_endpoint(os.environ)
+    trace_id = current_trace_id() if endpoint.is_gateway else None
     async with AsyncOpenAI(
-        base_url=endpoint.base_url, api_key=endpoint.api_key, timeout=_CALL_TIMEOUT_S
+        base_url=endpoint.base_url,
+        api_key=endpoint.api_key,
+        timeout=_CALL_TIMEOUT_S,
+        default_headers={"Trace-Id": trace_id} if trace_id else None,
     ) as opened:
         yield opened
 
