@@ -91,14 +91,22 @@ def redact_json(data: bytes) -> bytes:
     Secrets are found in their escaped spelling too, and valid JSON stays valid: only whole string
     tokens are rewritten. Numbers are left alone.
     """
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("utf-8", "replace")
-    if not is_suspect(text) and not ("\\" in text and _ESCAPED_ASCII.search(text)):
-        return data
+    text = data.decode("utf-8", "replace")
+    cleaned = redact_json_text(text)
+    return data if cleaned is text else cleaned.encode()
+
+
+def redact_json_text(text: str) -> str:
+    """Do as `redact_json` for a document that is decoded already; clean text comes back itself."""
+    if not is_suspect_json(text):
+        return text
     cleaned = _STRING.sub(_clean_token, text)
-    return data if cleaned == text else cleaned.encode()
+    return text if cleaned == text else cleaned
+
+
+def is_suspect_json(text: str) -> bool:
+    """Tell whether the JSON document `text` may hold a secret, or hides letters in escapes."""
+    return is_suspect(text) or ("\\" in text and _ESCAPED_ASCII.search(text) is not None)
 
 
 def is_suspect(text: str) -> bool:
@@ -128,7 +136,7 @@ def _substitute(match: re.Match[str]) -> str:
 
 def _clean_token(match: re.Match[str]) -> str:
     token = match[0]
-    if not is_suspect(token) and not ("\\" in token and _ESCAPED_ASCII.search(token)):
+    if not is_suspect_json(token):
         return token
     try:
         text = json.loads(token, strict=False)

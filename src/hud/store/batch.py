@@ -8,21 +8,23 @@ same rows again changes nothing.
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hud._core import json
 from hud._core.errors import StoreError, bounded
-from hud._core.redact import is_suspect, redact, redact_json
+from hud._core.redact import is_suspect_json, redact, redact_json, redact_json_text
 from hud.store.blobs import BlobFolder
 from hud.store.entries import JOB_COLUMNS, RUN_COLUMNS, RUN_END_COLUMNS, Entry, Values
-from hud.store.payload import move_out
+from hud.store.payload import MEDIA_LIMIT_BYTES, move_out
 from hud.store.rows import BlobRow, JobEnd, RunEnd, RunStart, StepRow
 from hud.store.summary import summarise_job
 
 _MAX_VARIABLES = 32_000
+_SCANNED_AT_ONCE = 64
 
 _JOB_AGAIN = (
     "ON CONFLICT (team, id) DO UPDATE SET status = 'running', ended_at = NULL, summary = NULL"
@@ -64,19 +66,22 @@ class Batch:
         self._touched: set[tuple[str, str]] = set()
         self._job_ends: list[JobEnd] = []
 
-    def write(self, connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+    def write(self, connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         """Put all of `entries` into the open transaction of `connection`, blob files first."""
         self._clear()
-        for entry in entries:
-            # Inside a batch only the order of a job's own beginnings and ends matters.
-            if self._job_ends and isinstance(entry, Values):
-                self._execute(connection)
-                self._clear()
-            self._add(entry)
+        for start in range(0, len(entries), _SCANNED_AT_ONCE):
+            group = entries[start : start + _SCANNED_AT_ONCE]
+            is_clean = _is_clean(group)
+            for entry in group:
+                # Inside a batch only the order of a job's own beginnings and ends matters.
+                if self._job_ends and isinstance(entry, Values):
+                    self._execute(connection)
+                    self._clear()
+                self._add(entry, is_clean)
         self._execute(connection)
         self._clear()
 
-    def write_singly(self, connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+    def write_singly(self, connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         """Do as `write`, leaving out what cannot be written; `rejected` then says what."""
         self.rejected = None
         for entry in entries:
@@ -92,12 +97,14 @@ class Batch:
                 self.rejected.__cause__ = error
             connection.execute("RELEASE one")
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Entry, is_clean: bool) -> None:
         match entry:
             case StepRow():
-                self._add_step(entry)
+                self._add_step(entry, is_clean)
             case Values():
-                values = tuple([_cleaned(value) for value in entry.values])
+                values = entry.values
+                if not is_clean:
+                    values = _cleaned(entry)
                 if entry.kind is RunStart:
                     self._runs.append(values)
                 elif entry.kind is RunEnd:
@@ -110,13 +117,15 @@ class Batch:
             case BlobRow():
                 self._keep(entry.team, entry.content, entry.media_type)
 
-    def _add_step(self, row: StepRow) -> None:
-        payload = redact_json(row.payload)
+    def _add_step(self, row: StepRow, is_clean: bool) -> None:
+        payload = row.payload if is_clean else redact_json(row.payload)
+        moved = False
+        if len(payload) > MEDIA_LIMIT_BYTES:
 
-        def keep(content: bytes, media_type: str) -> str:
-            return self._keep(row.team, content, media_type)
+            def keep(content: bytes, media_type: str) -> str:
+                return self._keep(row.team, content, media_type)
 
-        payload, moved = move_out(payload, keep)
+            payload, moved = move_out(payload, keep)
         text = payload.decode("utf-8", "replace")
         self._steps.append(
             (
@@ -198,21 +207,46 @@ def _in_chunks(
         flat: list[Any] = []
         for row in chunk:
             flat.extend(row)
-        connection.execute(statement(len(chunk)), flat)
+        # A few sizes only, so that the statements stay prepared (preparing gives up the
+        # interpreter lock too). Repeating the last row changes nothing: every statement here
+        # may be executed twice.
+        size = min(1 << (len(chunk) - 1).bit_length(), at_once)
+        flat.extend(chunk[-1] * (size - len(chunk)))
+        connection.execute(statement(size), flat)
 
 
+@functools.cache
 def _marks(width: int, count: int) -> str:
     one = f"({', '.join('?' * width)})"
     return ", ".join([one] * count)
 
 
-def _cleaned(value: Any) -> Any:
-    """Return `value` without secrets and in a form every database takes."""
-    if type(value) is str:
-        if is_suspect(value):
-            value = redact(value)
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    return redact_json(value).decode() if type(value) is bytes else value
+def _is_clean(entries: Sequence[Entry]) -> bool:
+    """Tell whether nothing in `entries` needs a second look: one scan over all of their text."""
+    texts: list[str] = []
+    for entry in entries:
+        if type(entry) is StepRow:
+            texts.append(entry.payload.decode("utf-8", "replace"))
+        elif type(entry) is Values:
+            texts.extend([value for value in entry.values if type(value) is str])
+    text = "\n".join(texts)
+    return text.isascii() and not is_suspect_json(text)
+
+
+def _cleaned(entry: Values) -> tuple[Any, ...]:
+    """Return the values of `entry` without secrets and in a form every database takes."""
+    documents = DOCUMENTS[entry.kind]
+    return tuple(
+        [
+            _cleaned_text(value, is_document=at in documents) if type(value) is str else value
+            for at, value in enumerate(entry.values)
+        ]
+    )
+
+
+def _cleaned_text(text: str, *, is_document: bool) -> str:
+    text = redact_json_text(text) if is_document else redact(text)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _kind(entry: Entry) -> str:

@@ -63,10 +63,7 @@ RUN_END_COLUMNS = (
 
 
 class Values(msgspec.Struct, frozen=True, gc=False):
-    """A row as the values of its statement, taken when it was put.
-
-    Bytes among the values are JSON documents, not yet redacted.
-    """
+    """A row as the values of its statement, taken when it was put, not yet redacted."""
 
     kind: type[JobRow] | type[RunStart] | type[RunEnd]
     team: str
@@ -142,5 +139,18 @@ def entry_of(row: Row) -> Entry:
             return Values(JobRow, row.team, row.id, values)
 
 
-def _document(value: JsonObject | None) -> bytes | None:
-    return None if value is None else json.encode(value)
+def _document(value: JsonObject | None) -> str | None:
+    return None if value is None else json.encode(value).decode()
+
+
+def _document_columns(columns: tuple[str, ...]) -> frozenset[int]:
+    names = ("spec", "evaluation", "extra")
+    return frozenset(at for at, name in enumerate(columns) if name in names)
+
+
+DOCUMENTS = {
+    JobRow: _document_columns(JOB_COLUMNS),
+    RunStart: _document_columns(RUN_COLUMNS),
+    RunEnd: _document_columns(RUN_END_COLUMNS),
+}
+"""Which of a kind's values are JSON documents."""
