@@ -18,7 +18,14 @@ from hud._core import json
 from hud._core.errors import StoreError, bounded
 from hud._core.redact import is_suspect_json, redact, redact_json, redact_json_text
 from hud.store.blobs import BlobFolder
-from hud.store.entries import JOB_COLUMNS, RUN_COLUMNS, RUN_END_COLUMNS, Entry, Values
+from hud.store.entries import (
+    DOCUMENTS,
+    JOB_COLUMNS,
+    RUN_COLUMNS,
+    RUN_END_COLUMNS,
+    Entry,
+    Values,
+)
 from hud.store.payload import MEDIA_LIMIT_BYTES, move_out
 from hud.store.rows import BlobRow, JobEnd, RunEnd, RunStart, StepRow
 from hud.store.summary import summarise_job
