@@ -16,10 +16,8 @@ from hud._core import json
 from hud.environment.runtime_config import RuntimeConfig
 
 if TYPE_CHECKING:
-    from hud.agents.base import Agent
     from hud.environment.environment import Environment
-    from hud.eval.job import Job
-    from hud.runtimes.base import Provider
+    from hud.eval import Agent, Job, Provider
 
 
 def default_slug(task_id: str, args: dict[str, Any]) -> str:

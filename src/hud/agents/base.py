@@ -1,0 +1,79 @@
+"""The agent contract: given a run, work on it and leave the answer in its trace.
+
+Harnesses live one per file beside this one; `hud.testing.check_agent` runs any of them, a user's
+own included, through the contract.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from hud.agents.run import Run
+
+AgentFunction = Callable[[Run], Awaitable[Any]]
+
+
+class Agent(ABC):
+    """A model with its harness.
+
+    One instance drives any number of runs, concurrently, so it keeps no state between them. It
+    answers by setting `run.trace.content` (or returning the text), stops by returning, and says
+    why it stopped in `run.trace.stop_reason`. A failure it cannot work around is raised:
+    `ModelFault` for the model API, `CapabilityFault` for a connection; anything else counts as
+    the harness's own bug. It must let cancellation through.
+    """
+
+    @abstractmethod
+    async def __call__(self, run: Run) -> Any: ...
+
+    @property
+    def name(self) -> str:
+        """How jobs and tables call this agent."""
+        return type(self).__name__
+
+    @property
+    def model(self) -> str | None:
+        """The model behind it, or None."""
+        config = getattr(self, "config", None)
+        return cast("str | None", getattr(config, "model", None))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what tells this agent from another, as JSON-safe data without secrets.
+
+        Two agents that describe themselves equally count as the same when a job is resumed.
+        """
+        described: dict[str, Any] = {"agent": self.name}
+        config: Any = getattr(self, "config", None)
+        if config is not None and hasattr(config, "model_dump"):
+            dumped = config.model_dump(mode="json", exclude={"api_key", "model_client"})
+            described["config"] = dumped
+        return described
+
+
+class FunctionAgent(Agent):
+    """Any `async def agent(run)` as an `Agent`."""
+
+    def __init__(self, function: AgentFunction) -> None:
+        self._function = function
+
+    async def __call__(self, run: Run) -> Any:
+        return await self._function(run)
+
+    @property
+    def name(self) -> str:
+        return getattr(self._function, "__qualname__", type(self._function).__name__)
+
+
+def as_agent(agent: Agent | AgentFunction) -> Agent:
+    """Return `agent` itself, or an agent around an async function.
+
+    Raises:
+        TypeError: when it is neither.
+    """
+    if isinstance(agent, Agent):
+        return agent
+    if callable(agent):
+        return FunctionAgent(agent)
+    raise TypeError(f"agent must be an Agent or an async function, not {type(agent).__name__}")

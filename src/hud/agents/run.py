@@ -1,0 +1,217 @@
+"""A run: one rollout as its agent sees it, and as it is kept afterwards.
+
+The engine that places, times and records rollouts is `hud.eval.rollout`; it fills a run in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+from hud._core.errors import AgentFault, EnvironmentFault, Fault, HudError
+from hud._core.outcome import Outcome
+from hud.agents.grade import Grade
+from hud.clients.client import HudClient
+from hud.trace.content import PromptMessage, TextContent, as_message
+from hud.trace.steps import Step, TaskCall, Trace, Usage
+
+
+class Run:
+    """One rollout of one task.
+
+    An agent reads `prompt` (or `prompt_text`, `prompt_messages`), works through `client`, records
+    steps, and leaves its answer in `trace.content`.
+
+    Attributes:
+        prompt: What the template yielded: text, or a list of messages. None before the start.
+        bindings: Per-episode data by capability name.
+        grade: The grade; its reward is NaN while ungraded.
+        outcome: How the run ended, or None while it is under way.
+        member: 0-based index among the repeats of its task.
+        attempt: 1-based number of this attempt at its member.
+        agent_config: The task row's own settings for the agent.
+    """
+
+    def __init__(
+        self,
+        client: HudClient | None,
+        task_id: str,
+        args: dict[str, Any],
+        *,
+        best_effort_grade: bool = False,
+    ) -> None:
+        self._client = client
+        self._task_id = task_id
+        self.args = args
+        self._best_effort_grade = best_effort_grade
+        self.prompt: str | list[Any] | None = None
+        self.bindings: dict[str, dict[str, Any]] = {}
+        self.grade = Grade.ungraded()
+        self.trace = Trace()
+        self.outcome: Outcome | None = None
+        self.job_id: str | None = None
+        self.group_id: str | None = None
+        self.slug: str | None = None
+        self.env: str | None = None
+        self.member = 0
+        self.attempt = 1
+        self.agent_config: dict[str, Any] | None = None
+        self.place: str | None = None
+        self.started_at: int | None = None
+        self.ended_at: int | None = None
+
+    def __repr__(self) -> str:
+        state = self.outcome.value if self.outcome else "running"
+        return f"<Run {self.slug or self._task_id!r} {state} reward={self.reward:g}>"
+
+    @property
+    def client(self) -> HudClient:
+        """The connection to the environment.
+
+        Raises:
+            AgentFault: when the run is not connected.
+        """
+        if self._client is None:
+            raise AgentFault(f"run of {self._task_id!r} is not connected to an environment")
+        return self._client
+
+    def attach(self, client: HudClient | None) -> None:
+        """Give the run its connection, or take it away."""
+        self._client = client
+
+    @property
+    def task_id(self) -> str:
+        return self._task_id
+
+    @property
+    def reward(self) -> float:
+        """The reward, NaN unless the run is graded."""
+        return self.grade.reward if self.is_graded else math.nan
+
+    @property
+    def is_graded(self) -> bool:
+        return self.outcome is Outcome.GRADED
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """The grade frame without the info of its subscores; empty while ungraded."""
+        return self.grade.evaluation
+
+    @property
+    def trace_id(self) -> str | None:
+        return self.trace.trace_id
+
+    @property
+    def runtime(self) -> str | None:
+        """Where the run was placed: its runtime's address."""
+        return self.place
+
+    @property
+    def prompt_messages(self) -> list[PromptMessage]:
+        """The prompt as messages."""
+        if self.prompt is None:
+            return []
+        items = self.prompt if isinstance(self.prompt, list) else [self.prompt]
+        return [as_message(item) for item in items]
+
+    @property
+    def prompt_text(self) -> str:
+        """The prompt's text, messages joined by blank lines."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        texts = [
+            message.content.text
+            for message in self.prompt_messages
+            if isinstance(message.content, TextContent)
+        ]
+        return "\n\n".join(texts)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and money of all model turns; `cost_usd` is None when any turn's is unknown."""
+        turns = [usage for step in self.trace.steps if (usage := getattr(step, "usage", None))]
+        costs = [turn.cost_usd for turn in turns]
+        known = bool(costs) and all(cost is not None for cost in costs)
+        return Usage(
+            prompt_tokens=sum(turn.prompt_tokens or 0 for turn in turns),
+            completion_tokens=sum(turn.completion_tokens or 0 for turn in turns),
+            cached_tokens=sum(turn.cached_tokens or 0 for turn in turns),
+            cost_usd=sum(costs) if known else None,
+            llm_call_count=sum(turn.llm_call_count or 1 for turn in turns),
+        )
+
+    def record(self, step: Step) -> None:
+        """Record a step on the run's trace."""
+        self.trace.record(step)
+
+    async def start(self) -> None:
+        """Start the task and take its prompt in.
+
+        Raises:
+            HudProtocolError: when the environment refuses or its code raises.
+            EnvironmentFault: when the prompt is no text and no list of messages.
+        """
+        frame = await self.client.start_task(self._task_id, self.args)
+        self.record(
+            Step(
+                source="task",
+                task_call=TaskCall(
+                    phase="setup", name=self._task_id, arguments=self.args, result=frame
+                ),
+            )
+        )
+        prompt = frame["prompt"]
+        self.prompt = prompt if isinstance(prompt, str | list) else [prompt]
+        self.bindings = frame.get("bindings") or {}
+        try:
+            messages = self.prompt_messages
+        except ValueError as error:
+            raise EnvironmentFault(
+                f"the prompt of {self._task_id!r} is no list of messages: {error}"
+            ) from error
+        self.record(Step(source="user", messages=messages))
+
+    async def finish(self) -> None:
+        """Send the answer in and take the grade.
+
+        Raises:
+            HudProtocolError: when the environment refuses or grading raises.
+            GraderFault: when the grade frame has no finite score.
+        """
+        payload = {"answer": self.trace.content}
+        frame = await self.client.grade(payload)
+        self.record(
+            Step(
+                source="task",
+                task_call=TaskCall(
+                    phase="evaluate", name=self._task_id, arguments=payload, result=frame
+                ),
+            )
+        )
+        self.grade = Grade.from_dict(frame)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
+        if error is not None and not (self._best_effort_grade and isinstance(error, Exception)):
+            return
+        try:
+            await self.finish()
+        except HudError:
+            if error is None:
+                raise
+            return
+        self.outcome = Outcome.GRADED
+
+    @classmethod
+    def failed(cls, error: str | Fault, *, outcome: Outcome = Outcome.RUNTIME) -> Run:
+        """Return a run that ended before it began."""
+        run = cls(None, "", {})
+        if isinstance(error, Fault):
+            outcome, error = error.outcome, error.message
+        run.outcome = outcome
+        run.trace.status = "error"
+        run.record(Step(source="system", error=error))
+        return run

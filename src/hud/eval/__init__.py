@@ -1,0 +1,43 @@
+"""Run tasks and make sense of the results: tasksets, rollouts, jobs, statistics."""
+
+from hud.agents.base import Agent
+from hud.agents.grade import Grade
+from hud.agents.run import Run
+from hud.environment.runtime_config import (
+    RuntimeConfig,
+    RuntimeGPU,
+    RuntimeLimits,
+    RuntimeResources,
+    RuntimeTPU,
+)
+from hud.environment.task import Task
+from hud.eval.advantage import group_relative
+from hud.eval.chat import Chat
+from hud.eval.job import Job
+from hud.eval.rollout import rollout
+from hud.eval.taskset import Taskset
+from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.local import LocalRuntime
+from hud.trace.steps import Trace
+
+__all__ = [
+    "Agent",
+    "Chat",
+    "Grade",
+    "Job",
+    "LocalRuntime",
+    "Provider",
+    "Run",
+    "Runtime",
+    "RuntimeConfig",
+    "RuntimeGPU",
+    "RuntimeLimits",
+    "RuntimeResources",
+    "RuntimeTPU",
+    "Shared",
+    "Task",
+    "Taskset",
+    "Trace",
+    "group_relative",
+    "rollout",
+]

@@ -1,0 +1,68 @@
+"""A job: many runs of one taskset by one agent, and what they say together."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hud.agents.run import Run
+from hud.eval.recording import default_sinks, recorded_job
+from hud.eval.statistics import Summary, summarize
+
+
+@dataclass
+class Job:
+    """The runs of one evaluation.
+
+    Attributes:
+        runs: One run per task and repeat: its latest attempt, in the order they ended.
+        attempts: Earlier, ungraded attempts that were tried again.
+        group: Repeats per task.
+    """
+
+    id: str
+    name: str
+    runs: list[Run] = field(default_factory=list[Run])
+    group: int = 1
+    taskset_id: str | None = None
+    attempts: list[Run] = field(default_factory=list[Run])
+
+    @classmethod
+    async def start(cls, name: str, *, group: int = 1, taskset_id: str | None = None) -> Job:
+        """Record a new job and return it; give it to `run(job=…)` any number of times."""
+        job_id = recorded_job(default_sinks(), name, group=group, taskset=taskset_id)
+        return cls(job_id, name, group=group, taskset_id=taskset_id)
+
+    @property
+    def reward(self) -> float:
+        """Mean reward over graded runs; NaN when there are none."""
+        rewards = [run.reward for run in self.runs if run.is_graded]
+        return math.fsum(rewards) / len(rewards) if rewards else math.nan
+
+    @property
+    def errors(self) -> list[Run]:
+        """The runs without a grade."""
+        return [run for run in self.runs if not run.is_graded]
+
+    @property
+    def results(self) -> dict[str, list[Run]]:
+        """The runs by task slug, repeats in order."""
+        grouped: dict[str, list[Run]] = {}
+        for run in self.runs:
+            grouped.setdefault(run.slug or run.task_id, []).append(run)
+        for runs in grouped.values():
+            runs.sort(key=lambda run: run.member)
+        return grouped
+
+    def statistics(self, *, ks: Iterable[int] | None = None) -> Summary:
+        """Return mean, interval, pass@k (1 and the group size by default), coverage and causes."""
+        rewards = {
+            slug: [run.reward for run in runs] for slug, runs in self.results.items()
+        }
+        causes = Counter(
+            run.outcome.value if run.outcome else "cancelled" for run in self.errors
+        )
+        wanted = tuple(ks) if ks is not None else tuple(sorted({1, self.group}))
+        return summarize(rewards, ks=wanted, ungraded_by_cause=causes)

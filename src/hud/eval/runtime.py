@@ -1,0 +1,23 @@
+"""Re-exports of the runtimes under the module users import them from."""
+
+from hud.environment.runtime_config import (
+    RuntimeConfig,
+    RuntimeGPU,
+    RuntimeLimits,
+    RuntimeResources,
+    RuntimeTPU,
+)
+from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.local import LocalRuntime
+
+__all__ = [
+    "LocalRuntime",
+    "Provider",
+    "Runtime",
+    "RuntimeConfig",
+    "RuntimeGPU",
+    "RuntimeLimits",
+    "RuntimeResources",
+    "RuntimeTPU",
+    "Shared",
+]

@@ -1,0 +1,79 @@
+"""The store as a sink: what runs do becomes rows of the store."""
+
+from __future__ import annotations
+
+import math
+
+from hud.store.base import Store
+from hud.store.rows import RunEnd, RunStart, StepRow
+from hud.trace.clock import micros
+from hud.trace.sinks import Event, RunEnded, RunStarted, SpanRecorded, StepRecorded
+
+
+class StoreSink:
+    """Write events to a store. The store stays its owner's to close."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def put(self, event: Event) -> None:
+        match event:
+            case StepRecorded():
+                self.store.put(
+                    StepRow(
+                        run_id=event.trace_id,
+                        seq=event.seq,
+                        payload=event.payload,
+                        source=event.source,
+                        started_at=micros(event.started_at),
+                        ended_at=micros(event.ended_at),
+                    )
+                )
+            case RunStarted():
+                self.store.put(
+                    RunStart(
+                        id=event.trace_id,
+                        job_id=event.job_id,
+                        task_slug=event.task_slug,
+                        started_at=event.started_at,
+                        task_id=event.task_id,
+                        env=event.env,
+                        member=event.member,
+                        attempt=event.attempt,
+                        group_id=event.group_id,
+                        model=event.model,
+                        runtime=event.runtime,
+                        task_digest=event.task_digest,
+                    )
+                )
+            case RunEnded():
+                self.store.put(_run_end(event))
+            case SpanRecorded():
+                pass
+
+    async def committed(self) -> None:
+        await self.store.committed()
+
+    async def aclose(self) -> None:
+        await self.store.committed()
+
+
+def _run_end(event: RunEnded) -> RunEnd:
+    reward = event.reward
+    return RunEnd(
+        id=event.trace_id,
+        job_id=event.job_id,
+        status=event.status,
+        outcome=event.outcome,
+        ended_at=event.ended_at,
+        reward=None if reward is None or math.isnan(reward) else reward,
+        stop_reason=event.stop_reason,
+        error=event.error,
+        evaluation=event.evaluation,
+        prompt_tokens=event.prompt_tokens,
+        completion_tokens=event.completion_tokens,
+        cached_tokens=event.cached_tokens,
+        llm_calls=event.llm_calls,
+        cost_usd=event.cost_usd,
+        extra=event.extra,
+    )

@@ -1,0 +1,1 @@
+"""What runs did: steps and traces as data, the recorder, and where steps go."""

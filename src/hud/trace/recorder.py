@@ -1,0 +1,96 @@
+"""The recorder of one run: numbers steps, stamps them, redacts them and fans out to sinks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from hud._core.errors import bounded
+from hud._core.redact import redact, redact_json
+from hud.trace.sinks import Event, Sink, SpanRecorded, StepRecorded
+from hud.trace.steps import Step, Trace, stamp
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Record one run's steps, in the order they come, to every sink.
+
+    What a sink receives is encoded and redacted once, here; the steps kept in memory stay as they
+    are.
+    """
+
+    def __init__(self, trace: Trace, sinks: Sequence[Sink] = ()) -> None:
+        if trace.trace_id is None:
+            raise ValueError("Recorder: the trace has no trace_id")
+        self.trace = trace
+        self.trace_id = trace.trace_id
+        self._sinks = tuple(sinks)
+
+    def record(self, step: Step) -> None:
+        """Append a step to the trace and send it on."""
+        steps = self.trace.steps
+        stamp(step, len(steps) + 1)
+        steps.append(step)
+        if not self._sinks:
+            return
+        self.put(
+            StepRecorded(
+                trace_id=self.trace_id,
+                seq=len(steps),
+                source=step.source,
+                schema=step.schema_tag,
+                started_at=step.started_at or "",
+                ended_at=step.ended_at or "",
+                payload=redact_json(_encode(step)),
+                error=None if step.error is None else redact(step.error),
+            )
+        )
+
+    def span(self, span: dict[str, Any]) -> None:
+        """Send a debug span on."""
+        if self._sinks:
+            self.put(SpanRecorded(trace_id=self.trace_id, span=span))
+
+    def put(self, event: Event) -> None:
+        """Send any event to every sink."""
+        for sink in self._sinks:
+            sink.put(event)
+
+    async def committed(self) -> None:
+        """Return once everything recorded so far is durable at every sink.
+
+        Raises:
+            StoreError: when a sink could not keep it.
+        """
+        for sink in self._sinks:
+            await sink.committed()
+
+
+def _encode(step: Step) -> bytes:
+    try:
+        return step.model_dump_json(exclude_none=True).encode()
+    except Exception as error:
+        # A step may hold what JSON cannot (a lone surrogate, a foreign object in `raw`): the
+        # record then keeps everything that can be spelled, and says what could not.
+        logger.debug("step of %s needs the slow encoding: %s", type(step).__name__, error)
+        return _encode_leniently(step)
+
+
+def _encode_leniently(step: Step) -> bytes:
+    from hud._core import json
+
+    def spell(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): spell(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        if isinstance(value, list | tuple):
+            return [spell(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        if value is None or isinstance(value, str | int | float | bool):
+            return value
+        try:
+            return json.to_plain(value)
+        except (TypeError, ValueError):
+            return bounded(value, 1_000)
+
+    return json.encode(spell(step.model_dump(mode="python", exclude_none=True)))
