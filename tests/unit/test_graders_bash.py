@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import uuid
 from pathlib import Path
@@ -29,14 +30,19 @@ async def run(command: str, **kwargs: Any) -> dict[str, Any]:
     return {"value": node.value, **node.info}
 
 
-def processes_with(marker: str) -> list[int]:
-    found: list[int] = []
+def survivors(marker: str) -> list[int]:
+    """Return the processes with `marker` on their command line that no signal is about to end."""
+    alive: list[int] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 if marker.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-    return found
+                    pid = int(entry.name)
+                    exited = os.pidfd_open(pid)
+                    if not select.select([exited], [], [], 10.0)[0]:
+                        alive.append(pid)
+                    os.close(exited)
+    return alive
 
 
 async def test_exit_code_0_scores_1_and_every_other_0() -> None:
@@ -109,7 +115,7 @@ async def test_a_command_that_takes_too_long_scores_0_and_leaves_nothing_behind(
         result = await run(f"({loop_forever}) & {loop_forever}", timeout_seconds=0.5)
     assert result["value"] == 0.0
     assert (result["exit_code"], result["timed_out"], result["timeout"]) == (None, True, 0.5)
-    assert processes_with(marker) == []
+    assert survivors(marker) == []
 
 
 async def test_cancelling_kills_the_whole_group_and_reaps_it(tmp_path: Path) -> None:
@@ -124,9 +130,22 @@ async def test_cancelling_kills_the_whole_group_and_reaps_it(tmp_path: Path) -> 
         grading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await grading
-    assert processes_with(marker) == []
+    assert survivors(marker) == []
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_cancel_at_any_step_of_starting_leaves_nothing_behind(steps: int) -> None:
+    marker = f"hud-test-{uuid.uuid4()}"
+    grading = asyncio.create_task(run(f"(exec -a {marker} sleep 1000) & sleep 1000 # {marker}"))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    grading.cancel()
+    async with asyncio.timeout(60):
+        with pytest.raises(asyncio.CancelledError):
+            await grading
+    assert survivors(marker) == []
 
 
 async def test_background_processes_of_a_finished_command_are_killed() -> None:
@@ -134,7 +153,7 @@ async def test_background_processes_of_a_finished_command_are_killed() -> None:
     async with asyncio.timeout(60):
         result = await run(f"(exec -a {marker} sleep 1000) & echo started")
     assert (result["value"], result["stdout"]) == (1.0, "started\n")
-    assert processes_with(marker) == []
+    assert survivors(marker) == []
 
 
 async def test_a_background_process_that_still_writes_may_finish_its_line() -> None:

@@ -15,10 +15,10 @@ import re
 import shutil
 import signal
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hud._core.errors import GraderFault
 
@@ -88,8 +88,8 @@ async def run_in_own_group(command: str, *, cwd: str | None, timeout_s: float) -
     _check_directory(cwd)
     finished = False
     async with _captured() as (stdout, stdout_end), _captured() as (stderr, stderr_end):
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.create_task(
+            asyncio.create_subprocess_exec(
                 *argv,
                 stdin=DEVNULL,
                 stdout=stdout_end,
@@ -98,19 +98,21 @@ async def run_in_own_group(command: str, *, cwd: str | None, timeout_s: float) -
                 env=environment,
                 start_new_session=True,
             )
-        except OSError as error:
-            raise GraderFault(f"bash could not be started for a grader: {error}") from error
+        )
         try:
+            try:
+                process = await asyncio.shield(starting)
+            except OSError as error:
+                raise GraderFault(f"bash could not be started for a grader: {error}") from error
             stdout_end.close()
             stderr_end.close()
-            async with asyncio.timeout(timeout_s):
-                await process.wait()
-                finished = True
-                await _drained(stdout, stderr)
-        except TimeoutError:
-            logger.debug("a grader's command ran past %g s", timeout_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await process.wait()
+                    finished = True
+                    await _drained(stdout, stderr)
         finally:
-            await _end(process)
+            await _uninterrupted(_end(starting))
         await _drained(stdout, stderr)
     exit_code = process.returncode if finished else None
     return CommandResult(exit_code=exit_code, stdout=stdout.output(), stderr=stderr.output())
@@ -167,16 +169,32 @@ async def _drained(*tails: _Tail) -> None:
                 await tail.closed.wait()
 
 
-async def _end(process: Process) -> None:
-    """Kill the process group and reap its leader, even while being cancelled."""
+async def _end(starting: asyncio.Task[Process]) -> None:
+    """Kill the process group and reap its leader, if one could be started.
+
+    A process that is still being started is waited for: until then only its leader is known.
+    """
+    try:
+        process = await starting
+    except OSError:
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    reaping = asyncio.create_task(_reap(process))
-    try:
-        await asyncio.shield(reaping)
-    except asyncio.CancelledError:
-        await reaping
-        raise
+    await _reap(process)
+
+
+async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Finish `work`, however often this is cancelled meanwhile, then let the cancellation go on."""
+    working = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not working.done():
+        try:
+            await asyncio.wait([working])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    working.result()
 
 
 async def _reap(process: Process) -> None:
