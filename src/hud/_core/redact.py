@@ -14,6 +14,9 @@ import re
 REPLACEMENT = "[redacted]"
 _NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 _MIN_LENGTH = 8
+# JSON inside of JSON strings (the arguments of a tool call) escapes once more on each level.
+_NESTING = 3
+_BOTH = (True, False)
 
 # Each alternative starts where a gate below can see it; a group named `keep` stays in the text.
 _SHAPES = re.compile(
@@ -75,7 +78,10 @@ def refresh() -> None:
     for value in values:
         if _SHAPES.fullmatch(value):
             continue  # found by its shape already
-        needles.update((value, _escaped(value, ascii_only=False), _escaped(value, ascii_only=True)))
+        spellings = {value}
+        for _ in range(_NESTING):
+            spellings |= {_escaped(one, ascii_only=only) for one in spellings for only in _BOTH}
+        needles |= spellings
     # Longest first, so that a secret that contains another one goes as a whole.
     _needles = tuple(sorted(needles, key=lambda needle: (-len(needle), needle)))
 

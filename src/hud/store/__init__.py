@@ -42,7 +42,7 @@ def open_store(home: Path | None = None, *, create: bool = True) -> Store:
     from hud.store.sqlite import SqliteStore
 
     where = home.absolute() if home is not None else hud_home(create=False)
-    if create:
+    if create or where.exists():
         make_home(where)
     return SqliteStore(prepare(where, create=create))
 

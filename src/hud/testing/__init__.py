@@ -1,0 +1,5 @@
+"""Public doubles and conformance checks, for the tests of whoever builds on this package."""
+
+from hud.testing.check_store import check_store
+
+__all__ = ["check_store"]
