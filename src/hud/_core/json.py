@@ -73,7 +73,7 @@ def to_plain(value: Any) -> Any:
 
 def _without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8") if not _is_utf8(value) else value
+        return value if _is_utf8(value) else _repaired(value)
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
         return {_without_surrogates(key): _without_surrogates(item) for key, item in items}
@@ -82,6 +82,11 @@ def _without_surrogates(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     return _without_surrogates(msgspec.to_builtins(value, enc_hook=plain))
+
+
+def _repaired(text: str) -> str:
+    """Join surrogate pairs that were held as two characters; lone ones become U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _is_utf8(text: str) -> bool:

@@ -10,7 +10,10 @@ from typing import cast
 
 
 class Relay(asyncio.Protocol):
-    """One side of a splice. Both sides are closed once both directions have sent EOF."""
+    """One side of a splice. Both sides are closed once both directions have sent EOF.
+
+    Resume reading, where it was paused, before `join`: what `join` passes on may pause it again.
+    """
 
     def __init__(self) -> None:
         self.other: Relay | None = None
@@ -30,6 +33,9 @@ class Relay(asyncio.Protocol):
                 peer.send_eof()
             if side.closed.done():
                 peer.close()
+        if self._eof_received and other._eof_received:
+            self.close()
+            other.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)

@@ -53,7 +53,11 @@ class MemoryTransport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         peer = self._peer
-        if self._closing or self._eof_out or peer is None or peer._lost or not data:
+        if self._closing or self._eof_out or not data:
+            return
+        if peer is None or peer._closing:
+            self._closing = True
+            self._loop.call_soon(self._lose, ConnectionResetError("the other end is gone"))
             return
         peer._receive(bytes(data))
         if peer._inbox_size > HIGH_WATER and not peer._peer_paused:
@@ -128,7 +132,7 @@ class MemoryTransport(asyncio.Transport):
         if peer is not None:
             if not self._eof_out:
                 peer._receive_eof()
-            if peer._peer_paused is False and self._peer_paused:
+            if self._peer_paused:
                 peer._protocol.resume_writing()
             peer._peer = None
         self._protocol.connection_lost(error)

@@ -33,6 +33,7 @@ class Channel(asyncio.Protocol):
         self._next_id = 0
         self._transport: asyncio.Transport | None = None
         self._failure: str | None = None
+        self._broken: HudProtocolError | None = None
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,11 +42,13 @@ class Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer.feed(data)
         try:
-            while (line := self._buffer.next()) is not None:
+            while self._broken is None and (line := self._buffer.next()) is not None:
                 self._receive(line)
         except (FrameTooLong, HudProtocolError) as error:
-            self._failure = f"the environment sent a broken frame: {error.message}"
-            self.close()
+            self._broken = HudProtocolError(
+                frames.PARSE_ERROR, f"the environment sent a broken frame: {error.message}"
+            )
+            self.abort()
 
     def eof_received(self) -> bool:
         return False
@@ -53,20 +56,21 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.lost.done():
             self.lost.set_result(None)
-        reason = self._failure or "the environment closed the connection"
+        reason = "the environment closed the connection"
         if exc is not None:
             reason = f"{reason}: {exc}"
-        self._failure = reason
+        self._failure = reason if self._broken is None else self._broken.message
         pending, self._pending = self._pending, {}
         for future in pending.values():
             if not future.done():
-                future.set_exception(RuntimeFault(reason))
+                future.set_exception(self._broken or RuntimeFault(reason))
 
     async def call(self, method: str, params: Any) -> Raw:
         """Send one request and return the reply's result, still encoded.
 
         Raises:
-            HudProtocolError: when the peer answers with an error, or the request cannot be sent.
+            HudProtocolError: when the peer answers with an error or with something that is no
+                frame, or the request cannot be sent.
             RuntimeFault: when the stream ends first.
         """
         return await self.send(method, params)
@@ -88,6 +92,14 @@ class Channel(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    async def wait_lost(self, within_s: float) -> None:
+        """Wait until the stream has ended; end it at once when that takes too long."""
+        if self._transport is None:
+            return
+        await asyncio.wait([self.lost], timeout=within_s)
+        if not self.lost.done():
+            self.abort()
+
     def abort(self) -> None:
         """Close the stream at once."""
         if self._transport is not None:
@@ -97,7 +109,9 @@ class Channel(asyncio.Protocol):
         frame = frames.parse(line)
         if frame.id is UNSET or frame.id is None:
             if isinstance(frame.error, frames.ErrorBody):
-                raise HudProtocolError.from_body(frame.error)
+                # Which request it is about cannot be told, so none of them may wait on.
+                self._broken = HudProtocolError.from_body(frame.error)
+                self.abort()
             return
         future = self._pending.pop(frame.id, None)
         if future is None or future.done():

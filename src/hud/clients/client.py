@@ -6,6 +6,7 @@ Dialling until the environment is ready is `connect`; what an agent does with it
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
@@ -25,10 +26,13 @@ from hud.protocol.version import PROTOCOL_VERSION
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 120.0
+CLOSE_GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
 class ServerInfo:
+    """Name and version of the environment behind a connection."""
+
     name: str
     version: str
 
@@ -74,7 +78,8 @@ class HudClient:
             transport = writer.transport
             transport.set_protocol(channel)
             channel.connection_made(transport)
-        self._reader = reader
+        # A StreamWriter that is collected closes its transport, so both are kept.
+        self._streams = (reader, writer)
         self._channel = channel
         self._url = url or (f"tcp://{endpoint[0]}:{endpoint[1]}" if endpoint else None)
         self._forwarders: list[Forwarder] = []
@@ -97,7 +102,7 @@ class HudClient:
         raw = await self._channel.call(methods.HELLO, methods.HelloParams(session_id))
         try:
             result = msgspec.json.decode(raw, type=methods.HelloResult)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise HudProtocolError(
                 frames.INVALID_REQUEST, f"hello: the peer is no environment: {error}"
             ) from error
@@ -116,8 +121,7 @@ class HudClient:
             if row.address is None or self._url is None:
                 self._local[row.name] = row
                 continue
-            url = self._url
-            forwarder = Forwarder(row, lambda factory: dial(url, factory))
+            forwarder = Forwarder(row, functools.partial(dial, self._url))
             self._forwarders.append(forwarder)
             self._local[row.name] = await forwarder.start()
 
@@ -176,9 +180,10 @@ class HudClient:
         """Close the connection without saying bye: a suspended task stays parked."""
         self._stop_heartbeat()
         self._channel.close()
-        for forwarder in self._forwarders:
+        forwarders, self._forwarders = self._forwarders, []
+        for forwarder in forwarders:
             await forwarder.aclose()
-        self._forwarders.clear()
+        await self._channel.wait_lost(CLOSE_GRACE_S)
 
     def abort(self) -> None:
         """Drop the connection at once."""

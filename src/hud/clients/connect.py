@@ -65,11 +65,12 @@ async def _handshake(url: str, limit_s: float) -> HudClient:
             return client
         except HudProtocolError as error:
             if client is not None:
-                client.abort()
+                await client.close()
             raise EnvironmentFault(f"{url} refused the handshake: {error.message}") from error
         except (OSError, RuntimeFault, TimeoutError) as error:
             if client is not None:
                 client.abort()
+                await client.close()
             if loop.time() + delay >= deadline:
                 reason = str(error) or "no answer"
                 raise RuntimeFault(
@@ -79,6 +80,7 @@ async def _handshake(url: str, limit_s: float) -> HudClient:
         except BaseException:
             if client is not None:
                 client.abort()
+                await client.close()
             raise
         await asyncio.sleep(delay)
         delay = min(delay * 2, _LAST_DELAY_S)

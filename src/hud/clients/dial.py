@@ -55,5 +55,5 @@ async def dial(url: str, factory: Callable[[], P]) -> P:
         _, protocol = await loop.create_unix_connection(factory, parts.path)
     else:
         port = parts.port or DEFAULT_PORT
-        _, protocol = await loop.create_connection(factory, parts.hostname, port)
+        _, protocol = await loop.create_connection(factory, str(parts.hostname), port)
     return protocol

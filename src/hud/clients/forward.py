@@ -62,6 +62,13 @@ class _Opening(asyncio.Protocol):
         if not self.opened.done():
             self.opened.set_exception(ConnectionResetError("the stream ended before it opened"))
 
+    def give_up(self) -> None:
+        """Close the stream, opened or not; nobody awaits the reply any more."""
+        if self.transport is not None:
+            self.transport.close()
+        if not self.opened.cancel() and not self.opened.cancelled():
+            self.opened.exception()
+
 
 class Forwarder:
     """One local port for one capability. The client that made it closes it."""
@@ -101,19 +108,17 @@ class Forwarder:
             transport.set_protocol(far)
             if early:
                 far.data_received(early)
+            for side in (near, far):
+                if side.transport is not None and not side.transport.is_closing():
+                    side.transport.resume_reading()
             near.join(far)
-            if near.transport is not None and not near.transport.is_closing():
-                near.transport.resume_reading()
-            if not transport.is_closing():
-                transport.resume_reading()
             await asyncio.wait([near.closed, far.closed])
         except (OSError, TimeoutError, HudError) as error:
             logger.info("stream to capability %r failed: %s", self.capability.name, error)
         finally:
             near.close()
             far.close()
-            if opening.transport is not None:
-                opening.transport.close()
+            opening.give_up()
 
     async def aclose(self) -> None:
         """Stop listening and end every stream."""

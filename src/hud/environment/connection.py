@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from hud._core.errors import EnvironmentFault, Fault, HudError, InputError
-from hud._core.outcome import Outcome
+from hud._core.errors import EnvironmentFault, RolloutCancelled
 from hud._core.relay import Relay
+from hud.environment import tunnel
 from hud.environment.episode import Episode
+from hud.environment.replies import error_line, result_line
 from hud.environment.sessions import NoSuchSession, Session
 from hud.protocol import frames, methods
 from hud.protocol.dispatch import Call, Refuse, ServerSession
@@ -28,6 +30,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CANCEL_GRACE_S = 5.0
+LINGER_S = 2.0
+
+Phase = Literal["start", "grade"]
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A `tasks.start` or `tasks.grade` whose user code runs now."""
+
+    phase: Phase
+    id: RequestId | None
+    task: asyncio.Task[None] | None = None
+    interrupted: bool = False
+
+    def fault(self) -> RolloutCancelled:
+        return RolloutCancelled(f"tasks.{self.phase} was cancelled")
 
 
 class ServerConnection(asyncio.Protocol):
@@ -39,23 +57,28 @@ class ServerConnection(asyncio.Protocol):
         self._buffer = FrameBuffer()
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
-        self._running: asyncio.Task[None] | None = None
-        self._phase: Literal["idle", "start", "grade"] = "idle"
+        self._running: _Running | None = None
+        self._cancelling = 0
+        self._used = False
         self._tunnel: Relay | None = None
+        self._deaf = False
         self._done = False
+        self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
         self._buffer.feed(data)
-        while not self._done and self._tunnel is None:
+        while not self._deaf and self._tunnel is None:
             try:
                 line = self._buffer.next()
             except FrameTooLong as error:
                 self._send(frames.error_frame(None, frames.PARSE_ERROR, error.message))
-                self.close()
+                self._hang_up()
                 return
             if line is None:
                 return
@@ -65,15 +88,19 @@ class ServerConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._done = True
+        self._done = self._deaf = True
+        if self._linger is not None:
+            self._linger.cancel()
+        self._server.closed(self)
         if self._tunnel is not None:
             self._tunnel.connection_lost(exc)
             return
-        self._server.closed(self)
-        if self._running is not None and self._phase == "grade":
-            self._running.cancel()
-        elif self._running is None:
+        running = self._running
+        if running is None:
             self._leave()
+        elif running.phase == "grade":
+            running.interrupted = True
+            self._server.spawn(self.abort_call(), cleanup=True)
 
     def pause_writing(self) -> None:
         if self._transport is not None:
@@ -85,16 +112,47 @@ class ServerConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the stream once what was sent is out; the session parks or ends as usual."""
-        self._done = True
+        self._done = self._deaf = True
         if self._transport is not None:
             self._transport.close()
 
+    def stop(self) -> None:
+        """Close the stream because the server stops; what runs does not park either."""
+        if self._running is not None:
+            self._running.interrupted = True
+        self.close()
+
+    def _hang_up(self) -> None:
+        """Close after an error, reading on for a moment.
+
+        Closing a socket with unread input resets it, which could take the error reply with it.
+        """
+        self._deaf = True
+        self._buffer.rest()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if not transport.can_write_eof():
+            self.close()
+            return
+        transport.write_eof()
+        self._linger = asyncio.get_running_loop().call_later(LINGER_S, self.close)
+
     async def abort_call(self) -> None:
-        """Interrupt user code that runs for this connection and wait for it, bounded."""
+        """Interrupt user code that runs for this connection and wait for it, bounded.
+
+        Code that swallows its cancellation is left behind: the call is answered and the session
+        goes on without it.
+        """
         running = self._running
-        if running is not None:
-            running.cancel()
-            await asyncio.wait([running], timeout=CANCEL_GRACE_S)
+        if running is None or running.task is None:
+            return
+        running.interrupted = True
+        running.task.cancel()
+        await asyncio.wait([running.task], timeout=CANCEL_GRACE_S)
+        if not running.task.done():
+            logger.warning("tasks.%s goes on after it was cancelled", running.phase)
+            self._finish(running, error_line(running.id, running.fault()))
 
     def _receive(self, line: bytes) -> None:
         action = self._dispatch.receive(line)
@@ -102,150 +160,155 @@ class ServerConnection(asyncio.Protocol):
             if action.frame is not None:
                 self._send(action.frame)
             if action.close:
-                self.close()
+                self._hang_up()
             return
         params = action.params
         match params:
             case methods.HelloParams():
-                self._hello(action, params)
+                self._answer(action, lambda: self._hello(params))
             case methods.ListParams():
-                self._list(action)
+                self._answer(action, self._list)
             case methods.StartParams():
-                self._begin("start", action.id, self._start(params))
+                running = _Running("start", action.id)
+                self._begin(running, self._start(running, params))
             case methods.GradeParams():
-                self._begin("grade", action.id, self._grade(params))
+                running = _Running("grade", action.id)
+                self._begin(running, self._grade(running, params))
             case methods.CancelParams():
-                self._server.spawn(self._cancel(action.id))
+                self._cancel(action.id)
             case methods.ByeParams():
-                self._server.spawn(self._bye(action.id))
+                self._bye(action.id)
             case methods.TunnelParams():
-                self._open_tunnel(action.id, params)
+                self._open_tunnel(action.id, params.capability)
 
-    def _reply(self, request_id: RequestId | None, result: Any) -> None:
-        if request_id is None:
-            return
+    def _answer(self, call: Call, work: Callable[[], Any]) -> None:
+        """Reply with what `work()` returns, or with the error it raises."""
         try:
-            self._send(frames.encode(frames.Reply(request_id, result)))
-        except HudProtocolError as error:
-            self._send(
-                frames.error_frame(
-                    request_id, error.code, error.message, boundary=Outcome.ENVIRONMENT
-                )
-            )
-
-    def _fail(self, request_id: RequestId | None, error: BaseException) -> None:
-        if request_id is not None:
-            self._send(_error_reply(request_id, error))
+            reply = result_line(call.id, work())
+        except Exception as error:
+            reply = error_line(call.id, error)
+        self._send(reply)
 
     def _send(self, frame: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if frame and self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)
 
-    def _hello(self, call: Call, params: methods.HelloParams) -> None:
+    def _hello(self, params: methods.HelloParams) -> methods.HelloResult:
         wanted = params.session_id
-        try:
-            if wanted is not None and (self._session is None or wanted != self._session.id):
-                resumed = self._server.sessions.resume(wanted)
-                self._leave()
-                self._session = resumed
-        except NoSuchSession as error:
-            self._fail(call.id, error)
-            return
+        if wanted is not None and (self._session is None or wanted != self._session.id):
+            if self._dispatch.busy:
+                raise HudProtocolError(
+                    frames.INVALID_REQUEST, "hello: a task call is still running on this session"
+                )
+            resumed = self._server.sessions.resume(wanted)
+            self._leave()
+            self._session = resumed
+            self._used = True
         session = self._attached()
         env = self._server.env
-        result = methods.HelloResult(
+        return methods.HelloResult(
             session.id,
             methods.EnvInfo(env.name, env.version),
             list(env.capabilities),
             PROTOCOL_VERSION,
         )
-        self._reply(call.id, result)
 
-    def _list(self, call: Call) -> None:
-        try:
-            self._reply(call.id, {"tasks": self._server.env.manifest()})
-        except TypeError as error:
-            self._fail(call.id, EnvironmentFault(str(error)))
+    def _list(self) -> dict[str, Any]:
+        return {"tasks": self._server.env.manifest()}
 
     def _attached(self) -> Session:
         if self._session is None:
             self._session = self._server.sessions.open()
         return self._session
 
-    def _begin(
-        self,
-        phase: Literal["start", "grade"],
-        request_id: RequestId | None,
-        work: Coroutine[Any, Any, dict[str, Any]],
-    ) -> None:
-        self._dispatch.busy = True
-        self._phase = phase
-        self._running = self._server.spawn(self._run(request_id, work))
+    def _begin(self, running: _Running, work: Coroutine[Any, Any, bytes]) -> None:
+        self._running = running
+        self._set_busy()
+        running.task = self._server.spawn(self._run(running, work))
 
-    async def _run(
-        self, request_id: RequestId | None, work: Coroutine[Any, Any, dict[str, Any]]
-    ) -> None:
-        phase = self._phase
-        failure: BaseException | None = None
-        result: dict[str, Any] | None = None
+    async def _run(self, running: _Running, work: Coroutine[Any, Any, bytes]) -> None:
         try:
-            result = await work
+            reply = await work
         except asyncio.CancelledError:
-            failure = EnvironmentFault(f"tasks.{phase} was cancelled")
+            reply = error_line(running.id, running.fault() if running.interrupted else _cancelled())
         except Exception as error:
-            failure = error
+            failure = running.fault() if running.interrupted else error
+            reply = error_line(running.id, failure)
+        self._finish(running, reply)
+
+    def _finish(self, running: _Running, reply: bytes) -> None:
+        if self._running is not running:
+            return
         self._running = None
-        self._phase = "idle"
-        self._dispatch.busy = False
-        if failure is not None:
-            self._fail(request_id, failure)
-        else:
-            self._reply(request_id, result)
+        self._set_busy()
+        self._send(reply)
         if self._done:
             self._leave()
 
-    async def _start(self, params: methods.StartParams) -> dict[str, Any]:
+    def _set_busy(self) -> None:
+        self._dispatch.busy = self._running is not None or self._cancelling > 0
+
+    async def _start(self, running: _Running, params: methods.StartParams) -> bytes:
         session = self._attached()
+        episode = Episode(self._server.env.find(params.id), params.args)
+        episode.bind()
+        self._used = True
         previous = session.take()
         if previous is not None:
             await previous.close()
-        episode = Episode(self._server.env.find(params.id), params.args)
         try:
-            frame = await episode.start()
+            reply = result_line(running.id, await episode.start())
+            if running.interrupted:
+                raise running.fault()
         except BaseException:
             await episode.close()
             raise
         session.episode = episode
-        return frame
+        return reply
 
-    async def _grade(self, params: methods.GradeParams) -> dict[str, Any]:
-        session = self._session
-        if session is None:
-            session = self._session = self._server.sessions.resume_only()
+    async def _grade(self, running: _Running, params: methods.GradeParams) -> bytes:
+        session = self._attached()
         episode = session.take()
         if episode is None:
-            raise NoSuchSession("no task in progress")
+            if self._used:
+                raise NoSuchSession("no task in progress")
+            episode = self._server.sessions.adopt()
+        self._used = True
         try:
-            return await episode.grade(params.answer)
+            frame = await episode.grade(params.answer)
+            if running.interrupted:
+                raise running.fault()
+            return result_line(running.id, frame)
         finally:
             await episode.close()
 
-    async def _cancel(self, request_id: RequestId | None) -> None:
-        await self.abort_call()
-        if self._session is not None:
-            episode = self._session.take()
-            if episode is not None:
-                await episode.close()
-        self._reply(request_id, methods.CancelResult())
+    def _cancel(self, request_id: RequestId | None) -> None:
+        episode = None if self._session is None else self._session.take()
+        self._cancelling += 1
+        self._set_busy()
+        self._server.spawn(self._cancel_all(request_id, episode), cleanup=True)
 
-    async def _bye(self, request_id: RequestId | None) -> None:
-        await self.abort_call()
-        session, self._session = self._session, None
-        if session is not None:
-            episode = self._server.sessions.forget(session)
+    async def _cancel_all(self, request_id: RequestId | None, episode: Episode | None) -> None:
+        try:
+            await self.abort_call()
             if episode is not None:
                 await episode.close()
-        self._reply(request_id, methods.ByeResult())
+        finally:
+            self._cancelling -= 1
+            self._set_busy()
+        self._send(result_line(request_id, methods.CancelResult()))
+
+    def _bye(self, request_id: RequestId | None) -> None:
+        self._deaf = True
+        session, self._session = self._session, None
+        episode = None if session is None else self._server.sessions.forget(session)
+        self._server.spawn(self._end(request_id, episode), cleanup=True)
+
+    async def _end(self, request_id: RequestId | None, episode: Episode | None) -> None:
+        await self.abort_call()
+        if episode is not None:
+            await episode.close()
+        self._send(result_line(request_id, methods.ByeResult()))
         self.close()
 
     def _leave(self) -> None:
@@ -253,81 +316,43 @@ class ServerConnection(asyncio.Protocol):
         if session is not None:
             evicted = self._server.sessions.disconnect(session)
             if evicted is not None:
-                self._server.spawn(evicted.close())
+                self._server.spawn(evicted.close(), cleanup=True)
 
-    def _open_tunnel(self, request_id: RequestId | None, params: methods.TunnelParams) -> None:
-        address = self._server.env.capability_address(params.capability)
-        if address is None:
-            self._fail(
-                request_id,
-                HudProtocolError(
-                    frames.INVALID_PARAMS,
-                    f"no capability {params.capability[:120]!r} with a host and port",
-                ),
-            )
-            self.close()
+    def _open_tunnel(self, request_id: RequestId | None, name: str) -> None:
+        transport = self._transport
+        address = self._server.env.capability_address(name)
+        if transport is None or address is None:
+            self._send(error_line(request_id, _no_such_capability(name)))
+            self._hang_up()
             return
-        self._tunnel = Relay()
-        if self._transport is not None:
-            self._tunnel.connection_made(self._transport)
-        self._server.spawn(self._splice(request_id, params.capability, address, self._tunnel))
+        near = self._tunnel = Relay()
+        near.connection_made(transport)
+        transport.pause_reading()
+        self._server.spawn(self._stream(request_id, name, address, near))
 
-    async def _splice(
+    async def _stream(
         self, request_id: RequestId | None, name: str, address: tuple[str, int], near: Relay
     ) -> None:
-        loop = asyncio.get_running_loop()
-        transport = self._transport
-        if transport is None:
-            return
-        transport.pause_reading()
-        far = Relay()
         try:
-            await loop.create_connection(lambda: far, *address)
-        except OSError as error:
-            fault = HudProtocolError(
-                frames.SERVER_ERROR,
-                f"capability {name!r} is not reachable: {error}",
-                boundary=Outcome.CAPABILITY,
-            )
-            self._fail(request_id, fault)
-            self.close()
+            far = await tunnel.dial(name, address)
+        except HudProtocolError as error:
+            self._send(error_line(request_id, error))
+            self._tunnel = None
+            self.resume_writing()
+            self._hang_up()
             return
-        self._reply(request_id, methods.TunnelResult(name))
-        transport.set_protocol(near)
-        early = self._buffer.rest()
-        if early:
-            near.data_received(early)
-        near.join(far)
+        self._send(result_line(request_id, methods.TunnelResult(name)))
         try:
-            if self._done:
-                far.close()
-            else:
-                transport.resume_reading()
-            await asyncio.wait([near.closed, far.closed], return_when=asyncio.ALL_COMPLETED)
+            await tunnel.splice(near, far, self._buffer.rest)
         finally:
-            near.close()
-            far.close()
             self._server.closed(self)
 
 
-def _error_reply(request_id: RequestId, error: BaseException) -> bytes:
-    """Spell an exception as the error reply the protocol asks for, with its boundary."""
-    match error:
-        case HudProtocolError():
-            return frames.error_frame(
-                request_id, error.code, error.message, boundary=error.boundary, hint=error.hint
-            )
-        case InputError():
-            code, boundary = frames.INVALID_PARAMS, Outcome.ENVIRONMENT
-        case NoSuchSession():
-            code, boundary = frames.INVALID_REQUEST, None
-        case Fault():
-            code, boundary = frames.SERVER_ERROR, error.outcome
-        case HudError():
-            code, boundary = frames.SERVER_ERROR, Outcome.ENVIRONMENT
-        case _:
-            text = f"{type(error).__qualname__}: {error}"
-            return frames.error_frame(
-                request_id, frames.SERVER_ERROR, text, boundary=Outcome.ENVIRONMENT
-            )
-    return frames.error_frame(request_id, code, error.message, boundary=boundary, hint=error.hint)
+def _cancelled() -> EnvironmentFault:
+    return EnvironmentFault("the environment's code was cancelled by itself")
+
+
+def _no_such_capability(name: str) -> HudProtocolError:
+    return HudProtocolError(
+        frames.INVALID_PARAMS, f"no capability {name[:120]!r} with a host and port"
+    )

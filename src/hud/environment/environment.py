@@ -40,7 +40,7 @@ class Environment:
         self.name = name
         self.version = version
         self.capabilities: list[Capability] = list(capabilities or ())
-        self.tasks: dict[str, Template[Any]] = {}
+        self.tasks: dict[str, Template[...]] = {}
         self._initialize: list[Hook] = []
         self._shutdown: list[Hook] = []
         self._reseed: list[Reseed] = []
@@ -50,7 +50,7 @@ class Environment:
         return f"<Environment {self.name!r}: {len(self.tasks)} templates>"
 
     @property
-    def templates(self) -> dict[str, Template[Any]]:
+    def templates(self) -> dict[str, Template[...]]:
         """The templates by id."""
         return self.tasks
 
@@ -63,7 +63,9 @@ class Environment:
         returns: Any = None,
         solution: Solution | None = None,
     ) -> Callable[[TemplateFunction[P]], Template[P]]:
-        """Register an async generator function: it yields a prompt, receives the answer, yields a grade.
+        """Register an async generator function that yields a prompt, then a grade.
+
+        The first yield gives the prompt and receives the answer; the second gives the grade.
 
         Args:
             id: Name of the template; the function's own name otherwise.
@@ -114,6 +116,11 @@ class Environment:
         self._reseed.append(fn)
         return fn
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether starting or stopping runs any code of the user's."""
+        return bool(self._initialize or self._shutdown)
+
     def apply_seed(self, seed: int) -> None:
         """Run the `reseed` hooks, in order."""
         for fn in self._reseed:
@@ -147,7 +154,7 @@ class Environment:
                 return cap.address
         return None
 
-    def find(self, template_id: str) -> Template[Any]:
+    def find(self, template_id: str) -> Template[...]:
         """Return a template.
 
         Raises:
@@ -178,12 +185,15 @@ class Environment:
         for fn in self._initialize:
             try:
                 await fn()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 await self.stop()
                 raise EnvironmentFault(
-                    f"environment {self.name!r}: initialize hook {fn.__name__!r} raised "
+                    f"environment {self.name!r}: initialize hook {_name(fn)!r} raised "
                     f"{type(error).__qualname__}: {error}"
                 ) from error
+            except BaseException:
+                await self.stop()
+                raise
 
     async def stop(self) -> None:
         """Run the shutdown hooks once, in reverse; one that raises does not stop the others."""
@@ -193,11 +203,15 @@ class Environment:
         for fn in reversed(self._shutdown):
             try:
                 await fn()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 logger.warning(
                     "environment %r: shutdown hook %r raised %s: %s",
                     self.name,
-                    fn.__name__,
+                    _name(fn),
                     type(error).__qualname__,
                     error,
                 )
+
+
+def _name(fn: Hook) -> str:
+    return getattr(fn, "__name__", repr(fn))

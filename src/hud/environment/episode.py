@@ -23,14 +23,28 @@ _GRADE_KEYS = ("done", "content", "info", "isError", "subscores")
 class Episode:
     """A template's generator between its two yields. `close` it in every case."""
 
-    def __init__(self, template: Template[Any], args: Mapping[str, Any]) -> None:
+    def __init__(self, template: Template[...], args: Mapping[str, Any]) -> None:
         self.template = template
         self._args = args
+        self._bound: dict[str, Any] | None = None
         self._generator: AsyncGenerator[Any, Any] | None = None
 
     @property
     def _name(self) -> str:
         return f"template {self.template.id!r}"
+
+    def bind(self) -> dict[str, Any]:
+        """Return the arguments as the template's annotations want them; nothing runs yet.
+
+        Raises:
+            InputError: when the arguments do not fit the template.
+        """
+        if self._bound is None:
+            try:
+                self._bound = self.template.arguments.coerce(self._args)
+            except InputError as error:
+                raise InputError(f"{self._name}: {error.message}", hint=error.hint) from error
+        return self._bound
 
     async def start(self) -> dict[str, Any]:
         """Run to the first yield and return the prompt frame.
@@ -39,18 +53,14 @@ class Episode:
             InputError: when the arguments do not fit the template.
             EnvironmentFault: when the template raises or ends before its prompt.
         """
-        try:
-            coerced = self.template.arguments.coerce(self._args)
-        except InputError as error:
-            raise InputError(f"{self._name}: {error.message}", hint=error.hint) from error
-        self._generator = self.template.fn(**coerced)
+        self._generator = self.template.fn(**self.bind())
         try:
             value = await self._generator.asend(None)
         except StopAsyncIteration:
             raise EnvironmentFault(f"{self._name} ended without yielding a prompt") from None
         except Fault:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvironmentFault(f"{self._name} raised {_describe(error)}") from error
         return prompt_frame(value, self._name)
 
@@ -75,14 +85,14 @@ class Episode:
             ) from None
         except Fault:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise GraderFault(f"{self._name} raised {_describe(error)} while grading") from error
         frame = grade_frame(value, self._name)
         try:
             await generator.asend(None)
         except StopAsyncIteration:
             return frame
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.warning("%s raised %s after its grade", self._name, _describe(error))
             return frame
         raise EnvironmentFault(
@@ -97,7 +107,7 @@ class Episode:
             return
         try:
             await generator.aclose()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.warning("%s raised %s while closing", self._name, _describe(error))
 
 
@@ -116,7 +126,7 @@ def prompt_frame(value: Any, name: str) -> dict[str, Any]:
     if isinstance(plain, dict) and "prompt" in plain:
         return cast("dict[str, Any]", plain)
     if isinstance(plain, dict) and "role" in plain and "content" in plain:
-        plain = [plain]
+        return {"prompt": [cast("dict[str, Any]", plain)]}
     return {"prompt": plain}
 
 
@@ -131,7 +141,7 @@ def grade_frame(value: Any, name: str) -> dict[str, Any]:
     if isinstance(value, Mapping):
         mapping = cast("Mapping[str, Any]", value)
         if "score" not in mapping:
-            raise GraderFault(f"{name} yielded a grade without a numeric score: {bounded(value)}")
+            raise GraderFault(f"{name} yielded a grade without a numeric score: {bounded(mapping)}")
         frame = {"score": _number(mapping["score"], name)}
         frame.update((key, mapping[key]) for key in mapping if key != "score")
     elif hasattr(value, "reward") and not _is_number(value):
@@ -155,11 +165,14 @@ def _check_subscores(subscores: Any, name: str) -> None:
         return
     if not isinstance(subscores, Sequence) or isinstance(subscores, str):
         raise GraderFault(f"{name} yielded subscores that are not a list: {bounded(subscores)}")
-    for item in cast("Sequence[Any]", subscores):
-        if not isinstance(item, Mapping) or not _is_number(
-            cast("Mapping[str, Any]", item).get("value")
-        ):
+    for item in cast("Sequence[object]", subscores):
+        value: Any = cast("Mapping[str, Any]", item).get("value") if _is_mapping(item) else None
+        if not _is_number(value):
             raise GraderFault(f"{name} yielded a subscore without a numeric value: {bounded(item)}")
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _is_number(value: Any) -> bool:
@@ -180,7 +193,10 @@ def _number(value: Any, name: str) -> float:
             f"{name} yielded {bounded(value)} as its grade, which is no number",
             hint="yield a number, an EvaluationResult, or a dict with a numeric score",
         )
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise GraderFault(f"{name} yielded {number} as its grade, which is not finite")
     return number

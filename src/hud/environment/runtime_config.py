@@ -37,6 +37,8 @@ class RuntimeTPU(_Row):
 
 
 class RuntimeResources(_Row):
+    """Machine a task asks for; `os` is a family such as `linux`."""
+
     cpu: float | None = Field(default=None, gt=0)
     memory_mb: int | None = Field(default=None, gt=0)
     storage_mb: int | None = Field(default=None, gt=0)
@@ -46,6 +48,8 @@ class RuntimeResources(_Row):
 
 
 class RuntimeLimits(_Row):
+    """Seconds that placing and running may take."""
+
     startup_timeout_s: int | None = Field(default=None, gt=0)
     run_timeout_s: int | None = Field(default=None, gt=0)
 

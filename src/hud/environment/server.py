@@ -11,8 +11,9 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from pathlib import Path
+from typing import Any, cast
 
 from hud._core.errors import InputError
 from hud.environment.connection import ServerConnection
@@ -37,7 +38,9 @@ class EnvironmentServer:
         self.env = env
         self.sessions = SessionTable()
         self._connections: set[ServerConnection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._cleanups: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     async def start(self) -> None:
         """Run the environment's initialize hooks.
@@ -53,30 +56,53 @@ class EnvironmentServer:
 
     def opened(self, connection: ServerConnection) -> None:
         self._connections.add(connection)
+        if self._stopping:
+            connection.close()
 
     def closed(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run user code or a tunnel in a task that this server owns."""
+    def spawn(
+        self, work: Coroutine[Any, Any, None], *, cleanup: bool = False
+    ) -> asyncio.Task[None]:
+        """Run user code or a stream in a task that this server owns.
+
+        Args:
+            cleanup: The task only ends something: stopping lets it finish, within the grace.
+        """
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        held = self._cleanups if cleanup else self._calls
+        held.add(task)
+        task.add_done_callback(held.discard)
         return task
 
     async def aclose(self) -> None:
         """End everything this server holds, bounded in time, then run the shutdown hooks."""
+        self._stopping = True
         for connection in list(self._connections):
-            connection.close()
-        if self._tasks:
-            for task in self._tasks:
+            connection.stop()
+        for task in self._calls:
+            if not task.cancelling():
                 task.cancel()
-            await asyncio.wait(list(self._tasks), timeout=STOP_GRACE_S)
+        await self._settle()
         for episode in self.sessions.forget_all():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_GRACE_S):
-                    await episode.close()
+            self.spawn(episode.close(), cleanup=True)
+        await self._settle()
         await self.env.stop()
+
+    async def _settle(self) -> None:
+        """Wait for every task, and cancel the clean-ups that exceed the grace."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_GRACE_S
+        while tasks := self._calls | self._cleanups:
+            left = deadline - loop.time()
+            if left <= 0:
+                logger.warning("%d tasks still run after %g s", len(tasks), STOP_GRACE_S)
+                for task in self._cleanups:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=1.0)
+                return
+            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
 
 @contextlib.asynccontextmanager
@@ -126,13 +152,18 @@ async def bind(
             yield _address(listener)
         finally:
             listener.close()
+            if path is not None:
+                Path(path).unlink(missing_ok=True)
     finally:
         await server.aclose()
 
 
 def _address(listener: asyncio.Server) -> str:
-    name = listener.sockets[0].getsockname()
-    return f"tcp://{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix://{name}"
+    name: Any = listener.sockets[0].getsockname()
+    if not isinstance(name, tuple):
+        return f"unix://{name}"
+    host, port = cast("tuple[str, int]", name[:2])
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 async def serve(
@@ -145,18 +176,50 @@ async def serve(
 ) -> None:
     """Serve `env` until SIGTERM, SIGINT or cancellation, then shut it down.
 
-    Prints `HUD_SERVE_PORT=<port>` on stdout once connections are accepted, when `announce`.
+    Prints `HUD_SERVE_PORT=<port>` on stdout once connections are accepted, when `announce`. A
+    signal that comes before interrupts the initialize hooks; a second SIGINT is not held back.
     """
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    with _stopped_by_signals(stop) as ready:
+        async with bind(env, host=host, port=port, sock=sock) as url:
+            ready()
+            if announce:
+                sys.stdout.write(f"HUD_SERVE_PORT={url.rpartition(':')[2]}\n")
+                sys.stdout.flush()
+            await stop.wait()
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: asyncio.Event) -> Generator[Callable[[], None]]:
+    """Set `stop` on a signal; until the yielded function was called, cancel this task instead."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    ready = False
+
+    def on_signal(number: signal.Signals) -> None:
+        if number is signal.SIGINT:
+            loop.remove_signal_handler(number)
+        if not ready and not stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    def now_ready() -> None:
+        nonlocal ready
+        ready = True
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-            loop.add_signal_handler(number, stop.set)
-    async with bind(env, host=host, port=port, sock=sock) as url:
-        if announce:
-            sys.stdout.write(f"HUD_SERVE_PORT={url.rpartition(':')[2]}\n")
-            sys.stdout.flush()
-        await stop.wait()
+            loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield now_ready
+    except asyncio.CancelledError:
+        if ready or not stop.is_set() or task is None or task.uncancel() > 0:
+            raise
+    finally:
+        for number in numbers:
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                loop.remove_signal_handler(number)
 
 
 if __name__ == "__main__":

@@ -60,21 +60,23 @@ class SessionTable:
         session.connected = True
         return session
 
-    def resume_only(self) -> Session:
-        """Reconnect the one parked session.
+    def adopt(self) -> Episode:
+        """Take over the one parked task; its session is then forgotten.
 
         Raises:
             NoSuchSession: when none is parked, or several are.
         """
         parked = [session for session in self._sessions.values() if not session.connected]
-        if not parked:
+        held = [session.episode for session in parked if session.episode is not None]
+        if not held:
             raise NoSuchSession("no task in progress")
         if len(parked) > 1:
             ids = ", ".join(session.id for session in parked[:8])
             raise NoSuchSession(
                 f"{len(parked)} tasks are parked: say hello with one of their session ids: {ids}"
             )
-        return self.resume(parked[0].id)
+        self.forget(parked[0])
+        return held[0]
 
     def disconnect(self, session: Session) -> Episode | None:
         """Park a session whose connection ended, or forget it when it holds no task.
@@ -95,6 +97,6 @@ class SessionTable:
 
     def forget_all(self) -> list[Episode]:
         """Drop every session and return the suspended tasks, for closing."""
-        episodes = [session.episode for session in self._sessions.values() if session.episode]
+        episodes = [session.take() for session in self._sessions.values()]
         self._sessions.clear()
-        return episodes
+        return [episode for episode in episodes if episode is not None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json as stdlib_json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -53,11 +53,13 @@ class Task(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_slug(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("slug") and "id" in data:  # pyright: ignore[reportUnknownMemberType]
-            args: Any = data.get("args") or {}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            if isinstance(data["id"], str) and isinstance(args, dict):
-                return {**data, "slug": default_slug(data["id"], args)}  # pyright: ignore[reportUnknownArgumentType]
-        return data  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(data, dict):
+            return data
+        row = cast("dict[str, Any]", data)
+        task_id, args = row.get("id"), row.get("args")
+        if not row.get("slug") and isinstance(task_id, str) and isinstance(args, dict | None):
+            return {**row, "slug": default_slug(task_id, cast("dict[str, Any]", args or {}))}
+        return row
 
     @model_validator(mode="after")
     def _one_verifier_deep(self) -> Task:

@@ -58,17 +58,14 @@ class ServerSession:
         try:
             return self._read(line, first)
         except HudProtocolError as error:
-            broken = error.code in (frames.PARSE_ERROR, frames.INVALID_REQUEST)
-            return Refuse(frames.error_frame(None, error.code, error.message), first and broken)
+            known = frames.request_id(line) if error.code == frames.INVALID_REQUEST else None
+            return Refuse(frames.error_frame(known, error.code, error.message), first)
 
     def _read(self, line: bytes, first: bool) -> Action:
         frame = frames.parse(line)
         if frame.method is UNSET:
-            return Refuse(
-                frames.error_frame(
-                    None, frames.INVALID_REQUEST, 'invalid request: no "method" in the frame'
-                ),
-                first,
+            raise HudProtocolError(
+                frames.INVALID_REQUEST, 'invalid request: no "method" in the frame'
             )
         request_id = None if frame.id is UNSET else frame.id
         wants_reply = frame.id is not UNSET
@@ -88,8 +85,10 @@ class ServerSession:
         raw = b"{}" if frame.params is UNSET else bytes(frame.params)
         try:
             params = decoder.decode(b"{}" if raw == b"null" else raw)
+        except UnicodeDecodeError as error:
+            raise HudProtocolError(frames.PARSE_ERROR, f"frame is not UTF-8: {error}") from error
         except (msgspec.DecodeError, RecursionError) as error:
-            return refuse(frames.INVALID_PARAMS, f"{method}: {error}")
+            return refuse(frames.INVALID_PARAMS, f"{method}: {bounded(str(error))}")
         if self.busy and method not in _CONCURRENT:
             return refuse(
                 frames.INVALID_REQUEST, f"{method}: a task call is still running on this session"

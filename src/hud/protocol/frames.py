@@ -5,7 +5,8 @@ Typed and sans-I/O. The meaning of methods is `methods`; the order they may come
 
 from __future__ import annotations
 
-from typing import Any
+import json as stdlib_json
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -13,6 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 from hud._core import json
 from hud._core.errors import HudError, bounded
 from hud._core.outcome import Outcome
+from hud._core.redact import redact
 from hud.protocol.framing import MAX_FRAME_BYTES
 
 RequestId = int | str
@@ -32,23 +34,23 @@ class ErrorData(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: str | None = None
 
 
-class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The `error` member of a reply."""
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The `error` member of a reply. `code` and `message` are always sent."""
 
     code: int = SERVER_ERROR
     message: str = ""
-    data: Any = None
+    data: Any = UNSET
 
 
 class Incoming(msgspec.Struct, frozen=True):
     """Any frame as received: a request, a notification, a reply or an error reply."""
 
     jsonrpc: str | UnsetType = UNSET
-    id: RequestId | None | UnsetType = UNSET
+    id: RequestId | UnsetType | None = UNSET
     method: str | UnsetType = UNSET
     params: Raw | UnsetType = UNSET
     result: Raw | UnsetType = UNSET
-    error: ErrorBody | None | UnsetType = UNSET
+    error: ErrorBody | UnsetType | None = UNSET
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -100,7 +102,8 @@ class HudProtocolError(HudError, RuntimeError):
     def from_body(cls, body: ErrorBody) -> HudProtocolError:
         """Build the exception for a received error, reading our extra data where present."""
         try:
-            data = msgspec.convert(body.data, ErrorData) if body.data else ErrorData()
+            held = isinstance(body.data, dict)
+            data = msgspec.convert(body.data, ErrorData) if held else ErrorData()
             boundary = Outcome(data.boundary) if data.boundary else None
         except (msgspec.ValidationError, ValueError):
             data, boundary = ErrorData(), None
@@ -113,18 +116,46 @@ _incoming = msgspec.json.Decoder(Incoming)
 def parse(line: bytes) -> Incoming:
     """Read one frame.
 
+    What Python's own `json` writes beyond the standard is understood, because peers use it: NaN
+    and the infinities become null, lone surrogates become U+FFFD.
+
     Raises:
         HudProtocolError: -32700 for what is not JSON, -32600 for JSON that is no frame.
     """
     try:
-        frame = _incoming.decode(line)
+        try:
+            frame = _incoming.decode(line)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            frame = _incoming.decode(_standard(line))
     except msgspec.ValidationError as error:
         raise HudProtocolError(INVALID_REQUEST, f"invalid request: {error}") from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise HudProtocolError(PARSE_ERROR, f"frame is not JSON: {bounded(str(error))}") from error
     if frame.jsonrpc != "2.0":
         raise HudProtocolError(INVALID_REQUEST, 'invalid request: "jsonrpc" must be "2.0"')
     return frame
+
+
+def request_id(line: bytes) -> RequestId | None:
+    """Return the id in a frame that is otherwise unusable, so that its sender gets an answer."""
+    try:
+        frame = json.decode(line)
+    except ValueError:
+        return None
+    found = cast("dict[str, Any]", frame).get("id") if isinstance(frame, dict) else None
+    return found if isinstance(found, int | str) and not isinstance(found, bool) else None
+
+
+def _standard(line: bytes) -> bytes:
+    """Rewrite a frame in Python's dialect of JSON as standard JSON.
+
+    Raises:
+        ValueError: when it is not JSON in that dialect either.
+        RecursionError: when it is nested too deeply.
+    """
+    return json.encode(stdlib_json.loads(line.decode("utf-8")))
 
 
 def encode(frame: Request | Reply | ErrorReply) -> bytes:
@@ -152,6 +183,8 @@ def error_frame(
     boundary: Outcome | None = None,
     hint: str | None = None,
 ) -> bytes:
-    """Return an error reply as one line."""
-    data = ErrorData(boundary=boundary and boundary.value, hint=hint) if boundary or hint else None
-    return encode(ErrorReply(request_id, ErrorBody(code, bounded(message, 8_000), data)))
+    """Return an error reply as one line, without secrets."""
+    data: Any = UNSET
+    if boundary or hint:
+        data = ErrorData(boundary=boundary and boundary.value, hint=hint and redact(hint))
+    return encode(ErrorReply(request_id, ErrorBody(code, redact(bounded(message, 8_000)), data)))

@@ -14,15 +14,19 @@ from hud.protocol.capability import Capability
 
 
 class HelloParams(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Begin a session, or resume the parked one of that id."""
+
     session_id: str | None = None
 
 
 class EnvInfo(msgspec.Struct, frozen=True):
+    """Name and version of the environment."""
+
     name: str
     version: str = ""
 
 
-class HelloResult(msgspec.Struct, frozen=True, omit_defaults=True):
+class HelloResult(msgspec.Struct, frozen=True):
     """`bindings` are the capability rows as the environment declares them."""
 
     session_id: str
@@ -32,7 +36,7 @@ class HelloResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ListParams(msgspec.Struct, frozen=True):
-    pass
+    """Nothing is asked for."""
 
 
 class TaskEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,39 +50,53 @@ class TaskEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ListResult(msgspec.Struct, frozen=True):
+    """The templates, in the order they were declared."""
+
     tasks: list[TaskEntry]
 
 
 class StartParams(msgspec.Struct, frozen=True):
+    """Which template, with which arguments."""
+
     id: str
     args: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class GradeParams(msgspec.Struct, frozen=True):
+    """The agent's answer, of any JSON type."""
+
     answer: Any = None
 
 
 class CancelParams(msgspec.Struct, frozen=True):
-    pass
+    """Nothing is asked for."""
 
 
 class CancelResult(msgspec.Struct, frozen=True):
+    """Sent once the task has ended."""
+
     cancelled: bool = True
 
 
 class ByeParams(msgspec.Struct, frozen=True):
-    pass
+    """Nothing is asked for."""
 
 
 class ByeResult(msgspec.Struct, frozen=True):
+    """Sent before the server closes the connection."""
+
     goodbye: bool = True
 
 
 class TunnelParams(msgspec.Struct, frozen=True):
+    """Which capability this connection is to carry."""
+
     capability: str
 
 
 class TunnelResult(msgspec.Struct, frozen=True):
+    """From here on the connection carries raw bytes."""
+
     capability: str
 
 
@@ -93,6 +111,8 @@ class PromptFrame(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Subscore(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One part of a grade; `children` are what it was made of."""
+
     name: str
     value: float
     weight: float = 1.0
