@@ -1,0 +1,168 @@
+"""What the kernel offers for keeping processes together: groups, adoption, dying with a parent.
+
+Linux only where it says so; elsewhere those functions do nothing. Starting processes and waiting
+for them belongs to whoever owns them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+LINUX = sys.platform == "linux"
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PROC = Path("/proc")
+_SWEEP_PAUSE_S = 0.01
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send `number` to this process when the thread that started it ends (Linux).
+
+    0 undoes it. Check `os.getppid()` afterwards: the parent may have died before the call.
+    """
+    _prctl(_PR_SET_PDEATHSIG, int(number))
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every descendant whose own parent dies (Linux)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+@functools.cache
+def _libc_prctl() -> Callable[[int, int], None]:
+    import ctypes
+
+    call = ctypes.CDLL(None, use_errno=True).prctl
+
+    def prctl(option: int, value: int) -> None:
+        if call(option, value, 0, 0, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+    return prctl
+
+
+def _prctl(option: int, value: int) -> None:
+    if LINUX:
+        _libc_prctl()(option, value)
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to every process of a group; one that is gone is no error."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def signal_process(pid: int, number: int) -> None:
+    """Send a signal to a process; one that is gone is no error."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def reap_one() -> tuple[int, int] | None:
+    """Collect one dead child, its process group killed first, or return None.
+
+    Returns its pid and status (the exit code, or minus the number of the signal that ended it).
+    The group is killed while the dead leader still holds its number, so no other can have it.
+    """
+    try:
+        if hasattr(os, "waitid"):
+            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            dead = os.waitid(os.P_ALL, 0, flags)
+            if dead is None:
+                return None
+            signal_group(dead.si_pid, signal.SIGKILL)
+            pid, status = os.waitpid(dead.si_pid, 0)
+        else:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return None
+            signal_group(pid, signal.SIGKILL)
+    except ChildProcessError:
+        return None
+    return pid, os.waitstatus_to_exitcode(status)
+
+
+def children() -> list[int]:
+    """Return the pids of this single-threaded process's children, dead ones included (Linux)."""
+    own = os.getpid()
+    try:
+        text = (_PROC / "self" / "task" / str(own) / "children").read_bytes()
+        return [int(word) for word in text.split()]
+    except OSError:
+        return [pid for pid in _pids() if (stat := _stat(pid)) is not None and stat[0] == own]
+
+
+def session_of(pid: int) -> int | None:
+    """Return a process's session, or None when it is gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def find_marked(name: str, value: str) -> list[int]:
+    """Return the living processes that were started with this environment variable (Linux)."""
+    entry = f"{name}={value}".encode()
+    found: list[int] = []
+    for pid in _pids():
+        try:
+            environ = (_PROC / str(pid) / "environ").read_bytes()
+        except OSError:
+            continue
+        stat = _stat(pid) if entry in environ.split(b"\0") else None
+        if stat is not None and stat[1] not in "ZX":
+            found.append(pid)
+    return found
+
+
+def kill_marked(name: str, value: str, *, timeout_s: float = 5.0) -> list[int]:
+    """Kill every process started with this environment variable until none is left (Linux).
+
+    Blocks; run it in a thread. Returns the pids that were still there when the time was up.
+    """
+    deadline = time.monotonic() + timeout_s
+    own = os.getpid()
+    while True:
+        left = [pid for pid in find_marked(name, value) if pid != own]
+        if not left or time.monotonic() > deadline:
+            return left
+        for pid in left:
+            signal_process(pid, signal.SIGKILL)
+        time.sleep(_SWEEP_PAUSE_S)
+
+
+def describe_exit(pid: int, status: int) -> str:
+    """Say in words how a process ended, from a status as `reap_one` gives it."""
+    if status >= 0:
+        return f"process {pid} exited with status {status}"
+    try:
+        name = f" ({signal.Signals(-status).name})"
+    except ValueError:
+        name = ""
+    return f"process {pid} was killed by signal {-status}{name}"
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+    except OSError:
+        return []
+
+
+def _stat(pid: int) -> tuple[int, str] | None:
+    """Return a process's parent and state letter; the name before them may hold anything."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return int(parent), state

@@ -1,0 +1,116 @@
+"""What a rollout's process does: serve one environment on one socket until told to stop.
+
+The same code runs in a fork of the warm parent and in a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from hud._core.processes import LINUX
+from hud._core.seeds import reseed
+from hud.environment.environment import Environment
+from hud.environment.server import bind
+from hud.runtimes.warm import wire
+
+_WATCH_PARENT_S = 1.0
+STATUS_BROKEN = 70
+
+
+class Report:
+    """A rollout process's one report to the eval process: ready, or why not."""
+
+    def __init__(self, id: int, control: int) -> None:
+        self._id = id
+        self._control: int | None = control
+
+    def ready(self) -> None:
+        self._send(wire.Ready(self._id, os.getpid()))
+
+    def failed(self, error: BaseException) -> None:
+        """Report an error; after `ready`, where the report is used up, print it."""
+        if self._control is None:
+            traceback.print_exception(error)
+        else:
+            self._send(wire.Failed.of(self._id, error, started=True))
+
+    def _send(self, message: wire.FromParent) -> None:
+        control, self._control = self._control, None
+        if control is not None:
+            wire.send(control, message)
+            os.close(control)
+
+
+def serve(env: Environment, report: Report, listener: int, parent: int) -> NoReturn:
+    """Serve `env` on the listening descriptor `listener` until SIGTERM; never return.
+
+    Args:
+        report: Where to say once that connections are accepted, or why they are not.
+        parent: Pid of the process whose death ends this one too.
+    """
+    status = STATUS_BROKEN
+    try:
+        gc.enable()
+        env.apply_seed(reseed())
+        sock = socket.socket(fileno=listener)
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(_serve(env, report, sock, parent))
+        status = 0
+    except BaseException as error:
+        if isinstance(error, SystemExit) and isinstance(error.code, int):
+            status = error.code
+        report.failed(error)
+    leave(status)
+
+
+def leave(status: int) -> NoReturn:
+    """End this process now: buffers are flushed, exit handlers belong to the warm parent."""
+    with contextlib.suppress(Exception):
+        logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+async def _serve(env: Environment, report: Report, sock: socket.socket, parent: int) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    starting = asyncio.current_task()
+
+    def stop() -> None:
+        stopped.set()
+        if starting is not None:
+            starting.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    if not LINUX:
+        _watch_parent(loop, parent, stop)
+    try:
+        async with bind(env, sock=sock):
+            starting = None
+            report.ready()
+            await stopped.wait()
+    except asyncio.CancelledError:
+        if not stopped.is_set():
+            raise
+        await env.stop()
+
+
+def _watch_parent(loop: asyncio.AbstractEventLoop, parent: int, stop: Callable[[], None]) -> None:
+    """Where the kernel does not tell, look now and then whether the parent still lives."""
+    if os.getppid() != parent:
+        stop()
+    else:
+        loop.call_later(_WATCH_PARENT_S, _watch_parent, loop, parent, stop)
