@@ -5,6 +5,7 @@ Also the annotated types that hint to a form how an argument is meant.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
@@ -68,6 +70,39 @@ def json_schema(annotation: Any) -> dict[str, Any]:
     return TypeAdapter(annotation).json_schema()
 
 
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    """Return a validator; a type that pydantic does not know takes any value."""
+    try:
+        return TypeAdapter(annotation)
+    except PydanticSchemaGenerationError:
+        return TypeAdapter(Any)
+
+
+def _shapes(
+    adapters: Mapping[str, TypeAdapter[Any]],
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return a JSON schema per name, and the definitions they share.
+
+    What has no JSON schema (a callable) is described as anything.
+    """
+    described = {name: adapter for name, adapter in adapters.items() if _is_describable(adapter)}
+    found, shared = TypeAdapter.json_schemas(
+        [(name, "validation", adapter) for name, adapter in described.items()],
+        ref_template="#/$defs/{model}",
+    )
+    shapes = {name: dict(shape) for (name, _), shape in found.items()}
+    definitions: dict[str, Any] = shared.get("$defs", {})
+    return {name: shapes.get(name, {}) for name in adapters}, definitions
+
+
+def _is_describable(adapter: TypeAdapter[Any]) -> bool:
+    try:
+        adapter.json_schema()
+    except PydanticInvalidForJsonSchema:
+        return False
+    return True
+
+
 class Arguments:
     """The parameters of one template function.
 
@@ -80,6 +115,11 @@ class Arguments:
         for parameter in self.signature.parameters.values():
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 raise TypeError(f"{fn.__qualname__}: *{parameter.name} cannot be a task argument")
+            if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+                raise TypeError(
+                    f"{fn.__qualname__}: {parameter.name} is positional-only, but task arguments "
+                    "have names"
+                )
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
@@ -106,21 +146,21 @@ class Arguments:
 
     @cached_property
     def _adapters(self) -> dict[str, TypeAdapter[Any]]:
-        return {name: TypeAdapter(self._hints.get(name, Any)) for name in self._named}
+        return {name: _adapter(self._hints.get(name, Any)) for name in self._named}
 
     def schema(self) -> dict[str, Any]:
         """Return the closed JSON schema of the arguments (open with `**kwargs`)."""
         properties: dict[str, Any] = {}
-        definitions: dict[str, Any] = {}
+        shapes, definitions = _shapes(self._adapters)
         required: list[str] = []
         for name, parameter in self._named.items():
-            shape = self._adapters[name].json_schema()
-            definitions.update(shape.pop("$defs", {}))
+            shape = {"title": name.replace("_", " ").title(), **shapes[name]}
             if parameter.default is inspect.Parameter.empty:
                 required.append(name)
             else:
-                shape = {**shape, "default": json.to_plain(parameter.default)}
-            properties[name] = {"title": name.replace("_", " ").title(), **shape}
+                with contextlib.suppress(TypeError, ValueError):
+                    shape["default"] = json.to_plain(parameter.default)
+            properties[name] = shape
         schema: dict[str, Any] = {
             "type": "object",
             "properties": properties,
