@@ -189,8 +189,11 @@ class Writer:
                 raise self._refusal
 
     def _rouse(self) -> None:
+        # In this order, and the thread takes a token too many in its stride: a signal handler
+        # that raises between the two must not leave it asleep.
+        if self._wake.locked():
+            self._wake.release()
         self._sleep = _PROCEED
-        self._wake.release()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="hud-store-writer", daemon=True)
@@ -217,6 +220,8 @@ class Writer:
                     break
                 self._sleep = _FOREVER
             self._wake.acquire()
+            with self._lock:
+                self._sleep = _PROCEED
         if not waiting:
             self._nap(_LINGERING, LINGER_S)
         elif self._crowd > 1:
@@ -230,11 +235,9 @@ class Writer:
             if kind == _LINGERING and self._waiters:
                 return
             self._sleep = kind
-        if not self._wake.acquire(timeout=seconds):
-            with self._lock:
-                if self._sleep == _PROCEED:  # roused just now: take the token
-                    self._wake.acquire()
-                self._sleep = _PROCEED
+        self._wake.acquire(timeout=seconds)
+        with self._lock:
+            self._sleep = _PROCEED
 
     def _write_once(self) -> None:
         with self._lock:
