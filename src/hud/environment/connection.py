@@ -169,8 +169,7 @@ class ServerConnection(asyncio.Protocol):
             case methods.ListParams():
                 self._answer(action, self._list)
             case methods.StartParams():
-                running = _Running("start", action.id)
-                self._begin(running, self._start(running, params))
+                self._prepare(action.id, params)
             case methods.GradeParams():
                 running = _Running("grade", action.id)
                 self._begin(running, self._grade(running, params))
@@ -248,10 +247,19 @@ class ServerConnection(asyncio.Protocol):
     def _set_busy(self) -> None:
         self._dispatch.busy = self._running is not None or self._cancelling > 0
 
-    async def _start(self, running: _Running, params: methods.StartParams) -> bytes:
+    def _prepare(self, request_id: RequestId | None, params: methods.StartParams) -> None:
+        """Begin a task; a request that names none, or not its arguments, changes nothing."""
+        try:
+            episode = Episode(self._server.env.find(params.id), params.args)
+            episode.bind()
+        except Exception as error:
+            self._send(error_line(request_id, error))
+            return
+        running = _Running("start", request_id)
+        self._begin(running, self._start(running, episode))
+
+    async def _start(self, running: _Running, episode: Episode) -> bytes:
         session = self._attached()
-        episode = Episode(self._server.env.find(params.id), params.args)
-        episode.bind()
         self._used = True
         previous = session.take()
         if previous is not None:
