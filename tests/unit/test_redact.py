@@ -82,6 +82,16 @@ def test_short_values_and_other_variables_stay(monkeypatch: pytest.MonkeyPatch) 
     assert redact("1234567 a-long-enough-value") == "1234567 a-long-enough-value"
 
 
+def test_a_private_key_that_does_not_end_goes_to_the_end_of_the_text() -> None:
+    header = KEYS["pem"].split("\n")[0]
+    assert redact(f"key: {header}\nMIIEow\nMIIEow") == "key: [redacted]"
+
+
+def test_every_secret_of_a_text_goes() -> None:
+    text = ", ".join(KEYS.values())
+    assert redact(f"{text}; {text}") == "; ".join([", ".join(["[redacted]"] * len(KEYS))] * 2)
+
+
 def test_of_two_secrets_that_overlap_the_longer_goes_as_a_whole() -> None:
     register_secret("password")
     register_secret("password-and-more")

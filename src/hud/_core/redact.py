@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Iterator
 
 REPLACEMENT = "[redacted]"
 _NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
@@ -18,39 +19,75 @@ _MIN_LENGTH = 8
 _NESTING = 3
 _BOTH = (True, False)
 
-# Each alternative starts where a gate below can see it; a group named `keep` stays in the text.
-_SHAPES = re.compile(
-    r"""
-      (?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}
-    | (?<![A-Za-z0-9])[sr]k_(?:live|test)_[A-Za-z0-9]{16,}
-    | (?<![A-Z0-9])A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Z0-9])
-    | AIza[A-Za-z0-9_-]{30,}
-    | (?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{20,}
-    | (?<![A-Za-z0-9])github_pat_[A-Za-z0-9_]{20,}
-    | (?<![A-Za-z0-9])xox[a-z]-[A-Za-z0-9-]{10,}
-    | (?<![A-Za-z0-9])hf_[A-Za-z0-9]{20,}
-    | (?<![A-Za-z0-9])hud_(?:[a-z]{1,12}_)?[A-Za-z0-9]{20,}
-    | (?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*
-    | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----(?s:.)*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
-    | (?P<bearer>(?<![A-Za-z0-9])[Bb](?:earer|EARER)\ +)
-      (?=[^\s"'\\]{0,64}[0-9])[A-Za-z0-9._~+/=-]{12,}
-    | (?P<user>://[^\s/?\#@:"'\\]{0,128}:)[^\s/@"'\\]{1,512}(?=@)
-    """,
-    re.VERBOSE,
-)
-
-# Every shape contains one of these. A pattern that starts with one literal character is searched
-# by memchr, and the rest is looked at only there.
-_DASH = re.compile(r"-(?:(?<=sk-)|(?<=xox.-)|----BEGIN)")
-_UNDERSCORE = re.compile(
+# A pattern that starts with one literal character is searched by memchr, and the rest of it is
+# looked at only there. So every shape is anchored at the rarest character it must contain, looks
+# behind for what precedes it, and has bounds on whatever may be scanned more than once.
+_DASH_GATE = re.compile(r"-(?:(?<=sk-)|(?<=xox.-)|----BEGIN)")
+_UNDERSCORE_GATE = re.compile(
     r"_(?:(?<=hf_)|(?<=hud_)|(?<=gh[pousr]_)|(?<=github_pat_)|(?<=[sr]k_)(?=live|test))"
 )
-_CAPITAL_A = re.compile(r"A(?=KIA|SIA|Iza)")
-_JWT = re.compile(r"J(?<=eyJ)")
-_BEARER = re.compile(r"r (?<=(?i:bearer) )")
+_A_GATE = re.compile(r"A(?=KIA|SIA|Iza)")
+_J_GATE = re.compile(r"J(?<=eyJ)")
+_BEARER_GATE = re.compile(r"r (?<=(?i:bearer) )")
+_URL = re.compile(r""":(?=//)//[^\s/?\#@:"'\\]{0,128}:([^\s/@"'\\]{1,512})(?=@)""")
 _ESCAPED_ASCII = re.compile(r"\\(?=u00[2-7])")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
+# Per gate: the shapes behind it, and by how many characters each begins before its anchor. What
+# goes is group 1 where there is one.
+_SHAPES: tuple[tuple[re.Pattern[str], tuple[tuple[re.Pattern[str], int], ...]], ...] = (
+    (
+        _DASH_GATE,
+        (
+            (re.compile(r"-(?<=(?<![A-Za-z0-9])sk-)[A-Za-z0-9_-]{16,}"), 2),
+            (re.compile(r"-(?<=(?<![A-Za-z0-9])xox[a-z]-)[A-Za-z0-9-]{10,}"), 4),
+        ),
+    ),
+    (
+        _UNDERSCORE_GATE,
+        (
+            (re.compile(r"_(?<=(?<![A-Za-z0-9])[sr]k_)(?:live|test)_[A-Za-z0-9]{16,}"), 2),
+            (re.compile(r"_(?<=(?<![A-Za-z0-9])gh[pousr]_)[A-Za-z0-9]{20,}"), 3),
+            (re.compile(r"_(?<=(?<![A-Za-z0-9])github_pat_)[A-Za-z0-9_]{20,}"), 10),
+            (re.compile(r"_(?<=(?<![A-Za-z0-9])hf_)[A-Za-z0-9]{20,}"), 2),
+            (re.compile(r"_(?<=(?<![A-Za-z0-9])hud_)(?:[a-z]{1,12}_)?[A-Za-z0-9]{20,}"), 3),
+        ),
+    ),
+    (
+        _A_GATE,
+        (
+            (re.compile(r"A(?<![A-Z0-9]A)(?:KIA|SIA)[A-Z0-9]{16}(?![A-Z0-9])"), 0),
+            (re.compile(r"A(?=Iza)Iza[A-Za-z0-9_-]{30,}"), 0),
+        ),
+    ),
+    (
+        _J_GATE,
+        (
+            (
+                re.compile(
+                    r"J(?<=(?<![A-Za-z0-9])eyJ)[A-Za-z0-9_-]{5,512}"
+                    r"\.eyJ[A-Za-z0-9_-]{5,8192}\.[A-Za-z0-9_-]*"
+                ),
+                2,
+            ),
+        ),
+    ),
+    (
+        _BEARER_GATE,
+        (
+            (
+                re.compile(
+                    r"r (?<=(?<![A-Za-z0-9])(?i:bearer) ) {0,8}"
+                    r"""(?=[^\s"'\\]{0,64}[0-9])([A-Za-z0-9._~+/=-]{12,})"""
+                ),
+                0,
+            ),
+        ),
+    ),
+    (_URL, ((_URL, 0),)),
+)
+_PEM = re.compile(r"-(?=----BEGIN )----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
+_PEM_END = re.compile(r"-(?=----END )----END [A-Z ]{0,40}PRIVATE KEY-----")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 _needles: tuple[str, ...] = ()
 _registered: set[str] = set()
@@ -76,7 +113,7 @@ def refresh() -> None:
             values.add(value)
     needles: set[str] = set()
     for value in values:
-        if _SHAPES.fullmatch(value):
+        if _without_shapes(value) == REPLACEMENT:
             continue  # found by its shape already
         spellings = {value}
         for _ in range(_NESTING):
@@ -118,12 +155,12 @@ def is_suspect_json(text: str) -> bool:
 def is_suspect(text: str) -> bool:
     """Tell, fast, whether `text` may hold a secret; False means it certainly holds none."""
     return (
-        ("-" in text and _DASH.search(text) is not None)
-        or ("_" in text and _UNDERSCORE.search(text) is not None)
-        or ("A" in text and _CAPITAL_A.search(text) is not None)
-        or ("J" in text and _JWT.search(text) is not None)
-        or ("@" in text and "://" in text)
-        or _BEARER.search(text) is not None
+        ("-" in text and _DASH_GATE.search(text) is not None)
+        or ("_" in text and _UNDERSCORE_GATE.search(text) is not None)
+        or ("A" in text and _A_GATE.search(text) is not None)
+        or ("J" in text and _J_GATE.search(text) is not None)
+        or ("@" in text and _URL.search(text) is not None)
+        or _BEARER_GATE.search(text) is not None
         or any(needle in text for needle in _needles)
     )
 
@@ -132,12 +169,41 @@ def _replaced(text: str) -> str:
     for needle in _needles:
         if needle in text:
             text = text.replace(needle, REPLACEMENT)
-    return _SHAPES.sub(_substitute, text)
+    return _without_shapes(text)
 
 
-def _substitute(match: re.Match[str]) -> str:
-    kept = match["bearer"] or match["user"] or ""
-    return kept + REPLACEMENT
+def _without_shapes(text: str) -> str:
+    text = _without(text, _private_keys(text))
+    for gate, shapes in _SHAPES:
+        if gate.search(text) is None:
+            continue
+        for pattern, before in shapes:
+            text = _without(
+                text,
+                (
+                    match.span(1) if pattern.groups else (match.start() - before, match.end())
+                    for match in pattern.finditer(text)
+                ),
+            )
+    return text
+
+
+def _private_keys(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where private key blocks lie; one that does not end goes to the end of the text."""
+    position = 0
+    while (begin := _PEM.search(text, position)) is not None:
+        end = _PEM_END.search(text, begin.end())
+        position = len(text) if end is None else end.end()
+        yield begin.start(), position
+
+
+def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    pieces: list[str] = []
+    position = 0
+    for start, end in spans:
+        pieces += (text[position:start], REPLACEMENT)
+        position = end
+    return "".join((*pieces, text[position:])) if pieces else text
 
 
 def _clean_token(match: re.Match[str]) -> str:
