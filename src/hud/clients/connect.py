@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 from hud._core.errors import EnvironmentFault, RuntimeFault
@@ -27,27 +25,35 @@ class Address(Protocol):
     def params(self) -> dict[str, Any]: ...
 
 
-@contextlib.asynccontextmanager
-async def connect(
-    runtime: Address, *, ready_timeout: float = DEFAULT_READY_TIMEOUT
-) -> AsyncGenerator[HudClient]:
-    """Yield a client whose handshake succeeded; the connection is closed when the block ends.
+class connect:  # noqa: N801 -- used as a function: `async with connect(runtime) as client`
+    """Connect inside an `async with` block: yields a client whose handshake succeeded.
 
     Dials again, with growing pauses, until the environment answers `hello` or the time is up;
-    `runtime.params["ready_timeout"]` takes precedence (seconds).
+    `runtime.params["ready_timeout"]` takes precedence (seconds). The connection is kept alive,
+    and closed when the block ends.
 
-    Raises:
+    Entering raises:
         RuntimeFault: when nothing answers in time.
         EnvironmentFault: when what answers is no environment.
         InputError: when the address is malformed.
     """
-    limit = float(runtime.params.get("ready_timeout") or ready_timeout)
-    client = await _handshake(runtime.url, limit)
-    try:
+
+    def __init__(
+        self, runtime: Address, *, ready_timeout: float = DEFAULT_READY_TIMEOUT
+    ) -> None:
+        self._url = runtime.url
+        self._limit_s = float(runtime.params.get("ready_timeout") or ready_timeout)
+        self._client: HudClient | None = None
+
+    async def __aenter__(self) -> HudClient:
+        client = self._client = await _handshake(self._url, self._limit_s)
         client.start_heartbeat()
-        yield client
-    finally:
-        await client.close()
+        return client
+
+    async def __aexit__(self, *exc: object) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
 
 async def _handshake(url: str, limit_s: float) -> HudClient:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,56 +167,69 @@ async def carry_out(run: Run, plan: Plan) -> None:
 
 
 async def _drive(run: Run, plan: Plan) -> None:
-    async with _placed(plan) as place:
-        run.place = place.url
+    """Hold a place and a connection around the three phases that the protocol knows."""
+    manager, place = await _place(plan.runtime, plan.task, "provisioning")
+    run.place = place.url
+    failure: BaseException | None = None
+    try:
+        client, connection = await _connect(place)
         try:
-            async with _connected(place) as client:
-                run.attach(client)
-                await _start(run)
-                await _act(run, plan, client)
-                await _grade(run, plan)
-        except RuntimeFault as fault:
-            raise _explained(fault, place) from fault
+            run.attach(client)
+            await _start(run)
+            await _act(run, plan, client)
+            await _grade(run, plan)
         finally:
             run.attach(None)
-
-
-@asynccontextmanager
-async def _placed(plan: Plan) -> AsyncGenerator[Runtime]:
-    """Hold a place; a failure to tear it down after the work is logged, never a lost grade."""
-    with boundary(Outcome.RUNTIME, "provisioning"):
-        manager = plan.runtime(plan.task)
-        place = await manager.__aenter__()
-    try:
-        yield place
+            await _hang_up(client, connection)
+    except RuntimeFault as fault:
+        failure = fault
+        raise _explained(fault, place) from fault
     except BaseException as error:
-        await _tear_down(manager, error)
+        failure = error
         raise
-    else:
-        await _tear_down(manager, None)
+    finally:
+        await _tear_down(manager, failure)
 
 
-async def _tear_down(manager: Any, error: BaseException | None) -> None:
+async def _place(
+    provider: Provider, task: Task, phase: str
+) -> tuple[AbstractAsyncContextManager[Runtime], Runtime]:
+    with boundary(Outcome.RUNTIME, phase):
+        manager = provider(task)
+        return manager, await manager.__aenter__()
+
+
+async def _tear_down(
+    manager: AbstractAsyncContextManager[Runtime], error: BaseException | None
+) -> None:
+    """Leave a place; what fails here after the work is logged, never a lost grade."""
     try:
-        kind = None if error is None else type(error)
-        await manager.__aexit__(kind, error, None if error is None else error.__traceback__)
+        await manager.__aexit__(
+            None if error is None else type(error),
+            error,
+            None if error is None else error.__traceback__,
+        )
     except Exception as failure:
         if failure is not error:
             logger.warning("tearing a place down failed: %s", failure)
 
 
-@asynccontextmanager
-async def _connected(place: Runtime) -> AsyncGenerator[HudClient]:
-    manager = connect(place)
+async def _connect(place: Runtime) -> tuple[HudClient, connect]:
+    connection = connect(place)
     with boundary(Outcome.RUNTIME, "connecting"):
-        client = await manager.__aenter__()
+        return await connection.__aenter__(), connection
+
+
+async def _hang_up(client: HudClient, connection: connect) -> None:
+    """Say bye, so that no suspended task stays behind, and close; neither can hurt the run."""
     try:
-        yield client
+        if not client.lost.done():
+            async with asyncio.timeout(GOODBYE_S):
+                await client.bye()
+    except Exception as error:
+        logger.debug("bye failed: %s", error)
     finally:
-        try:
-            await _say_goodbye(client)
-        finally:
-            await manager.__aexit__(None, None, None)
+        await connection.__aexit__(None, None, None)
 
 
 async def _start(run: Run) -> None:
@@ -264,14 +277,15 @@ async def _grade(run: Run, plan: Plan) -> None:
 
 async def _verify(run: Run, plan: Plan, verifier: Task) -> None:
     """Grade the run once more in the verifier's environment: its grade is the one that counts."""
-    with boundary(Outcome.RUNTIME, "provisioning the verifier"):
-        manager = plan.runtime(verifier)
-        place = await manager.__aenter__()
+    manager, place = await _place(plan.runtime, verifier, "provisioning the verifier")
     error: BaseException | None = None
     try:
-        async with _connected(place) as client:
+        client, connection = await _connect(place)
+        try:
             with boundary(Outcome.GRADER, "verifying"):
                 await _run_verifier(run, verifier, client)
+        finally:
+            await _hang_up(client, connection)
     except BaseException as failure:
         error = failure
         raise
@@ -288,17 +302,6 @@ async def _run_verifier(run: Run, verifier: Task, client: HudClient) -> None:
     evaluate = TaskCall(phase="evaluate", name=verifier.id, arguments=payload, result=result)
     run.record(Step(source="task", task_call=evaluate))
     run.grade = Grade.from_dict(result)
-
-
-async def _say_goodbye(client: HudClient) -> None:
-    """End the session, so that no suspended task stays behind; what fails here is not the run's."""
-    if client.lost.done():
-        return
-    try:
-        async with asyncio.timeout(GOODBYE_S):
-            await client.bye()
-    except Exception as error:
-        logger.debug("bye failed: %s", error)
 
 
 def _explained(fault: RuntimeFault, place: Runtime) -> RuntimeFault:
@@ -361,11 +364,10 @@ def _ended(run: Run) -> RunEnded:
 
 async def _keep(recorder: Recorder) -> None:
     """Wait until the run is durable, also while being cancelled: it counts only then."""
-    work = asyncio.ensure_future(recorder.committed())
     try:
-        await asyncio.shield(work)
+        await recorder.committed()
     except asyncio.CancelledError:
-        await work
+        await recorder.committed()
         raise
 
 
