@@ -41,6 +41,7 @@ __all__ = [
     "StepSource",
     "StopReason",
     "TaskCall",
+    "TextContent",
     "Trace",
     "TraceStatus",
 ]

@@ -1,21 +1,21 @@
-"""Identifiers: 32 hex digits, ordered by creation time, equal in dashed and plain spelling."""
+"""Identifiers: 32 random hex digits, equal in dashed and plain spelling."""
 
 from __future__ import annotations
 
 import os
 import re
-import time
 
 _HEX32 = re.compile(r"[0-9a-f]{32}")
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
 def new_id() -> str:
-    """Return a fresh id: 32 lower-case hex digits that form a version 7 UUID (RFC 9562)."""
-    millis = time.time_ns() // 1_000_000
-    tail = int.from_bytes(os.urandom(10))
-    high = (tail >> 68) & 0xFFF
-    low = tail & 0x3FFFFFFFFFFFFFFF
-    return f"{millis:012x}7{high:03x}{0x8000000000000000 | low:016x}"
+    """Return a fresh random id: 32 lower-case hex digits that form a version 4 UUID (RFC 9562).
+
+    Random from the first digit on, so that a short prefix tells two runs of one job apart.
+    """
+    digits = os.urandom(16).hex()
+    return f"{digits[:12]}4{digits[13:16]}{_VARIANTS[digits[16]]}{digits[17:]}"
 
 
 def normal_id(text: str) -> str:

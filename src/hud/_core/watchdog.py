@@ -56,7 +56,8 @@ class BlockWatch:
             blocked = time.monotonic() - self._beat
             if blocked < BLOCKED_S:
                 continue
-            place = _place(sys._current_frames().get(self._thread_id))
+            frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+            place = _place(frames.get(self._thread_id))
             if place is not None and place not in self._seen:
                 self._seen.add(place)
                 logger.warning(

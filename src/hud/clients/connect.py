@@ -38,9 +38,7 @@ class connect:  # noqa: N801 -- used as a function: `async with connect(runtime)
         InputError: when the address is malformed.
     """
 
-    def __init__(
-        self, runtime: Address, *, ready_timeout: float = DEFAULT_READY_TIMEOUT
-    ) -> None:
+    def __init__(self, runtime: Address, *, ready_timeout: float = DEFAULT_READY_TIMEOUT) -> None:
         self._url = runtime.url
         self._limit_s = float(runtime.params.get("ready_timeout") or ready_timeout)
         self._client: HudClient | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from hud._core.errors import (
     AgentFault,
@@ -37,7 +37,7 @@ _FAULTS: dict[Outcome, type[Fault]] = {
 
 
 @contextlib.contextmanager
-def boundary(default: Outcome, phase: str) -> Iterator[None]:
+def boundary(default: Outcome, phase: str) -> Generator[None]:
     """Raise any exception of the block as a fault; cancellation passes through.
 
     A fault stays what it is, and an error reply keeps the boundary its sender named; everything

@@ -25,9 +25,7 @@ class Chat:
         job: The job all turns belong to, or None before the first.
     """
 
-    def __init__(
-        self, task: Task, agent: Agent, /, *, runtime: Provider | None = None
-    ) -> None:
+    def __init__(self, task: Task, agent: Agent, /, *, runtime: Provider | None = None) -> None:
         self._task = task
         self._agent = agent
         self._runtime = runtime

@@ -58,11 +58,7 @@ class Job:
 
     def statistics(self, *, ks: Iterable[int] | None = None) -> Summary:
         """Return mean, interval, pass@k (1 and the group size by default), coverage and causes."""
-        rewards = {
-            slug: [run.reward for run in runs] for slug, runs in self.results.items()
-        }
-        causes = Counter(
-            run.outcome.value if run.outcome else "cancelled" for run in self.errors
-        )
+        rewards = {slug: [run.reward for run in runs] for slug, runs in self.results.items()}
+        causes = Counter(run.outcome.value if run.outcome else "cancelled" for run in self.errors)
         wanted = tuple(ks) if ks is not None else tuple(sorted({1, self.group}))
         return summarize(rewards, ks=wanted, ungraded_by_cause=causes)

@@ -7,10 +7,10 @@ agent and its settings are what they were.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -180,7 +180,9 @@ def differences(recorded: JobSpec, present: JobSpec) -> list[str]:
     if recorded.config == present.config and recorded.agent == present.agent:
         was, now = recorded.described.get("config"), present.described.get("config")
         if isinstance(was, dict) and isinstance(now, dict):
-            found += _settings("agent setting", was, now)  # pyright: ignore[reportUnknownArgumentType]
+            found += _settings(
+                "agent setting", cast("dict[str, Any]", was), cast("dict[str, Any]", now)
+            )
     return found
 
 
@@ -233,17 +235,18 @@ def _shown(value: object) -> str:
     return "unset" if value is None else bounded(str(value), 80)
 
 
-def _without_secrets(value: Any, secret_words: Collection[str] = ("key", "token", "secret", "password")) -> Any:
+def _without_secrets(value: Any) -> Any:
     """Drop settings whose names say that they are secret."""
-    if isinstance(value, dict):
-        return {
-            key: _without_secrets(item)
-            for key, item in value.items()  # pyright: ignore[reportUnknownVariableType]
-            if not (isinstance(item, str) and _names_secret(str(key), secret_words))  # pyright: ignore[reportUnknownArgumentType]
-        }
-    return value
+    if not isinstance(value, dict):
+        return value
+    settings = cast("dict[str, Any]", value)
+    return {
+        key: _without_secrets(item)
+        for key, item in settings.items()
+        if not (isinstance(item, str) and _names_secret(key))
+    }
 
 
-def _names_secret(name: str, words: Collection[str]) -> bool:
+def _names_secret(name: str) -> bool:
     parts = name.lower().replace("-", "_").split("_")
-    return any(word in parts for word in words)
+    return any(word in parts for word in ("key", "token", "secret", "password"))

@@ -148,12 +148,11 @@ async def carry_out(run: Run, plan: Plan) -> None:
         fault: Fault | None = None
         cancelled: asyncio.CancelledError | None = None
         try:
-            async with asyncio.timeout(plan.limits.rollout_s) as clock:
+            async with asyncio.timeout(plan.limits.rollout_s):
                 await _drive(run, plan)
         except Fault as error:
             fault = error
         except TimeoutError:
-            assert clock.expired()
             fault = RolloutTimeout(f"the rollout took longer than {plan.limits.rollout_s:g} s")
         except asyncio.CancelledError as error:
             cancelled = error
@@ -241,8 +240,9 @@ async def _act(run: Run, plan: Plan, client: HudClient) -> None:
     """Let the agent work, until it returns, its time is up, or the environment is gone."""
     lost = client.lost
     with boundary(Outcome.AGENT, "agent loop"):
+        clock = asyncio.timeout(plan.limits.agent_s)
         try:
-            async with asyncio.timeout(plan.limits.agent_s) as clock:
+            async with clock:
                 loop = asyncio.get_running_loop()
 
                 def stop(_: object) -> None:

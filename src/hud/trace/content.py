@@ -20,6 +20,8 @@ class _Block(BaseModel):
 
 
 class TextContent(_Block):
+    """A text."""
+
     type: Literal["text"] = "text"
     text: str
 
@@ -41,12 +43,16 @@ class AudioContent(_Block):
 
 
 class ResourceLink(_Block):
+    """A resource kept elsewhere."""
+
     type: Literal["resource_link"] = "resource_link"
     name: str
     uri: str
 
 
 class EmbeddedResource(_Block):
+    """A resource with its content."""
+
     type: Literal["resource"] = "resource"
     resource: dict[str, Any]
 

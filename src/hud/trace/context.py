@@ -7,7 +7,7 @@ concurrent rollouts never mix.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -36,7 +36,7 @@ def recorder_of(trace_id: str) -> Recorder | None:
 
 
 @contextlib.contextmanager
-def trace_context(recorder: Recorder) -> Iterator[None]:
+def trace_context(recorder: Recorder) -> Generator[None]:
     """Run a block under a trace."""
     _recorders[recorder.trace_id] = recorder
     token = _current.set(recorder.trace_id)

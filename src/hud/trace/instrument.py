@@ -96,9 +96,7 @@ def instrument(
 class _Span:
     """One call under way."""
 
-    def __init__(
-        self, recorder: Recorder, name: str, fn: Callable[..., Any], request: Any
-    ) -> None:
+    def __init__(self, recorder: Recorder, name: str, fn: Callable[..., Any], request: Any) -> None:
         self._recorder = recorder
         self._name = name
         self._fn = fn

@@ -5,13 +5,16 @@ Numbering, timestamps and where steps go belong to the recorder.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from hud.trace.clock import utc_now
 from hud.trace.content import JsonValue, MCPToolCall, MCPToolResult, PromptMessage
 from hud.trace.context import current_recorder, recorder_of
+
+T = TypeVar("T")
 
 STEP_SCHEMA = "hud.step.v1"
 
@@ -69,6 +72,8 @@ class Step(BaseModel):
 
 
 class Citation(BaseModel):
+    """A source an agent named for a span of its answer."""
+
     model_config = ConfigDict(extra="forbid")
 
     type: str = "citation"
@@ -80,7 +85,10 @@ class Citation(BaseModel):
 
 
 class Sample(BaseModel):
-    """Token ids of one model turn: `prompt_token_ids [P]`, `output_token_ids [T]`, `output_logprobs [T]`."""
+    """Token ids of one model turn.
+
+    Shapes: `prompt_token_ids [P]`, `output_token_ids [T]`, `output_logprobs [T]`.
+    """
 
     prompt_token_ids: list[int] = Field(default_factory=list[int])
     prompt_chunks: list[dict[str, Any]] | None = None
@@ -142,7 +150,7 @@ class Trace(BaseModel):
     extra: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     trace_id: str | None = None
 
-    def final(self, get: Any) -> Any:
+    def final(self, get: Callable[[Step], T | None]) -> T | None:
         """Return the newest `get(step)` that is not None, or None."""
         for step in reversed(self.steps):
             value = get(step)
@@ -150,7 +158,7 @@ class Trace(BaseModel):
                 return value
         return None
 
-    def collect(self, get: Any) -> list[Any]:
+    def collect(self, get: Callable[[Step], T | None]) -> list[T]:
         """Return every `get(step)` that is not None, oldest first."""
         return [value for step in self.steps if (value := get(step)) is not None]
 
