@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -274,10 +275,8 @@ async def test_a_start_that_outlives_its_cancellation_starts_nothing(place: Plac
     @env.template()
     async def late() -> Steps:
         entered.set()
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            pass
         yield "too late"
         yield 1.0
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 import msgspec
 
 from hud._core import json
-from hud._core.errors import HudError, InputError, RuntimeFault
+from hud._core.errors import HudError, InputError
 from hud.clients.channel import Channel
 from hud.clients.dial import dial
 from hud.clients.forward import Forwarder
@@ -217,7 +217,9 @@ class HudClient:
         try:
             result: Any = json.decode(bytes(raw))
         except ValueError as error:
-            raise RuntimeFault(f"{method}: the reply is not JSON: {error}") from error
+            raise HudProtocolError(
+                frames.PARSE_ERROR, f"{method}: the reply is not JSON: {error}"
+            ) from error
         if not isinstance(result, dict):
             raise HudProtocolError(frames.INVALID_REQUEST, f"{method}: the result is no object")
         return cast("dict[str, Any]", result)
