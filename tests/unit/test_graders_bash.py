@@ -179,12 +179,14 @@ async def test_no_file_descriptor_is_left_open() -> None:
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "a-file"])
-async def test_a_working_directory_that_is_none_is_a_fault_not_a_zero(
+async def test_a_working_directory_that_is_gone_scores_zero_and_says_so(
     tmp_path: Path, missing: str
 ) -> None:
     (tmp_path / "a-file").touch()
-    with pytest.raises(GraderFault, match=missing):
-        await run("true", cwd=tmp_path / missing)
+    node = await BashGrader.grade(1.0, command="true", cwd=tmp_path / missing)
+    assert node.value == 0.0
+    assert node.info is not None
+    assert missing in node.info["error"]
 
 
 async def test_a_missing_bash_is_a_fault_not_a_zero(

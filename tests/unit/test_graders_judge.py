@@ -143,7 +143,7 @@ async def test_each_criterion_is_one_call_with_the_answer_and_the_question() -> 
     assert sorted("colour" in request.text for request in chat.requests) == [False, True]
     for request in chat.requests:
         assert request.path == "/v1/chat/completions"
-        assert request.body["model"] == "claude-haiku-4-5"
+        assert request.body["model"] == "claude-sonnet-5-5"
         assert request.body["max_tokens"] == 1024
         assert "It is red." in request.text
         assert "Describe it" in request.text
@@ -201,7 +201,7 @@ async def test_three_unreadable_replies_are_a_fault_not_a_zero() -> None:
 )
 async def test_a_failing_model_api_is_a_fault_not_a_zero(reply: Reply | None) -> None:
     async with serving(lambda _: reply) as chat:
-        with pytest.raises(GraderFault, match="judge claude-haiku-4-5"):
+        with pytest.raises(GraderFault, match="judge claude-sonnet-5-5"):
             await judged(chat, answer="x")
 
 

@@ -10,7 +10,7 @@ import os
 from typing import Any, ClassVar
 
 from hud.graders.base import Grader
-from hud.graders.command import CommandRunner, run_in_own_group
+from hud.graders.command import CommandRunner, NoWorkingDirectory, run_in_own_group
 from hud.graders.result import SubScore
 
 
@@ -40,11 +40,13 @@ class BashGrader(Grader):
         `info` has `exit_code` (None when time ran out, negative for a signal), `stdout` and
         `stderr` (the last 64 KiB of each; `stdout_dropped_bytes` and `stderr_dropped_bytes` say
         what came before), and `timed_out` with `timeout` when the command took too long, which
-        an agent can cause and so scores 0.0. Variables named `HUD_*` or like a secret are kept
+        an agent can cause and so scores 0.0. A `cwd` that is gone, which an agent can
+        cause too, scores 0.0 with the reason as `error`; `hud check` tells a mistaken one apart,
+        because the reference solution then fails as well. Variables named `HUD_*` or like a secret are kept
         from the command. Nothing it started is left running.
 
         Raises:
-            GraderFault: when the command cannot be run: no bash, no such `cwd`.
+            GraderFault: when the command cannot be run: there is no bash.
             ValueError: without a command, or with a timeout that is not positive and finite.
         """
         if not command or "\0" in command:
@@ -53,7 +55,10 @@ class BashGrader(Grader):
         if not math.isfinite(timeout_s) or timeout_s <= 0:
             raise ValueError(f"BashGrader: timeout_seconds must be above 0, not {timeout_seconds}")
         directory = None if cwd is None else os.fspath(cwd)
-        result = await cls.runner(command, cwd=directory, timeout_s=timeout_s)
+        try:
+            result = await cls.runner(command, cwd=directory, timeout_s=timeout_s)
+        except NoWorkingDirectory as error:
+            return SubScore(name=cls.name, value=0.0, info={"error": error.message})
         info: dict[str, Any] = {"exit_code": result.exit_code}
         for stream, output in (("stdout", result.stdout), ("stderr", result.stderr)):
             info[stream] = output.text

@@ -49,6 +49,13 @@ class CommandResult:
     stderr: Output
 
 
+class NoWorkingDirectory(GraderFault):
+    """The directory a command should run in is not there.
+
+    An agent can cause that, so the grader scores it; raising it tells that case apart.
+    """
+
+
 class CommandRunner(Protocol):
     """Run `command` in bash and report how it ended.
 
@@ -218,7 +225,7 @@ def _bash(environment: Mapping[str, str]) -> str:
 
 def _check_directory(cwd: str | None) -> None:
     if cwd is not None and not Path(cwd).is_dir():
-        raise GraderFault(
+        raise NoWorkingDirectory(
             f"the grader's working directory {cwd!r} does not exist or is not a directory",
             hint="Create it in the template before grading, or correct `cwd`.",
         )

@@ -79,7 +79,7 @@ class LLMJudgeGrader(Grader):
         answer: str | Any = "",
         criteria: Sequence[str | tuple[str, float]] | None = None,
         question: str = "",
-        model: str = "claude-haiku-4-5",
+        model: str = "claude-sonnet-5-5",
         client: AsyncOpenAI | None = None,
         **kwargs: Any,
     ) -> SubScore:
