@@ -189,7 +189,7 @@ class Arguments:
         return named
 
     def coerce(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate a row's arguments against the annotations.
+        """Validate a row's arguments against the annotations; return all of them, defaults too.
 
         A JSON string that parses into the annotated type is accepted for it.
 
@@ -208,6 +208,8 @@ class Arguments:
                 given[name] = self._coerce_one(name, args[name])
             elif parameter.default is inspect.Parameter.empty:
                 raise InputError(f"missing argument {name!r}")
+            else:
+                given[name] = parameter.default
         return given
 
     def _coerce_one(self, name: str, value: Any) -> Any:

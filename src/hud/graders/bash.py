@@ -40,10 +40,10 @@ class BashGrader(Grader):
         `info` has `exit_code` (None when time ran out, negative for a signal), `stdout` and
         `stderr` (the last 64 KiB of each; `stdout_dropped_bytes` and `stderr_dropped_bytes` say
         what came before), and `timed_out` with `timeout` when the command took too long, which
-        an agent can cause and so scores 0.0. A `cwd` that is gone, which an agent can
-        cause too, scores 0.0 with the reason as `error`; `hud check` tells a mistaken one apart,
-        because the reference solution then fails as well. Variables named `HUD_*` or like a secret are kept
-        from the command. Nothing it started is left running.
+        an agent can cause and so scores 0.0. A `cwd` that is gone, which an agent can cause too,
+        scores 0.0 with the reason as `error`; `hud check` tells a mistaken one apart, because
+        the reference solution then fails as well. Variables named `HUD_*` or like a secret are
+        kept from the command. Nothing it started is left running.
 
         Raises:
             GraderFault: when the command cannot be run: there is no bash.
