@@ -1,0 +1,120 @@
+"""`hud eval`: its arguments. What it does is `evaluation`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hud.cli.boundary import AsJson, Verbosity, guarded
+
+
+@guarded
+def command(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A .py file or folder with tasks, or rows in a .json or .jsonl file. "
+            "Default: tasks.py or env.py in this folder.",
+            show_default=False,
+        ),
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Argument(
+            help="Who works on the tasks: oracle, noop, human, openai_compatible, …",
+            show_default=False,
+        ),
+    ] = None,
+    all_tasks: Annotated[bool, typer.Option("--all", help="Run every task, not only one.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Like --all --max-steps 100.")] = False,
+    task_ids: Annotated[
+        str | None,
+        typer.Option("--task-ids", help="Run these tasks: slugs or template ids, a,b,c."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The model behind the agent.")
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option("--config", "-c", help="A setting of the agent: key=value. Repeatable."),
+    ] = None,
+    group: Annotated[
+        int | None,
+        typer.Option("--group", "--group-size", min=1, help="Repeats per task.", show_default="1"),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            help="Where rollouts run: local, subprocess, tcp://host:port or unix:///path.",
+            show_default="subprocess",
+        ),
+    ] = None,
+    env_source: Annotated[
+        str | None,
+        typer.Option(
+            "--source", "-s", help="Where the environment is defined, for rows from a file."
+        ),
+    ] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Rollouts at once.", show_default="30")
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Turns an agent may take.", show_default="10")
+    ] = None,
+    rollout_timeout: Annotated[
+        float | None, typer.Option(help="Seconds for one whole rollout.", show_default="no limit")
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Further attempts at rollouts that broke at the runtime, model or capability.",
+            show_default="2",
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Take this job up again: run what is missing or ungraded.", metavar="JOB"
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before a large run.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbosity = 0,
+    very_verbose: Annotated[
+        bool, typer.Option("--very-verbose", help="The same as -vv.", hidden=True)
+    ] = False,
+) -> int:
+    """Run an agent over tasks and report what came of it.
+
+    One task runs unless --all, --full or --task-ids says otherwise. Everything is recorded.
+    """
+    from hud.cli.evaluation import Request, evaluate
+
+    request = Request(
+        source=source,
+        agent=agent,
+        all_tasks=all_tasks or full,
+        task_ids=task_ids,
+        model=model,
+        config=tuple(config or ()),
+        group=group,
+        runtime=runtime,
+        env_source=env_source,
+        max_concurrent=max_concurrent,
+        max_steps=max_steps if max_steps is not None or not full else 100,
+        rollout_timeout=rollout_timeout,
+        retries=retries,
+        resume=resume,
+        yes=yes,
+        dry_run=dry_run,
+        as_json=as_json,
+        verbose=2 if very_verbose else verbose,
+    )
+    return evaluate(request)

@@ -1,0 +1,63 @@
+"""The `hud` command: which commands there are. Each is a module beside this one.
+
+Command modules import next to nothing until they are called, so that `--help` and completion
+answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hud._version import __version__
+from hud.cli import check, eval, init, jobs, serve, set, streams, task, trace, version
+from hud.cli.boundary import EXIT_CODES, INTERRUPTED
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>3}  {text}" for code, text in EXIT_CODES.items())
+
+app = typer.Typer(
+    name="hud",
+    help="Define environments, run any agent on their tasks, and see what it did.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+)
+app.command("init", short_help="Write a small working environment to start from.")(init.command)
+app.command("check", short_help="Check that tasks are solvable and graded fairly.")(check.command)
+app.command("eval", short_help="Run an agent over tasks and report what came of it.")(eval.command)
+app.command("jobs", short_help="List recorded jobs, or show one.")(jobs.command)
+app.command("trace", short_help="Show one run, step by step.")(trace.command)
+app.command("serve", short_help="Serve an environment until told to stop.")(serve.command)
+app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
+app.command("set", short_help="Keep settings such as provider keys.")(set.command)
+app.command("version", short_help="Print the version.")(version.command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        streams.write(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Define environments, run any agent on their tasks, and see what it did."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app(prog_name="hud")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,234 @@
+"""A job's results as text and as data, and where to look next."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hud.cli.render import (
+    NOT_AVAILABLE,
+    count,
+    money,
+    number,
+    one_line,
+    percent,
+    seconds,
+)
+from hud.cli.streams import note, write, write_json
+from hud.cli.tables import pairs, table
+from hud.eval.results import Member, Results
+from hud.eval.statistics import Summary
+from hud.eval.taskset import Taskset
+from hud.store import JobRecord
+
+_TASKS_SHOWN = 100
+_FAULTS_SHOWN = 5
+
+
+def dry_run(taskset: Taskset, described: dict[str, Any], *, as_json: bool) -> None:
+    """Show what would run."""
+    if as_json:
+        write_json({**described, "dry_run": True})
+        return
+    rows = [(task.slug, task.env, task.id) for task in taskset]
+    write(table(("TASK", "ENVIRONMENT", "TEMPLATE"), rows))
+    note(f"{heading(described)}; nothing was run (--dry-run)")
+
+
+def heading(described: dict[str, Any], job_id: str | None = None) -> str:
+    """Return one line that says what runs."""
+    tasks, group = len(described["tasks"]), described["group"]
+    agent = (
+        described["agent"]
+        if described["model"] is None
+        else (f"{described['agent']} ({one_line(described['model'])})")
+    )
+    times = f" × {group}" if group > 1 else ""
+    line = (
+        f"{one_line(described['taskset'])}: {count(tasks, 'task')}{times} with {agent}, "
+        f"{described['runtime']}, {described['max_concurrent']} at once"
+    )
+    return f"{line}; job {job_id}" if job_id else line
+
+
+def as_text(job: JobRecord, results: Results, *, width: int | None) -> str:
+    """Return the table of tasks and the figures of the whole job."""
+    return f"{_task_table(results, width)}\n\n{pairs(figures(job, results))}"
+
+
+def _task_table(results: Results, width: int | None) -> str:
+    ks = [estimate.k for estimate in results.summary.pass_at_k]
+    header = ("TASK", "GRADED", "MEAN", *(f"PASS@{k}" for k in ks))
+    shown = results.tasks[:_TASKS_SHOWN]
+    rows = [
+        (
+            task.slug,
+            f"{len(task.graded)}/{len(task.rewards)}",
+            number(task.mean),
+            *(number(task.pass_at(k)) for k in ks),
+        )
+        for task in shown
+    ]
+    text = table(header, rows, right=range(1, len(header)), width=width)
+    left = len(results.tasks) - len(shown)
+    return f"{text}\n… {count(left, 'more task')}" if left else text
+
+
+def figures(job: JobRecord, results: Results) -> list[tuple[str, str]]:
+    """Return what the whole job says, label by label."""
+    summary, spent = results.summary, results.spent
+    rows = [("mean reward", _mean(summary))]
+    rows += [
+        (f"pass@{found.k}", _pass_at(found.value, found.tasks, summary))
+        for found in summary.pass_at_k
+    ]
+    rows.append(("success rate", percent(summary.success_rate)))
+    coverage = f"{summary.graded:,} of {summary.runs:,} graded ({percent(summary.coverage)})"
+    if summary.ungraded:
+        low, high = number(summary.lower_bound), number(summary.upper_bound)
+        coverage += f"; mean {low} to {high} were the others 0 or 1"
+    rows.append(("coverage", coverage))
+    if summary.ungraded:
+        causes = ", ".join(f"{cause} {n:,}" for cause, n in summary.ungraded_by_cause.items())
+        rows.append(("ungraded", causes))
+    if results.attempts > len(results.members):
+        retried = results.attempts - len(results.members)
+        rows.append(("tried again", count(retried, "attempt")))
+    rows.append(("time", seconds(_wall_s(job))))
+    tokens = f"{spent.prompt_tokens:,} in, {spent.completion_tokens:,} out"
+    if spent.cached_tokens:
+        tokens += f" ({spent.cached_tokens:,} cached)"
+    if not spent.llm_calls:
+        tokens = "none"
+    rows.append(
+        ("tokens", f"{tokens}; cost {money(spent.cost_usd) if spent.llm_calls else money(0)}")
+    )
+    return rows
+
+
+def _mean(summary: Summary) -> str:
+    if summary.mean is None:
+        return NOT_AVAILABLE
+    if summary.interval is None:
+        return f"{summary.mean:.3f} ± n/a (one task gives no interval)"
+    low, high = summary.interval
+    return (
+        f"{summary.mean:.3f} ± {(high - low) / 2:.3f} "
+        f"(95 % interval over {count(summary.graded_tasks, 'task')})"
+    )
+
+
+def _pass_at(value: float | None, tasks: int, summary: Summary) -> str:
+    if value is None:
+        return f"{NOT_AVAILABLE} (too few graded)"
+    left_out = summary.tasks - tasks
+    return f"{value:.3f}" + (
+        f" (without {count(left_out, 'task')}: too few graded)" if left_out else ""
+    )
+
+
+def _wall_s(job: JobRecord) -> float | None:
+    return None if job.ended_at is None else (job.ended_at - job.created_at) / 1e6
+
+
+def where_to_look(job: JobRecord, results: Results) -> None:
+    """Say on stderr what broke, and which commands show more."""
+    for cause, text, times in results.faults[:_FAULTS_SHOWN]:
+        note(f"{times:,} × {cause}: {one_line(text)}")
+    if len(results.faults) > _FAULTS_SHOWN:
+        note(f"… and {count(len(results.faults) - _FAULTS_SHOWN, 'other reason')}")
+    note()
+    commands: list[tuple[str, str]] = []
+    if (first := _worth_a_look(results)) is not None:
+        commands.append((f"hud trace {first.run_id}", "one rollout, step by step"))
+    commands.append((f"hud jobs {job.id}", "this job"))
+    if not results.is_complete:
+        commands.append((f"hud eval --resume {job.id}", "run what is missing or ungraded"))
+    note(pairs(commands))
+
+
+def _worth_a_look(results: Results) -> Member | None:
+    """Return the first ungraded member, else the one with the lowest reward."""
+    broken = next((member for member in results.members if member.cause is not None), None)
+    return broken or min(results.members, key=lambda member: member.reward, default=None)
+
+
+def as_data(job: JobRecord, results: Results) -> dict[str, Any]:
+    """Return a job and its results as one JSON document; what is not available is null."""
+    return {
+        "job_id": job.id,
+        "name": job.name,
+        "status": job.status,
+        "agent": job.agent,
+        "model": job.model,
+        "runtime": job.runtime,
+        "group": job.group_size,
+        "created_at": clock_iso(job.created_at),
+        "ended_at": clock_iso(job.ended_at),
+        "wall_s": _wall_s(job),
+        **summary_data(results),
+        "tasks": [
+            {
+                "slug": task.slug,
+                "rewards": [_finite(reward) for reward in task.rewards],
+                "graded": len(task.graded),
+                "mean": task.mean,
+            }
+            for task in results.tasks
+        ],
+        "runs": [run_data(member) for member in results.members],
+    }
+
+
+def summary_data(results: Results) -> dict[str, Any]:
+    """Return the statistics of a job."""
+    summary, spent = results.summary, results.spent
+    return {
+        "total": summary.runs,
+        "graded": summary.graded,
+        "ungraded": dict(summary.ungraded_by_cause),
+        "mean": summary.mean,
+        "standard_error": summary.standard_error,
+        "interval_95": list(summary.interval) if summary.interval else None,
+        "pass_at_k": {str(found.k): found.value for found in summary.pass_at_k},
+        "success_rate": summary.success_rate,
+        "coverage": summary.coverage,
+        "lower_bound": summary.lower_bound,
+        "upper_bound": summary.upper_bound,
+        "attempts": results.attempts,
+        "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens,
+        "cached_tokens": spent.cached_tokens,
+        "llm_calls": spent.llm_calls,
+        "cost_usd": spent.cost_usd,
+    }
+
+
+def run_data(member: Member) -> dict[str, Any]:
+    """Return one run of a listing."""
+    ended = member.ended_at
+    return {
+        "trace_id": member.run_id,
+        "task": member.task,
+        "member": member.member,
+        "attempt": member.attempt,
+        "outcome": member.outcome.value if member.outcome else None,
+        "reward": _finite(member.reward),
+        "stop_reason": member.stop_reason,
+        "error": member.error,
+        "started_at": clock_iso(member.started_at),
+        "duration_s": None if ended is None else (ended - member.started_at) / 1e6,
+    }
+
+
+def clock_iso(micros: int | None) -> str | None:
+    """Return a time of the store as ISO 8601 in UTC."""
+    if micros is None:
+        return None
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(micros / 1e6, UTC).isoformat()
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else value

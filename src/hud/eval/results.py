@@ -1,0 +1,184 @@
+"""What a recorded job says as a whole: read back from the store, every attempt of it.
+
+The store, not the memory of the process that ran it, is what is reported: so a job that was
+resumed, and one that is looked at a year later, show the same table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hud._core.outcome import Outcome
+from hud.eval.statistics import Summary, pass_at_k, summarize
+from hud.store import RunRecord, Store, every_run
+
+NOT_RUN = "not run"
+UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The latest attempt at one member of one task. Times are microseconds since the epoch."""
+
+    run_id: str
+    task: str
+    member: int
+    attempt: int
+    outcome: Outcome | None
+    reward: float
+    error: str | None
+    stop_reason: str | None
+    started_at: int
+    ended_at: int | None
+
+    @property
+    def cause(self) -> str | None:
+        """Why it is ungraded, None when it is graded."""
+        if self.outcome is None:
+            return UNFINISHED
+        return None if self.outcome.is_graded else self.outcome.value
+
+
+@dataclass(slots=True)
+class Spent:
+    """What all attempts used together; `cost_usd` is None when the price of any call is unknown."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    llm_calls: int = 0
+    cost_usd: float | None = None
+    _priced: bool = True
+
+    def add(self, run: RunRecord) -> None:
+        """Take in one attempt."""
+        self.prompt_tokens += run.prompt_tokens
+        self.completion_tokens += run.completion_tokens
+        self.cached_tokens += run.cached_tokens
+        self.llm_calls += run.llm_calls
+        if run.cost_usd is not None and self._priced:
+            self.cost_usd = (self.cost_usd or 0.0) + run.cost_usd
+        elif run.llm_calls:
+            self._priced, self.cost_usd = False, None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """One task's members; `rewards` are in member order, NaN where there is none."""
+
+    slug: str
+    rewards: tuple[float, ...]
+
+    @property
+    def graded(self) -> list[float]:
+        """The rewards there are."""
+        return [reward for reward in self.rewards if not math.isnan(reward)]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over the graded members."""
+        graded = self.graded
+        return math.fsum(graded) / len(graded) if graded else None
+
+    def pass_at(self, k: int, threshold: float = 1.0) -> float | None:
+        """Return the unbiased pass@k, None when fewer than `k` members are graded."""
+        graded = self.graded
+        return pass_at_k(len(graded), sum(reward >= threshold - 1e-9 for reward in graded), k)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A job's results.
+
+    Attributes:
+        members: The latest attempt at every member, by task and member.
+        tasks: Per task, in the order asked for.
+        faults: How often each (outcome, sentence) ended a member ungraded, the commonest first.
+        attempts: Every run of the job, retries included.
+        spent: What all of them used.
+    """
+
+    members: tuple[Member, ...]
+    tasks: tuple[TaskResult, ...]
+    summary: Summary
+    faults: tuple[tuple[str, str, int], ...]
+    attempts: int
+    spent: Spent = field(default_factory=Spent)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every member is graded."""
+        return self.summary.ungraded == 0
+
+
+def read_results(
+    store: Store,
+    job_id: str,
+    *,
+    owed: Mapping[str, int] | None = None,
+    ks: Iterable[int] = (1,),
+) -> Results:
+    """Read a job's runs and return what they say.
+
+    Args:
+        owed: Members per task, in the order to report; one without any run counts as ungraded
+            (`not run`). What the job recorded, by slug, when left out.
+        ks: For which k to estimate pass@k.
+    """
+    latest: dict[tuple[str, int], Member] = {}
+    spent = Spent()
+    attempts = 0
+    for run in every_run(store, job_id):
+        attempts += 1
+        spent.add(run)
+        latest[run.task_slug, run.member] = _member(run)
+    return _results(tuple(latest.values()), owed, tuple(ks), attempts, spent)
+
+
+def _results(
+    members: tuple[Member, ...],
+    owed: Mapping[str, int] | None,
+    ks: tuple[int, ...],
+    attempts: int,
+    spent: Spent,
+) -> Results:
+    rewards: dict[str, list[float]] = {slug: [] for slug in owed or ()}
+    causes: Counter[str] = Counter()
+    faults: Counter[tuple[str, str]] = Counter()
+    for member in members:
+        rewards.setdefault(member.task, []).append(member.reward)
+        if (cause := member.cause) is not None:
+            causes[cause] += 1
+            if member.error:
+                faults[cause, member.error] += 1
+    for slug, count in (owed or {}).items():
+        missing = count - len(rewards[slug])
+        if missing > 0:
+            causes[NOT_RUN] += missing
+            rewards[slug].extend([math.nan] * missing)
+    return Results(
+        members,
+        tuple(TaskResult(slug, tuple(values)) for slug, values in rewards.items()),
+        summarize(rewards, ks=ks, ungraded_by_cause=dict(causes.most_common())),
+        tuple((cause, text, times) for (cause, text), times in faults.most_common()),
+        attempts,
+        spent,
+    )
+
+
+def _member(run: RunRecord) -> Member:
+    return Member(
+        run.id,
+        run.task_slug,
+        run.member,
+        run.attempt,
+        run.outcome,
+        math.nan if run.reward is None else run.reward,
+        run.error,
+        run.stop_reason,
+        run.started_at,
+        run.ended_at,
+    )
