@@ -34,7 +34,7 @@ class AgentType(StrEnum):
     OPENAI_COMPATIBLE = "openai_compatible"
 
 
-KINDS = (AgentType.OPENAI_COMPATIBLE.value, "oracle", "noop", "human")
+AGENT_KINDS = (AgentType.OPENAI_COMPATIBLE.value, "oracle", "noop", "human")
 
 
 def make_agent(
@@ -47,9 +47,10 @@ def make_agent(
     """Return the agent of that name.
 
     Args:
-        kind: One of `KINDS`, `module:attribute`, `path.py:attribute`, or an entry point's name.
+        kind: One of `AGENT_KINDS`, `module:attribute`, `path.py:attribute`, or an entry point.
         model: The model it drives, for agents that drive one.
-        config: Its settings (`parse_config` reads them from `key=value`).
+        config: Its settings (`parse_config` reads them from `key=value`). `max_steps` is an offer:
+            an agent that does not count steps is made without it.
         source: Where the environments are declared; `oracle` looks for solutions there.
 
     Raises:
@@ -144,7 +145,7 @@ def parse_config(pairs: Sequence[str]) -> dict[str, Any]:
 
 def known_agents() -> list[str]:
     """Return every name `make_agent` takes, those of other packages included."""
-    return [*KINDS, *sorted(point.name for point in _offered())]
+    return [*AGENT_KINDS, *sorted(point.name for point in _offered())]
 
 
 def _chat_config(settings: dict[str, Any], kind: str) -> OpenAIChatConfig:
@@ -167,8 +168,9 @@ def _as_text(value: Any) -> Any:
 
 
 def _refuse(settings: dict[str, Any], kind: str) -> None:
-    if settings:
-        raise InputError(f"{kind} takes no setting {bounded(next(iter(settings)))!r}")
+    for name in settings:
+        if name != "max_steps":
+            raise InputError(f"{kind} takes no setting {bounded(name)!r}")
 
 
 def _offered() -> list[EntryPoint]:
@@ -244,8 +246,12 @@ def _from_value(value: Any, kind: str, settings: dict[str, Any]) -> Agent:
 def _construct(cls: Callable[..., Any], kind: str, settings: dict[str, Any]) -> Any:
     if inspect.isclass(cls) and issubclass(cls, OpenAIChatAgent):
         return cls(_chat_config(settings, kind))
+    signature = inspect.signature(cls)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    if "max_steps" not in signature.parameters and not open_ended:
+        settings = {name: value for name, value in settings.items() if name != "max_steps"}
     try:
-        inspect.signature(cls).bind(**settings)
+        signature.bind(**settings)
     except TypeError as error:
         raise InputError(f"{kind} does not take these settings: {error}") from error
     try:

@@ -81,6 +81,7 @@ def _checked_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = valid and text.isprintable() and " " not in text
     except ValueError:
         valid = False
     if not valid:

@@ -1,5 +1,6 @@
 """Public doubles and conformance checks, for the tests of whoever builds on this package."""
 
+from hud.testing.check_agent import check_agent
 from hud.testing.check_store import check_store
 
-__all__ = ["check_store"]
+__all__ = ["check_agent", "check_store"]
