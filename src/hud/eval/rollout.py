@@ -182,7 +182,7 @@ async def _drive(run: Run, plan: Plan) -> None:
             await _hang_up(client, connection)
     except RuntimeFault as fault:
         failure = fault
-        raise _explained(fault, place) from fault
+        raise await _explained(fault, place) from fault
     except BaseException as error:
         failure = error
         raise
@@ -304,10 +304,13 @@ async def _run_verifier(run: Run, verifier: Task, client: HudClient) -> None:
     run.grade = Grade.from_dict(result)
 
 
-def _explained(fault: RuntimeFault, place: Runtime) -> RuntimeFault:
-    """Add what the provider knows of a place that vanished."""
+async def _explained(fault: RuntimeFault, place: Runtime) -> RuntimeFault:
+    """Add what the provider knows of a place that vanished; see `Runtime.params`."""
     reason: Any = place.params.get("exit_reason")
-    text = reason() if callable(reason) else None
+    if reason is None:
+        return fault
+    wait = getattr(reason, "wait", None)
+    text = await wait() if wait is not None else reason()
     if not text:
         return fault
     explained = RuntimeFault(f"{fault.message}: {text}", hint=fault.hint)

@@ -27,7 +27,9 @@ class Runtime:
 
     Attributes:
         url: `tcp://host:port`, `unix:///path` or `memory://name`.
-        params: `ready_timeout` (seconds) is understood; other keys belong to the provider.
+        params: `ready_timeout` (seconds) is understood; so is `exit_reason`, a callable that
+            says why the place vanished, or None (and may have an async `wait` that waits for the
+            news). Other keys belong to the provider.
         config: What the place was made with.
     """
 
