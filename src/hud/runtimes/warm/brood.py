@@ -32,6 +32,11 @@ class Child:
     stopping: bool = False
     forced: bool = False
 
+    def keep(self, chunk: bytes) -> None:
+        """Append to what it printed, of which the end is kept."""
+        self.tail += chunk
+        del self.tail[:-_TAIL_BYTES]
+
 
 class Brood:
     """Every living rollout process of this parent. Call `reap` after SIGCHLD."""
@@ -125,20 +130,20 @@ class Brood:
             if processes.session_of(pid) not in self._spared_sessions:
                 processes.signal_process(pid, signal.SIGKILL)
 
-    def _read(self, child: Child) -> bool:
+    def _read(self, child: Child) -> None:
+        if child.output < 0:
+            return  # closed since the selector saw it
         try:
             chunk = os.read(child.output, _READ_BYTES)
         except BlockingIOError:
-            return False
+            return
         if not chunk:
             self._close_output(child)
-            return False
-        child.tail += chunk
-        del child.tail[:-_TAIL_BYTES]
+            return
+        child.keep(chunk)
         if self._echo:
             with contextlib.suppress(OSError):
                 os.write(1, chunk)
-        return True
 
     def _close_output(self, child: Child) -> None:
         if child.output < 0:
@@ -150,6 +155,5 @@ class Brood:
                 chunk = os.read(fd, _READ_BYTES)
                 if not chunk:
                     break
-                child.tail += chunk
-                del child.tail[:-_TAIL_BYTES]
+                child.keep(chunk)
         os.close(fd)

@@ -51,12 +51,29 @@ class Report:
             os.close(control)
 
 
-def serve(env: Environment, report: Report, listener: int, parent: int) -> NoReturn:
+class Termination:
+    """The SIGTERM handler: installed once, before the forks, and pointed anew in each child.
+
+    That is cheaper for every child than to install one, and no moment is left unhandled.
+    """
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action = action
+        signal.signal(signal.SIGTERM, self)
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.action()
+
+
+def serve(
+    env: Environment, report: Report, listener: int, parent: int, termination: Termination
+) -> NoReturn:
     """Serve `env` on the listening descriptor `listener` until SIGTERM; never return.
 
     Args:
         report: Where to say once that connections are accepted, or why they are not.
         parent: Pid of the process whose death ends this one too.
+        termination: The installed handler, still pointing elsewhere.
     """
     status = STATUS_BROKEN
     try:
@@ -65,7 +82,7 @@ def serve(env: Environment, report: Report, listener: int, parent: int) -> NoRet
         sock = socket.socket(fileno=listener)
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_serve(env, report, sock, parent))
+        loop.run_until_complete(_serve(env, report, sock, parent, termination))
         status = 0
     except BaseException as error:
         if isinstance(error, SystemExit) and isinstance(error.code, int):
@@ -84,7 +101,13 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-async def _serve(env: Environment, report: Report, sock: socket.socket, parent: int) -> None:
+async def _serve(
+    env: Environment,
+    report: Report,
+    sock: socket.socket,
+    parent: int,
+    termination: Termination,
+) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     starting = asyncio.current_task()
@@ -94,7 +117,8 @@ async def _serve(env: Environment, report: Report, sock: socket.socket, parent: 
         if starting is not None:
             starting.cancel()
 
-    loop.add_signal_handler(signal.SIGTERM, stop)
+    _wake_on_signals(loop)
+    termination.action = lambda: loop.call_soon_threadsafe(stop)
     if not LINUX:
         _watch_parent(loop, parent, stop)
     try:
@@ -106,6 +130,15 @@ async def _serve(env: Environment, report: Report, sock: socket.socket, parent: 
         if not stopped.is_set():
             raise
         await env.stop()
+
+
+def _wake_on_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Have a signal end the loop's wait, so that its handler runs at once."""
+    wake, waker = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(waker, False)
+    loop.add_reader(wake, os.read, wake, 4096)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
 
 
 def _watch_parent(loop: asyncio.AbstractEventLoop, parent: int, stop: Callable[[], None]) -> None:

@@ -39,9 +39,10 @@ def main(text: str) -> NoReturn:
     if LINUX and os.getppid() != order.parent:
         os._exit(child.STATUS_BROKEN)
     report = child.Report(order.id, order.control)
+    termination = child.Termination(lambda: os._exit(0))
     try:
         env = WarmSource.load(order.load).environment(order.env)
     except BaseException as error:
         report.failed(error)
         child.leave(child.STATUS_BROKEN)
-    child.serve(env, report, order.listener, order.parent)
+    child.serve(env, report, order.listener, order.parent, termination)

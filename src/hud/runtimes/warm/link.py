@@ -190,7 +190,7 @@ class Link:
             if left:
                 logger.warning("processes %s of %s could not be killed", left, self._order.path)
         how = processes.describe_exit(process.pid, status)
-        self.lost = f"the parent of the rollouts' processes is gone: {how}"
+        self.lost = f"the parent of the rollouts' processes is gone: {how}{self._printed()}"
         if not self._loaded.done():
             self._loaded.set_exception(self._import_ended(how, status))
             self._loaded.exception()

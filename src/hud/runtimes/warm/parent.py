@@ -30,8 +30,9 @@ from hud.runtimes.warm.source import WarmSource, freeze
 
 _LAST_KILL_S = 5.0
 _POLL_S = 1.0
-_MASK = {signal.SIGTERM, signal.SIGINT}
+_MASK = {signal.SIGTERM}
 _STATUS_UNUSABLE = 3
+_OPEN_FILES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +109,19 @@ class Parent:
         self._pid = os.getpid()
         self._slots = _Slots.reserve()
         self._limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self._limits[1], self._limits[1]))
+        self._open_files = _raise_open_files(*self._limits)
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = os.pipe()
         for fd in (self._wake, self._waker):
             os.set_blocking(fd, False)
-        self._signals = {
-            number: signal.signal(number, _wake_only)
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
-        }
         self._ended = False
-        signal.signal(signal.SIGTERM, self._on_term)
-        signal.signal(signal.SIGINT, self._on_term)
+        self._termination = child.Termination(self._end)
+        self._on_child = signal.signal(signal.SIGCHLD, _wake_only)
+        signal.siginterrupt(signal.SIGCHLD, False)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         self._selector.register(control, selectors.EVENT_READ, self._receive)
         self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
         self._brood = Brood(self._selector, order.grace_s, echo=order.verbose)
-        self._open_files = max(self._limits[1], self._slots.first_free)
 
     def run(self) -> None:
         """Work until the eval process is gone and every child is reaped."""
@@ -151,9 +148,6 @@ class Parent:
         if os.getppid() == 1:
             self._end()
         self._reap()
-
-    def _on_term(self, number: int, frame: object) -> None:
-        self._end()
 
     def _end(self) -> None:
         """Stop every child and take no further orders."""
@@ -244,10 +238,8 @@ class Parent:
         try:
             self._separate(listener, output)
             report = child.Report(fork.id, self._slots.control)
-            if self._source is not None:
-                child.serve(
-                    self._source.environment(fork.env), report, self._slots.listener, self._pid
-                )
+            if env is not None:
+                child.serve(env, report, self._slots.listener, self._pid, self._termination)
             for fd in (self._slots.listener, self._slots.control):
                 os.set_inheritable(fd, True)
             order = fresh.FreshOrder(
@@ -273,8 +265,9 @@ class Parent:
             os._exit(child.STATUS_BROKEN)
         processes.adopt_orphans()
         signal.set_wakeup_fd(-1)
-        for number, handler in self._signals.items():
-            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else handler)
+        if self._on_child is not signal.SIG_DFL:
+            signal.signal(signal.SIGCHLD, self._on_child)
+        self._termination.action = lambda: os._exit(0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _MASK)
         resource.setrlimit(resource.RLIMIT_NOFILE, self._limits)
         self._selector.close()
@@ -287,6 +280,16 @@ class Parent:
         for fd in (control, listener, output, self._wake, self._waker):
             if fd < self._slots.listener:
                 os.close(fd)
+
+
+def _raise_open_files(soft: int, hard: int) -> int:
+    """Make room for one descriptor per child, and return how many there can be now."""
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return _OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def _wake_only(number: int, frame: object) -> None:

@@ -24,6 +24,8 @@ _SCRIPT: tuple[dict[str, Any], ...] = (
     {"method": "tasks.list", "params": {}},
     {"method": "tasks.start", "params": {"id": "rehearsal", "args": {"number": "1"}}},
     {"method": "tasks.grade", "params": {"answer": "done"}},
+    {"method": "tasks.start", "params": {"id": "rehearsal"}},
+    {"method": "tasks.grade", "params": {"answer": "done"}},
     {"method": "bye", "params": {}},
 )
 
@@ -99,8 +101,12 @@ async def _rehearsal(path: str) -> None:
     env = Environment("rehearsal")
 
     async def rehearsal(number: int = 0) -> AsyncGenerator[Any, Any]:
-        answer = yield f"say done {number}"
-        yield {"score": 1.0 if answer == "done" else 0.0, "info": {}}
+        if number:
+            yield {"prompt": f"say {number}"}
+            yield {"score": 1.0, "info": {}}
+        else:
+            yield "say 0"
+            yield 1.0
 
     env.template()(rehearsal)
     loop = asyncio.get_running_loop()
