@@ -73,7 +73,7 @@ class OpenAIChatAgent(Agent):
     @oai.setter
     def oai(self, client: AsyncOpenAI) -> None:
         self._client = client
-        self._endpoint = Endpoint(str(client.base_url), client.api_key)
+        self._endpoint = Endpoint(str(client.base_url).rstrip("/"), client.api_key)
 
     @property
     def endpoint(self) -> Endpoint:

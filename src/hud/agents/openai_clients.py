@@ -40,6 +40,8 @@ _OVERFLOW_WORDS = (
     "context window",
     "prompt is too long",
 )
+# By name: the SDK's HTTP library is one module in older releases and another in newer ones.
+_BROKEN_OFF = {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "DecodingError"}
 _HINTS = {
     401: "check the key: OPENAI_API_KEY, or --config api_key=…",
     403: "the key has no right to this model: check OPENAI_API_KEY, or --config api_key=…",
@@ -171,6 +173,8 @@ def _fault(error: openai.OpenAIError, where: str, model: str) -> ModelFault:
     if isinstance(error, openai.APITimeoutError):
         return ModelFault(f"{where} did not answer in time")
     if isinstance(error, openai.APIConnectionError):
+        if type(error.__cause__).__name__ in _BROKEN_OFF:
+            return ModelFault(f"{where} broke off before its answer was whole: {_reason(error)}")
         return ModelFault(
             f"{where} cannot be reached: {_reason(error)}",
             hint="is it running? the address is base_url, or OPENAI_BASE_URL",

@@ -91,7 +91,7 @@ class ChatServer:
         keep_requests: bool = True,
         port: int = 0,
     ) -> None:
-        self.rule = rule
+        self.rule: Rule = rule
         self.latency_s = latency_s
         self.api_key = api_key
         self.dies_after = dies_after
