@@ -57,12 +57,12 @@ class Wire:
     def send(self, method: str, params: Any = None, *, id: Any = None) -> Any:
         """Send a request and return its id."""
         number = next(self._ids) if id is None else id
-        frame = {"jsonrpc": "2.0", "id": number, "method": method, "params": params or {}}
+        frame: Reply = {"jsonrpc": "2.0", "id": number, "method": method, "params": params or {}}
         self.send_bytes(json.dumps(frame).encode() + b"\n")
         return number
 
     def notify(self, method: str, params: Any = None) -> None:
-        frame = {"jsonrpc": "2.0", "method": method, "params": params or {}}
+        frame: Reply = {"jsonrpc": "2.0", "method": method, "params": params or {}}
         self.send_bytes(json.dumps(frame).encode() + b"\n")
 
     async def line(self) -> bytes:
@@ -175,4 +175,4 @@ async def waited(event: asyncio.Event) -> None:
 
 def own_tasks() -> set[asyncio.Task[Any]]:
     """Return every task of the loop but the caller's."""
-    return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[operator]
+    return asyncio.all_tasks() - {asyncio.current_task()}

@@ -92,12 +92,10 @@ async def test_a_closed_client_leaves_its_task_parked_and_resumable(place: Place
         session = client.manifest.session_id
         await client.start_task("count")
     async with connect(Runtime(url)) as client:
-        while True:
-            try:
+        manifest = None
+        while manifest is None:  # until the server has seen the hang-up
+            with contextlib.suppress(HudProtocolError):
                 manifest = await client.hello(session)
-                break
-            except HudProtocolError as error:
-                assert "live" in error.message
         assert manifest.session_id == session
         assert (await client.grade({"answer": "3"}))["score"] == 1.0
 
@@ -199,9 +197,7 @@ async def _name_served_at(url: str) -> str:
         return client.manifest.server_info.name
 
 
-@pytest.mark.parametrize(
-    "url", ["tcp://127.0.0.1:1", "unix:///nowhere/at.all", "memory://nobody"]
-)
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:1", "unix:///nowhere/at.all", "memory://nobody"])
 async def test_nobody_answering_is_a_runtime_fault_that_says_where(url: str) -> None:
     with pytest.raises(RuntimeFault, match=url):
         await _name_served_at_within(url, 0.01)
@@ -286,9 +282,7 @@ async def test_what_is_no_environment_is_refused_at_once(greeting: bytes) -> Non
     ],
     ids=["end", "half", "garbage", "long", "array", "neither", "about nothing", "bare", "utf8"],
 )
-async def test_a_call_never_hangs_on_what_is_no_reply(
-    reply: bytes, error: type[Exception]
-) -> None:
+async def test_a_call_never_hangs_on_what_is_no_reply(reply: bytes, error: type[Exception]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
         writer.write(HELLO)

@@ -11,7 +11,7 @@ import pytest
 from hud.environment import Environment
 from tests.wire.harness import Place, Steps, Wire, own_tasks, until
 
-REQUESTS = [
+REQUESTS: list[tuple[str, dict[str, str]]] = [
     ("hello", {}),
     ("tasks.list", {}),
     ("tasks.start", {"id": "it"}),
@@ -87,9 +87,7 @@ async def test_a_peer_may_vanish_after_any_byte(place: Place, leave: Leave) -> N
 
 @pytest.mark.parametrize("leave", [close, abort, half_close])
 @pytest.mark.parametrize("answered", range(len(SCRIPT) + 1))
-async def test_a_peer_may_vanish_after_any_reply(
-    place: Place, leave: Leave, answered: int
-) -> None:
+async def test_a_peer_may_vanish_after_any_reply(place: Place, leave: Leave, answered: int) -> None:
     counted = Counted()
     url = await place.serve(counted.env)
     wire = await place.connect(url)

@@ -107,7 +107,9 @@ async def test_bytes_right_behind_the_preface_reach_the_daemon(place: Place) -> 
     async with daemon(echo) as port:
         wire = await place.connect(await place.serve(with_port(port)))
         early = os.urandom(300_000)
-        preface = b'{"jsonrpc":"2.0","id":1,"method":"tunnel.open","params":{"capability":"pipe"}}\n'
+        preface = (
+            b'{"jsonrpc":"2.0","id":1,"method":"tunnel.open","params":{"capability":"pipe"}}\n'
+        )
 
         wire.send_bytes(preface + early)
         wire.writer.write_eof()
@@ -201,7 +203,9 @@ async def test_a_daemon_that_does_not_read_stops_the_sender(place: Place, early:
 
     async with daemon(slow) as port:
         wire = await place.connect(await place.serve(with_port(port)))
-        preface = b'{"jsonrpc":"2.0","id":1,"method":"tunnel.open","params":{"capability":"pipe"}}\n'
+        preface = (
+            b'{"jsonrpc":"2.0","id":1,"method":"tunnel.open","params":{"capability":"pipe"}}\n'
+        )
         wire.send_bytes(preface + b"y" * early)
         assert "result" in await wire.reply()
 
@@ -298,7 +302,8 @@ async def test_a_local_port_whose_daemon_is_gone_ends_at_once(place: Place) -> N
         pass
     url = await place.serve(with_port(port))
     async with connect(Runtime(url)) as client:
-        reader, writer = await asyncio.open_connection(*client.binding("pipe").address or ())
+        host, local = client.binding("pipe").address or ("", 0)
+        reader, writer = await asyncio.open_connection(host, local)
         async with asyncio.timeout(DEADLINE_S):
             assert await reader.read() == b""
         writer.close()

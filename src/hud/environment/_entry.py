@@ -25,9 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sock = None if options.fd is None else socket.socket(fileno=options.fd)
     try:
         env = load_environment(options.path, name=options.env)
-        asyncio.run(
-            serve(env, options.host, options.port, sock=sock, announce=options.fd is None)
-        )
+        asyncio.run(serve(env, options.host, options.port, sock=sock, announce=options.fd is None))
     except HudError as error:
         hint = f" ({error.hint})" if error.hint else ""
         sys.stderr.write(f"error: {error.message}{hint}\n")

@@ -11,7 +11,7 @@ import itertools
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from hud._core.errors import InputError, bounded
 from hud.environment.environment import Environment
+from hud.environment.isolation import Space
 from hud.environment.task import Task
 from hud.environment.template import Template
 
@@ -48,6 +49,7 @@ class Loaded:
     source: Source
     module: ModuleType
     siblings: dict[str, ModuleType]
+    space: Space | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -132,40 +134,82 @@ def resolve(target: str | Path) -> Source:
     return Source(path.resolve(), attribute)
 
 
-def execute(source: Source) -> Loaded:
+def execute(source: Source, *, isolated: bool = True) -> Loaded:
     """Execute a source afresh and return what it made.
+
+    Args:
+        isolated: Give it its own copies of the modules beside it. Otherwise it is imported as a
+            program imports a module, for processes that execute one source only.
 
     Raises:
         InputError: when the file cannot be read, does not compile, or raises.
     """
     code = _compile(source.path)
-    name = f"hud_source_{source.path.stem}_{next(_counter)}"
-    spec = importlib.util.spec_from_file_location(name, source.path)
-    if spec is None:
-        raise InputError(f"source {source.path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
+    stem = source.path.stem
+    if not isolated and stem not in sys.modules and stem not in sys.stdlib_module_names:
+        return _execute_plainly(source, code)
+    name = f"hud_source_{stem}_{next(_counter)}"
+    space = Space(name, source.root, stem)
+    module = _new_module(name, source.path, [str(source.root)])
     with _lock:
         hidden = _hide_local(source.root)
-        sys.modules[name] = module
         before = set(sys.modules)
         sys.path.insert(0, str(source.root))
+        space.open(module)
+        if stem not in sys.modules and stem not in sys.stdlib_module_names:
+            sys.modules[stem] = module
         try:
-            exec(code, vars(module))
-        except BaseException as error:
-            sys.modules.pop(name, None)
-            if isinstance(error, KeyboardInterrupt | MemoryError):
-                raise
-            raise _import_failed(source.path, error) from error
+            _run(code, module, source.path)
+        except BaseException:
+            space.close()
+            raise
         finally:
             sys.path.remove(str(source.root))
-            siblings = _take_new(source.root, before, name)
-            sys.modules.update(hidden or siblings)
-    return Loaded(source, module, siblings)
+            dynamic = _take_new(source.root, before, name)
+            sys.modules.update(hidden)
+    dynamic.pop(stem, None)
+    return Loaded(source, module, {**dynamic, **space.siblings()}, space)
+
+
+def _execute_plainly(source: Source, code: CodeType) -> Loaded:
+    module = _new_module(source.path.stem, source.path)
+    root = str(source.root)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    before = set(sys.modules)
+    sys.modules[module.__name__] = module
+    try:
+        _run(code, module, source.path)
+    except BaseException:
+        sys.modules.pop(module.__name__, None)
+        raise
+    new = [name for name in list(sys.modules) if name not in before and sys.modules[name] != module]
+    local = {name: sys.modules[name] for name in new if _is_local(name, source.root)}
+    return Loaded(source, module, local)
+
+
+def _new_module(name: str, path: Path, folder: list[str] | None = None) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folder)
+    if spec is None:
+        raise InputError(f"source {path} cannot be imported")
+    return importlib.util.module_from_spec(spec)
+
+
+def _run(code: CodeType, module: ModuleType, path: Path) -> None:
+    try:
+        exec(code, vars(module))
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:
+        raise _import_failed(path, error) from error
 
 
 def unload(loaded: Loaded) -> None:
-    """Forget an execution's module; call it once its environment is no longer used."""
-    sys.modules.pop(loaded.module.__name__, None)
+    """Forget an execution's modules; call it once its environment is no longer used."""
+    if loaded.space is not None:
+        loaded.space.close()
+    else:
+        sys.modules.pop(loaded.module.__name__, None)
 
 
 def choose(
@@ -208,7 +252,7 @@ def choose(
 def load_environment(
     target: str | Path, *, name: str | None = None, args: dict[str, Any] | None = None
 ) -> Environment:
-    """Execute a source and return its environment.
+    """Execute a source as this process's own, and return its environment.
 
     Args:
         target: A file, a directory, or `path.py:attribute`.
@@ -218,7 +262,7 @@ def load_environment(
     Raises:
         InputError: when the source or the environment in it cannot be used.
     """
-    return choose(execute(resolve(target)), name, args)
+    return choose(execute(resolve(target), isolated=False), name, args)
 
 
 def _from_attribute(loaded: Loaded, attribute: str, args: dict[str, Any] | None) -> Environment:
@@ -226,10 +270,27 @@ def _from_attribute(loaded: Loaded, attribute: str, args: dict[str, Any] | None)
     value = getattr(loaded.module, attribute, None)
     if value is None:
         raise InputError(f"{where} does not exist")
-    if not isinstance(value, Environment) and callable(value):
-        value = value(**(args or {}))
+    match value:
+        case Environment():
+            return value
+        case Template():
+            return value.env
+        case Task() if value.environment is not None:
+            return value.environment
+        case _ if callable(value):
+            return _made_by(value, where, args or {})
+        case _:
+            raise InputError(f"{where} is no Environment but {bounded(value)}")
+
+
+def _made_by(make: Callable[..., Any], where: str, args: dict[str, Any]) -> Environment:
+    try:
+        value = make(**args)
+    except (Exception, SystemExit) as error:
+        text = bounded(str(error), 400)
+        raise InputError(f"{where} raised {type(error).__qualname__}: {text}") from error
     if not isinstance(value, Environment):
-        raise InputError(f"{where} is no Environment but {bounded(value)}")
+        raise InputError(f"{where} gave no Environment but {bounded(value)}")
     return value
 
 
@@ -279,7 +340,7 @@ def _take_new(root: Path, before: set[str], own: str) -> dict[str, ModuleType]:
 
 
 def _is_local(name: str, root: Path) -> bool:
-    if name == "__main__" or name.startswith(("hud_source_", "hud.")):
+    if name in {"__main__", "hud"} or name.startswith(("hud_source_", "hud.")):
         return False
     file = getattr(sys.modules[name], "__file__", None)
     return (
