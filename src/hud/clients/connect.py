@@ -45,7 +45,8 @@ class connect:  # noqa: N801 -- used as a function: `async with connect(runtime)
 
     async def __aenter__(self) -> HudClient:
         client = self._client = await _handshake(self._url, self._limit_s)
-        client.start_heartbeat()
+        if not self._url.startswith("memory:"):
+            client.start_heartbeat()
         return client
 
     async def __aexit__(self, *exc: object) -> None:
@@ -75,7 +76,7 @@ async def _handshake(url: str, limit_s: float) -> HudClient:
             if client is not None:
                 client.abort()
                 await client.close()
-            if loop.time() + delay >= deadline:
+            if loop.time() + delay >= deadline or url.startswith("memory:"):
                 reason = str(error) or "no answer"
                 raise RuntimeFault(
                     f"no environment answered at {url} within {limit_s:g} s: {reason}",

@@ -21,12 +21,13 @@ def check_url(url: str) -> None:
     Raises:
         InputError: for an unknown scheme or a malformed host or port.
     """
+    if url.startswith("memory://"):
+        return
     parts = urlsplit(url)
     try:
         valid = {
             "tcp": bool(parts.hostname) and (parts.port or 1) > 0,
             "unix": bool(parts.path),
-            "memory": bool(parts.netloc),
         }.get(parts.scheme, False)
     except ValueError:
         valid = False
@@ -45,12 +46,12 @@ async def dial(url: str, factory: Callable[[], P]) -> P:
         InputError: when the address is malformed.
     """
     check_url(url)
+    if url.startswith("memory://"):
+        protocol = factory()
+        LISTENERS.connect(url.removeprefix("memory://"), protocol)
+        return protocol
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
-    if parts.scheme == "memory":
-        protocol = factory()
-        LISTENERS.connect(parts.netloc, protocol)
-        return protocol
     if parts.scheme == "unix":
         _, protocol = await loop.create_unix_connection(factory, parts.path)
     else:
