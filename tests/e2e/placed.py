@@ -66,6 +66,14 @@ def alive(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] not in "ZX"
 
 
+async def until_childless(pid: int | None) -> None:
+    """Wait until a process has no child, zombies included: every one was reaped."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    async with asyncio.timeout(DEADLINE_S):
+        while children.read_text().split():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def until_dead(*pids: int) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while any(map(alive, pids)):  # noqa: ASYNC110

@@ -66,7 +66,7 @@ async def leak() -> AsyncGenerator[Any, Any]:
     ]
     orphan = ["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"]
     pid = subprocess.check_output(orphan, text=True).strip()  # noqa: ASYNC221
-    yield " ".join([*(str(process.pid) for process in processes), pid])
+    yield " ".join([*(str(process.pid) for process in processes), pid, str(os.getpid())])
     yield 1.0
 
 
