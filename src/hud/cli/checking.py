@@ -15,10 +15,11 @@ from hud.cli.signals import stopping
 from hud.cli.tables import table
 from hud.eval.checking import REPEATS, TaskCheck, judge
 from hud.eval.job import Job
-from hud.eval.places import environment_source, place_at
+from hud.eval.loading import load_tasks
+from hud.eval.places import place_at
 from hud.eval.running import run_taskset
 from hud.eval.schedule import Options, Stop
-from hud.eval.selection import select
+from hud.eval.selection import names_in, select
 from hud.eval.tally import Tally
 from hud.eval.taskset import Taskset
 from hud.runtimes.base import Provider
@@ -36,15 +37,14 @@ def check(
 ) -> int:
     """Check the tasks of `source`, show what was found, and return the exit code."""
     streams.guard_stdout()
-    taskset = Taskset.from_file(source)
-    names = [name.strip() for name in (task_ids or "").split(",") if name.strip()]
-    taskset = select(taskset, names)
-    where = environment_source(source)
-    place = place_at(runtime, where)
-    oracle, noop = make_agent("oracle", source=where), make_agent("noop")
+    loaded = load_tasks(source)
+    taskset = select(loaded.taskset, names_in(task_ids))
+    place = place_at(runtime, loaded.environment)
+    oracle, noop = make_agent("oracle", source=loaded.environment), make_agent("noop")
     stop = Stop()
 
     async def both() -> tuple[Job, Job]:
+        streams.note("playing the reference solutions, then doing nothing, twice per task")
         first = await _run(taskset, oracle, place, stop, max_concurrent, verbose)
         return first, await _run(taskset, noop, place, stop, max_concurrent, verbose)
 

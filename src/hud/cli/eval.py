@@ -95,7 +95,8 @@ def command(
 
     One task runs unless --all, --full or --task-ids says otherwise. Everything is recorded.
     """
-    from hud.cli.evaluation import Request, evaluate
+    from hud.cli.evaluation import evaluate
+    from hud.cli.request import Request
 
     request = Request(
         source=source,

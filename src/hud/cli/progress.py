@@ -6,6 +6,7 @@ Counts come from `hud.eval.tally`; nothing here decides anything.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Generator
@@ -156,11 +157,15 @@ class LiveDisplay:
 Progress = LineLog | LiveDisplay
 
 
-def make_progress(tally: Tally, *, verbose: int = 0) -> Progress:
-    """Return the display that suits stderr; `TERM=dumb` counts as no terminal."""
-    import os
+def make_progress(tally: Tally, *, verbose: int = 0, is_plain: bool = False) -> Progress:
+    """Return the display that suits stderr; `TERM=dumb` counts as no terminal.
 
-    if streams.width_of(sys.stderr) is None or os.environ.get("TERM") in ("dumb", ""):
+    Args:
+        verbose: From 1 on, plain lines are complete however many there are.
+        is_plain: Draw nothing, because somebody else talks on the terminal.
+    """
+    no_terminal = streams.width_of(sys.stderr) is None or os.environ.get("TERM") == "dumb"
+    if is_plain or no_terminal:
         return LineLog(tally, all_lines=verbose > 0)
     return LiveDisplay(tally)
 

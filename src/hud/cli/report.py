@@ -17,6 +17,7 @@ from hud.cli.render import (
 from hud.cli.streams import note, write, write_json
 from hud.cli.tables import pairs, table
 from hud.eval.results import Member, Results
+from hud.eval.resume import JobSpec
 from hud.eval.statistics import Summary
 from hud.eval.taskset import Taskset
 from hud.store import JobRecord
@@ -25,35 +26,42 @@ _TASKS_SHOWN = 100
 _FAULTS_SHOWN = 5
 
 
-def dry_run(taskset: Taskset, described: dict[str, Any], *, as_json: bool) -> None:
+def dry_run(taskset: Taskset, spec: JobSpec, *, left: int, as_json: bool) -> None:
     """Show what would run."""
     if as_json:
-        write_json({**described, "dry_run": True})
+        data = {"dry_run": True, "taskset": taskset.name, "rollouts": left, **spec.to_json()}
+        write_json({**data, "tasks": list(spec.tasks)})
         return
     rows = [(task.slug, task.env, task.id) for task in taskset]
     write(table(("TASK", "ENVIRONMENT", "TEMPLATE"), rows))
-    note(f"{heading(described)}; nothing was run (--dry-run)")
+    line = heading(taskset, spec, done=len(spec.tasks) * spec.group - left)
+    note(f"{line}; nothing was run (--dry-run)")
 
 
-def heading(described: dict[str, Any], job_id: str | None = None) -> str:
+def heading(taskset: Taskset, spec: JobSpec, job_id: str | None = None, *, done: int = 0) -> str:
     """Return one line that says what runs."""
-    tasks, group = len(described["tasks"]), described["group"]
-    agent = (
-        described["agent"]
-        if described["model"] is None
-        else (f"{described['agent']} ({one_line(described['model'])})")
-    )
-    times = f" × {group}" if group > 1 else ""
-    line = (
-        f"{one_line(described['taskset'])}: {count(tasks, 'task')}{times} with {agent}, "
-        f"{described['runtime']}, {described['max_concurrent']} at once"
-    )
-    return f"{line}; job {job_id}" if job_id else line
+    agent = spec.agent if spec.model is None else f"{spec.agent} ({spec.model})"
+    times = f" × {spec.group}" if spec.group > 1 else ""
+    parts = [
+        f"{taskset.name}: {count(len(taskset), 'task')}{times} with {agent}",
+        f"in {spec.runtime}, {spec.max_concurrent} at once",
+    ]
+    if done:
+        parts.append(f"{done:,} graded already")
+    if job_id is not None:
+        parts.append(f"job {job_id}")
+    return one_line(", ".join(parts))
 
 
-def as_text(job: JobRecord, results: Results, *, width: int | None) -> str:
-    """Return the table of tasks and the figures of the whole job."""
-    return f"{_task_table(results, width)}\n\n{pairs(figures(job, results))}"
+def as_text(
+    job: JobRecord, results: Results, *, width: int | None, took_s: float | None = None
+) -> str:
+    """Return the table of tasks and the figures of the whole job.
+
+    Args:
+        took_s: How long this part of a job took that was taken up again.
+    """
+    return f"{_task_table(results, width)}\n\n{pairs(figures(job, results, took_s=took_s))}"
 
 
 def _task_table(results: Results, width: int | None) -> str:
@@ -74,7 +82,9 @@ def _task_table(results: Results, width: int | None) -> str:
     return f"{text}\n… {count(left, 'more task')}" if left else text
 
 
-def figures(job: JobRecord, results: Results) -> list[tuple[str, str]]:
+def figures(
+    job: JobRecord, results: Results, *, took_s: float | None = None
+) -> list[tuple[str, str]]:
     """Return what the whole job says, label by label."""
     summary, spent = results.summary, results.spent
     rows = [("mean reward", _mean(summary))]
@@ -94,7 +104,7 @@ def figures(job: JobRecord, results: Results) -> list[tuple[str, str]]:
     if results.attempts > len(results.members):
         retried = results.attempts - len(results.members)
         rows.append(("tried again", count(retried, "attempt")))
-    rows.append(("time", seconds(_wall_s(job))))
+    rows.append(("time", seconds(_wall_s(job) if took_s is None else took_s)))
     tokens = f"{spent.prompt_tokens:,} in, {spent.completion_tokens:,} out"
     if spent.cached_tokens:
         tokens += f" ({spent.cached_tokens:,} cached)"
@@ -131,7 +141,7 @@ def _wall_s(job: JobRecord) -> float | None:
     return None if job.ended_at is None else (job.ended_at - job.created_at) / 1e6
 
 
-def where_to_look(job: JobRecord, results: Results) -> None:
+def where_to_look(job: JobRecord, results: Results, *, env_source: str | None = None) -> None:
     """Say on stderr what broke, and which commands show more."""
     for cause, text, times in results.faults[:_FAULTS_SHOWN]:
         note(f"{times:,} × {cause}: {one_line(text)}")
@@ -143,7 +153,9 @@ def where_to_look(job: JobRecord, results: Results) -> None:
         commands.append((f"hud trace {first.run_id}", "one rollout, step by step"))
     commands.append((f"hud jobs {job.id}", "this job"))
     if not results.is_complete:
-        commands.append((f"hud eval --resume {job.id}", "run what is missing or ungraded"))
+        again = f" --source {one_line(env_source)}" if env_source else ""
+        command = f"hud eval --resume {job.id}{again}"
+        commands.append((command, "run what is missing or ungraded"))
     note(pairs(commands))
 
 

@@ -21,10 +21,12 @@ from hud.eval.attached import (
     grade_served,
     list_served,
     listens,
+    single_template,
     start_once,
     start_served,
 )
-from hud.eval.places import LOCAL, environment_source, place_at
+from hud.eval.loading import ROW_FILES, load_tasks
+from hud.eval.places import LOCAL, place_at
 from hud.eval.taskset import Taskset
 from hud.trace.content import TextContent, as_message
 
@@ -65,7 +67,7 @@ def list_tasks(where: Where, *, as_json: bool) -> None:
 
 
 def _listed(source: str) -> tuple[list[dict[str, Any]], tuple[str, ...], list[tuple[str, ...]]]:
-    if Path(source).suffix in (".json", ".jsonl"):
+    if Path(source).suffix in ROW_FILES:
         tasks = list(Taskset.from_file(source))
     else:
         loaded = execute(resolve(source))
@@ -200,27 +202,25 @@ def _local_task(where: Where, name: str, args: dict[str, Any]) -> tuple[Task, st
     Raises:
         InputError: when there is neither.
     """
-    source = where.source or "."
-    if Path(source).suffix in (".json", ".jsonl"):
-        tasks = {task.slug: task for task in Taskset.from_file(source)}
-        place = environment_source(source)
-        if place is None:
-            raise InputError(
-                f"{source} holds rows only, and no env.py or tasks.py is beside it",
-                hint="serve the environment with `hud serve` and give its address as --url",
-            )
-    else:
-        place = source
-        tasks = {task.slug: task for task in execute(resolve(source)).tasks()}
+    tasks, home = _tasks_of(where.source or ".")
     found = tasks.get(name)
     if found is not None:
-        return found.model_copy(update={"args": {**found.args, **args}}), place
-    loaded = execute(resolve(place))
-    homes = [env for env in loaded.environments() if name in env.tasks]
-    if len(homes) != 1:
-        env = homes[0] if homes else choose(loaded)
-        env.find(name) if not homes else choose(loaded)
-    return Task(env=homes[0].name, id=name, args=args), place
+        return found.model_copy(update={"args": {**found.args, **args}}), home
+    return single_template(execute(resolve(home)), name, args), home
+
+
+def _tasks_of(source: str) -> tuple[dict[str, Task], str | Path]:
+    """Return the tasks of a source by slug, and where their environment is defined."""
+    if Path(source).suffix not in ROW_FILES:
+        tasks = execute(resolve(source)).tasks()
+        return {task.slug: task for task in tasks}, source
+    loaded = load_tasks(source)
+    if loaded.environment is None:
+        raise InputError(
+            f"{source} holds rows only, and no env.py or tasks.py is beside it",
+            hint="serve the environment with `hud serve` and give its address as --url",
+        )
+    return loaded.taskset.tasks, loaded.environment
 
 
 def _keep(out: str | None, frame: dict[str, Any]) -> None:

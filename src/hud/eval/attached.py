@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
+from hud._core.errors import InputError, bounded
 from hud.clients.client import HudClient
 from hud.clients.connect import connect
+from hud.environment.loader import Loaded, choose
 from hud.environment.task import Task
 from hud.eval.places import READY_TIMEOUT_S
 from hud.runtimes.base import Provider, Runtime, provider_scope
@@ -89,6 +91,23 @@ async def grade_once(provider: Provider, task: Task, answer: Any) -> dict[str, A
     async with _placed(provider, task) as client:
         await client.start_task(task.id, task.args)
         return await client.grade({"answer": answer})
+
+
+def single_template(loaded: Loaded, template_id: str, args: dict[str, Any]) -> Task:
+    """Return a task of the one environment of a source that has a template of that id.
+
+    Raises:
+        InputError: when none has it, or several have.
+    """
+    homes = [env for env in loaded.environments() if template_id in env.tasks]
+    if len(homes) > 1:
+        names = ", ".join(env.name for env in homes)
+        raise InputError(
+            f"{len(homes)} environments have a task {bounded(template_id)!r}: {names}",
+            hint="give the slug of a task, or path.py:attribute as the source",
+        )
+    env = homes[0] if homes else choose(loaded)
+    return Task(env=env.name, id=env.find(template_id).id, args=args)
 
 
 @contextlib.asynccontextmanager

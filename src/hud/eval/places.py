@@ -16,6 +16,11 @@ READY_TIMEOUT_S = 15.0
 _SCHEMES = ("tcp://", "unix://")
 
 
+def is_address(name: str) -> bool:
+    """Tell whether a place is named by the address of an environment that serves already."""
+    return name.startswith(_SCHEMES)
+
+
 def place_at(name: str, source: Path | str | None, *, env: str | None = None) -> Provider:
     """Return the provider that `name` means.
 
@@ -27,7 +32,7 @@ def place_at(name: str, source: Path | str | None, *, env: str | None = None) ->
     Raises:
         InputError: for another name, or a place that needs a source and has none.
     """
-    if name.startswith(_SCHEMES):
+    if is_address(name):
         check_url(name)
         return Runtime(name, params={"ready_timeout": READY_TIMEOUT_S})
     if name not in (LOCAL, SUBPROCESS):
@@ -49,21 +54,6 @@ def place_at(name: str, source: Path | str | None, *, env: str | None = None) ->
     from hud.runtimes.subprocess import SubprocessRuntime
 
     return SubprocessRuntime(source, env=env)
-
-
-def environment_source(tasks: Path | str, given: Path | str | None = None) -> Path | str | None:
-    """Return where the environment of a taskset's file is defined, None when nothing says it.
-
-    A Python source (or folder) defines it itself. Rows of a `.json` or `.jsonl` file come from
-    elsewhere: from `given`, or from an env.py or tasks.py in the same folder.
-    """
-    if given is not None:
-        return given
-    path = Path(tasks)
-    if path.suffix not in (".json", ".jsonl"):
-        return tasks
-    beside = (path.parent / name for name in ("env.py", "tasks.py"))
-    return next((file for file in beside if file.is_file()), None)
 
 
 async def check_place(provider: Provider) -> None:

@@ -8,11 +8,16 @@ from hud._core.errors import InputError
 from hud.eval.taskset import Taskset
 
 
+def names_in(text: str | None) -> list[str]:
+    """Return the names of a comma-separated list."""
+    return [name for part in (text or "").split(",") if (name := part.strip())]
+
+
 def select(taskset: Taskset, names: Sequence[str] = (), *, first_only: bool = False) -> Taskset:
     """Return the tasks meant, in the taskset's order.
 
     Args:
-        names: Slugs; the id of a template stands for all of its tasks. None means every task.
+        names: Slugs; the id of a template stands for all of its tasks. None of them: every task.
         first_only: Keep the first one only.
 
     Raises:
