@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from hud._core.errors import HudError
 from hud.environment.loader import load_environment
 from hud.environment.server import DEFAULT_PORT, serve
+
+_LEAVE_S = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     sock = None if options.fd is None else socket.socket(fileno=options.fd)
     try:
         env = load_environment(options.path, name=options.env)
-        asyncio.run(serve(env, options.host, options.port, sock=sock, announce=options.fd is None))
+        with asyncio.Runner() as runner:
+            runner.run(
+                serve(env, options.host, options.port, sock=sock, announce=options.fd is None)
+            )
+            left = asyncio.all_tasks(runner.get_loop())
+            if left and runner.run(_outlive(left)):
+                _leave_now()
     except HudError as error:
         hint = f" ({error.hint})" if error.hint else ""
         sys.stderr.write(f"error: {error.message}{hint}\n")
@@ -33,3 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+async def _outlive(tasks: set[asyncio.Task[Any]]) -> bool:
+    """Cancel what the environment left running; tell whether any of it goes on regardless."""
+    for task in tasks:
+        task.cancel()
+    _, pending = await asyncio.wait(tasks, timeout=_LEAVE_S)
+    return bool(pending)
+
+
+def _leave_now() -> None:
+    """Exit although code of the environment ignores its cancellation: waiting would never end."""
+    sys.stderr.write("warning: some code of the environment did not stop and is left behind\n")
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(0)

@@ -84,17 +84,17 @@ class EnvironmentServer:
         for task in self._calls:
             if not task.cancelling():
                 task.cancel()
-        await self._settle()
+        await self._settle(self._calls, self._cleanups)
         for episode in self.sessions.forget_all():
             self.spawn(episode.close(), cleanup=True)
-        await self._settle()
+        await self._settle(self._cleanups)
         await self.env.stop()
 
-    async def _settle(self) -> None:
-        """Wait for every task, and cancel the clean-ups that exceed the grace."""
+    async def _settle(self, *held: set[asyncio.Task[None]]) -> None:
+        """Wait for the tasks in these sets, and cancel the clean-ups that exceed the grace."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STOP_GRACE_S
-        while tasks := self._calls | self._cleanups:
+        while tasks := set[asyncio.Task[None]]().union(*held):
             left = deadline - loop.time()
             if left <= 0:
                 logger.warning("%d tasks still run after %g s", len(tasks), STOP_GRACE_S)
