@@ -32,6 +32,11 @@ from hud.agents.endpoint import Endpoint
 _CONNECTIONS_PER_CLIENT = 100
 _CONNECTIONS_AT_MOST = 4096
 
+# The SDK gives a connection 5 s to open. A process that opens thousands at once needs longer to
+# come round to each of them, and must not mistake that for a dead endpoint.
+_CONNECT_TIMEOUT_S = 30.0
+_REPLY_TIMEOUT_S = 600.0
+
 _KNOWN = frozenset(inspect.signature(AsyncCompletions.create).parameters)
 _OVERFLOW_CODES = {"context_length_exceeded", "context_window_exceeded", "prompt_too_long"}
 _OVERFLOW_WORDS = (
@@ -206,6 +211,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _client(endpoint: Endpoint) -> AsyncOpenAI:
+    timeout = type(openai.DEFAULT_TIMEOUT)(_REPLY_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(
         max_connections=_CONNECTIONS_PER_CLIENT,
         max_keepalive_connections=_CONNECTIONS_PER_CLIENT,
@@ -213,6 +219,7 @@ def _client(endpoint: Endpoint) -> AsyncOpenAI:
     return AsyncOpenAI(
         base_url=endpoint.base_url,
         api_key=endpoint.api_key,
+        timeout=timeout,
         http_client=DefaultAsyncHttpxClient(limits=limits, verify=_tls()),
     )
 
