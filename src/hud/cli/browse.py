@@ -7,9 +7,9 @@ from typing import Any
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
-from hud._core.paths import hud_home
+from hud._core.paths import hud_home, make_home
 from hud.cli import report, streams, turns
-from hud.cli.render import clock, count, number, one_line, seconds
+from hud.cli.render import clock, count, number, seconds
 from hud.cli.tables import pairs, table
 from hud.eval.results import Member, read_results
 from hud.store import JobRecord, JobSummary, Store, open_store
@@ -58,7 +58,8 @@ def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
     job = store.find_job(job_id)
     ks = sorted({1, job.group_size})
     results = read_results(store, job.id, ks=ks)
-    ordered = sorted(results.members, key=lambda member: member.cause is None)
+    broken = {(run.task, run.member) for run in results.members if run.cause is not None}
+    ordered = sorted(results.all_attempts, key=lambda run: (run.task, run.member) not in broken)
     shown = ordered[:limit] if limit else ordered
     if as_json:
         data = report.as_data(job, results)
@@ -90,7 +91,11 @@ def show_trace(run_id: str, *, as_json: bool) -> None:
 def _store() -> Store | None:
     """Return the store, None when nothing was ever recorded."""
     home = hud_home(create=False)
-    return open_store(home, create=False) if (home / FILE_NAME).exists() else None
+    if (home / FILE_NAME).exists():
+        return open_store(home, create=False)
+    if home.exists():
+        make_home(home)  # says what is wrong when it is no folder
+    return None
 
 
 def _required(text: str, noun: str) -> Store:
@@ -154,7 +159,7 @@ def _job_head(job: JobRecord) -> list[tuple[str, str]]:
 
 
 def _run_table(members: Sequence[Member]) -> str:
-    header = ("RUN", "TASK", "#", "ATTEMPT", "OUTCOME", "REWARD", "TIME", "ERROR")
+    header = ("RUN", "TASK", "#", "ATTEMPT", "OUTCOME", "REWARD", "TIME")
     rows = [
         (
             member.run_id,
@@ -166,8 +171,7 @@ def _run_table(members: Sequence[Member]) -> str:
             seconds(
                 None if member.ended_at is None else (member.ended_at - member.started_at) / 1e6
             ),
-            bounded(one_line(member.error or ""), 200),
         )
         for member in members
     ]
-    return table(header, rows, right=(2, 3, 5, 6), width=streams.stdout_width(), shrink=7)
+    return table(header, rows, right=(2, 3, 5, 6), width=streams.stdout_width(), shrink=1)

@@ -34,6 +34,7 @@ def evaluate(request: Request) -> int:
         report.dry_run(ready.taskset, ready.spec, left=ready.left, as_json=request.as_json)
         return GRADED
     _ask(ready, request)
+    default_store()  # one that cannot be used is said before anything runs
     began = time.monotonic()
     interrupted = asyncio.run(_run(ready, request.verbose)) if ready.left else False
     return _finish(ready, request, interrupted=interrupted, took_s=time.monotonic() - began)

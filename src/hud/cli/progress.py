@@ -71,7 +71,7 @@ class LiveDisplay:
         self._began = time.monotonic()
         self._before = tally.done
         self._last: list[str] = []
-        self._live: Any = None
+        self._console: Any = None
 
     def started(self, run: Run) -> None:
         self._running[run.trace_id or ""] = _Row(run, time.monotonic())
@@ -84,10 +84,10 @@ class LiveDisplay:
 
     def say(self, text: str) -> None:
         """Write one line above the display."""
-        if self._live is not None:
+        if self._console is not None:
             from rich.text import Text
 
-            self._live.console.print(Text(text), highlight=False)
+            self._console.print(Text(text))
         else:
             streams.note(text)
 
@@ -98,7 +98,8 @@ class LiveDisplay:
         from rich.live import Live
 
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self._live = Live(
+        self._console = console
+        live = Live(
             console=console,
             get_renderable=self._picture,
             refresh_per_second=_REFRESH_PER_S,
@@ -106,16 +107,16 @@ class LiveDisplay:
             vertical_overflow="crop",
         )
         try:
-            with self._live, _logging_above(console):
+            with live, _logging_above(console):
                 yield
         finally:
-            self._live = None
+            self._console = None
 
     def _picture(self) -> Group:
         from rich.console import Group
         from rich.text import Text
 
-        size = self._live.console.size
+        size = self._console.size
         now = time.monotonic()
         running = list(self._running.values())
         room = max(1, size.height - _KEPT_ROWS - len(self._last))
@@ -123,7 +124,7 @@ class LiveDisplay:
         lines = [Text(cut(_running_line(row, now), size.width)) for row in shown]
         if len(running) > len(lines):
             lines.append(Text(f"  +{len(running) - len(lines):,} more running", style="dim"))
-        lines.extend(Text(cut(f"  {text}", size.width), style="red") for text in self._last)
+        lines.extend(Text(cut(f"✗ {text}", size.width), style="red") for text in self._last)
         lines.append(Text(cut(self._counts(), size.width), style="bold"))
         lines.append(Text(cut(self._figures(now, size.width), size.width)))
         return Group(*lines)

@@ -16,13 +16,13 @@ from hud.cli.render import (
 )
 from hud.cli.streams import note, write, write_json
 from hud.cli.tables import pairs, table
-from hud.eval.results import Member, Results
+from hud.eval.results import Member, Results, Spent
 from hud.eval.resume import JobSpec
 from hud.eval.statistics import Summary
 from hud.eval.taskset import Taskset
 from hud.store import JobRecord
 
-_TASKS_SHOWN = 100
+_TASKS_SHOWN = 50
 _FAULTS_SHOWN = 5
 
 
@@ -67,7 +67,7 @@ def as_text(
 def _task_table(results: Results, width: int | None) -> str:
     ks = [estimate.k for estimate in results.summary.pass_at_k]
     header = ("TASK", "GRADED", "MEAN", *(f"PASS@{k}" for k in ks))
-    shown = results.tasks[:_TASKS_SHOWN]
+    shown = results.tasks if width is None else results.tasks[:_TASKS_SHOWN]
     rows = [
         (
             task.slug,
@@ -79,7 +79,7 @@ def _task_table(results: Results, width: int | None) -> str:
     ]
     text = table(header, rows, right=range(1, len(header)), width=width)
     left = len(results.tasks) - len(shown)
-    return f"{text}\n… {count(left, 'more task')}" if left else text
+    return f"{text}\n… {count(left, 'more task')} (--json has all)" if left else text
 
 
 def figures(
@@ -105,15 +105,18 @@ def figures(
         retried = results.attempts - len(results.members)
         rows.append(("tried again", count(retried, "attempt")))
     rows.append(("time", seconds(_wall_s(job) if took_s is None else took_s)))
-    tokens = f"{spent.prompt_tokens:,} in, {spent.completion_tokens:,} out"
-    if spent.cached_tokens:
-        tokens += f" ({spent.cached_tokens:,} cached)"
-    if not spent.llm_calls:
-        tokens = "none"
-    rows.append(
-        ("tokens", f"{tokens}; cost {money(spent.cost_usd) if spent.llm_calls else money(0)}")
-    )
+    rows.append(("tokens", _tokens(spent)))
     return rows
+
+
+def _tokens(spent: Spent) -> str:
+    if not spent.llm_calls:
+        return "none"
+    cached = f" ({spent.cached_tokens:,} cached)" if spent.cached_tokens else ""
+    return (
+        f"{spent.prompt_tokens:,} in{cached}, {spent.completion_tokens:,} out, "
+        f"cost {money(spent.cost_usd)}"
+    )
 
 
 def _mean(summary: Summary) -> str:
@@ -143,10 +146,12 @@ def _wall_s(job: JobRecord) -> float | None:
 
 def where_to_look(job: JobRecord, results: Results, *, env_source: str | None = None) -> None:
     """Say on stderr what broke, and which commands show more."""
-    for cause, text, times in results.faults[:_FAULTS_SHOWN]:
+    faults = results.faults
+    shown = faults if len(faults) <= _FAULTS_SHOWN + 1 else faults[:_FAULTS_SHOWN]
+    for cause, text, times in shown:
         note(f"{times:,} × {cause}: {one_line(text)}")
-    if len(results.faults) > _FAULTS_SHOWN:
-        note(f"… and {count(len(results.faults) - _FAULTS_SHOWN, 'other reason')}")
+    if len(faults) > len(shown):
+        note(f"… and {count(len(faults) - len(shown), 'other reason')}")
     note()
     commands: list[tuple[str, str]] = []
     if (first := _worth_a_look(results)) is not None:

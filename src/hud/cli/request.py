@@ -109,8 +109,6 @@ def _new(request: Request) -> Ready:
     loaded = load_tasks(source, environment=request.env_source, is_served=is_address(runtime))
     names = names_in(request.task_ids)
     chosen = select(loaded.taskset, names, first_only=not (request.all_tasks or names))
-    if len(chosen) < len(loaded.taskset) and not names:
-        note(f"running 1 of {count(len(loaded.taskset), 'task')}; --all runs every one")
     asked = JobSpec(
         source=source,
         files={},
@@ -124,7 +122,10 @@ def _new(request: Request) -> Ready:
         rollout_timeout=request.rollout_timeout,
         retries=DEFAULT_RETRIES if request.retries is None else request.retries,
     )
-    return _ready(loaded, chosen, asked, None)
+    ready = _ready(loaded, chosen, asked, None)
+    if len(chosen) < len(loaded.taskset) and not names:
+        note(f"running 1 of {count(len(loaded.taskset), 'task')}; --all runs every one")
+    return ready
 
 
 def _again(request: Request, resume: Resume) -> Ready:

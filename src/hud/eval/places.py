@@ -11,7 +11,7 @@ from hud.environment.loader import resolve
 from hud.runtimes.base import Provider, Runtime
 
 LOCAL, SUBPROCESS = "local", "subprocess"
-READY_TIMEOUT_S = 15.0
+READY_TIMEOUT_S = 10.0
 
 _SCHEMES = ("tcp://", "unix://")
 
@@ -60,7 +60,7 @@ async def check_place(provider: Provider) -> None:
     """Find out, before anything is recorded, whether a named address answers.
 
     Raises:
-        RuntimeFault: when nothing answers within 15 seconds.
+        RuntimeFault: when nothing answers within 10 seconds.
         EnvironmentFault: when what answers is no environment.
     """
     if isinstance(provider, Runtime):

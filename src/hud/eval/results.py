@@ -7,6 +7,7 @@ resumed, and one that is looked at a year later, show the same table.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ from hud.store import RunRecord, Store, every_run
 NOT_RUN = "not run"
 UNFINISHED = "unfinished"
 
+_NUMBER = re.compile(r"\d+")
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """The latest attempt at one member of one task. Times are microseconds since the epoch."""
+    """One attempt at one member of one task. Times are microseconds since the epoch."""
 
     run_id: str
     task: str
@@ -95,9 +98,10 @@ class Results:
 
     Attributes:
         members: The latest attempt at every member, by task and member.
+        all_attempts: Every run of the job, by task, member and attempt.
         tasks: Per task, in the order asked for.
-        faults: How often each (outcome, sentence) ended a member ungraded, the commonest first.
-        attempts: Every run of the job, retries included.
+        faults: Outcome, sentence and how often it ended a member ungraded, the commonest first;
+            sentences that differ in their numbers only count as one, without the numbers.
         spent: What all of them used.
     """
 
@@ -105,8 +109,13 @@ class Results:
     tasks: tuple[TaskResult, ...]
     summary: Summary
     faults: tuple[tuple[str, str, int], ...]
-    attempts: int
+    all_attempts: tuple[Member, ...]
     spent: Spent = field(default_factory=Spent)
+
+    @property
+    def attempts(self) -> int:
+        """How often anything was tried, retries included."""
+        return len(self.all_attempts)
 
     @property
     def is_complete(self) -> bool:
@@ -129,31 +138,35 @@ def read_results(
         ks: For which k to estimate pass@k.
     """
     latest: dict[tuple[str, int], Member] = {}
+    attempts: list[Member] = []
     spent = Spent()
-    attempts = 0
     for run in every_run(store, job_id):
-        attempts += 1
         spent.add(run)
-        latest[run.task_slug, run.member] = _member(run)
-    return _results(tuple(latest.values()), owed, tuple(ks), attempts, spent)
+        attempts.append(_member(run))
+        latest[run.task_slug, run.member] = attempts[-1]
+    return _results(tuple(latest.values()), owed, tuple(ks), tuple(attempts), spent)
 
 
 def _results(
     members: tuple[Member, ...],
     owed: Mapping[str, int] | None,
     ks: tuple[int, ...],
-    attempts: int,
+    attempts: tuple[Member, ...],
     spent: Spent,
 ) -> Results:
     rewards: dict[str, list[float]] = {slug: [] for slug in owed or ()}
     causes: Counter[str] = Counter()
     faults: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], str] = {}
     for member in members:
         rewards.setdefault(member.task, []).append(member.reward)
         if (cause := member.cause) is not None:
             causes[cause] += 1
             if member.error:
-                faults[cause, member.error] += 1
+                kind = (cause, _NUMBER.sub("…", member.error))
+                faults[kind] += 1
+                if examples.setdefault(kind, member.error) != member.error:
+                    examples[kind] = kind[1]
     for slug, count in (owed or {}).items():
         missing = count - len(rewards[slug])
         if missing > 0:
@@ -163,7 +176,7 @@ def _results(
         members,
         tuple(TaskResult(slug, tuple(values)) for slug, values in rewards.items()),
         summarize(rewards, ks=ks, ungraded_by_cause=dict(causes.most_common())),
-        tuple((cause, text, times) for (cause, text), times in faults.most_common()),
+        tuple((kind[0], examples[kind], times) for kind, times in faults.most_common()),
         attempts,
         spent,
     )
