@@ -402,6 +402,19 @@ async def test_address_and_key_come_from_the_environment(monkeypatch: pytest.Mon
     assert KEY not in run.trace.model_dump_json() + json.dumps(agent.describe())
 
 
+def test_a_description_holds_no_secret() -> None:
+    config = OpenAIChatConfig(
+        model="m",
+        api_key=KEY,
+        base_url=f"http://me:{KEY}@host:1/v1",
+        completion_kwargs={"seed": 1, "extra_headers": {"X-Auth": KEY}},
+    )
+    described = OpenAIChatAgent(config).describe()
+    assert KEY not in json.dumps(described)
+    assert described["config"]["base_url"] == "http://host:1/v1"
+    assert described["config"]["completion_kwargs"] == {"seed": 1}
+
+
 async def test_only_the_gateway_is_told_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ChatServer() as gateway, ChatServer() as other:
         monkeypatch.setenv("HUD_GATEWAY_URL", gateway.base_url.removesuffix("/v1"))

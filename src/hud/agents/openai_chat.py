@@ -97,8 +97,10 @@ class OpenAIChatAgent(Agent):
 
     def describe(self) -> dict[str, Any]:
         described = super().describe()
-        kwargs = described.get("config", {}).get("completion_kwargs", {})
-        kwargs.pop("extra_headers", None)
+        config = described["config"]
+        config["completion_kwargs"].pop("extra_headers", None)
+        if self.config.base_url is not None:
+            config["base_url"] = Endpoint(self.config.base_url, "").shown
         return described
 
     async def __call__(self, run: Run) -> None:
