@@ -1,6 +1,7 @@
 """Thin re-exports of the data types of a run, where users import them from."""
 
 from hud._core.outcome import Outcome
+from hud.agents.create import AgentType
 from hud.trace.content import (
     AudioContent,
     ContentBlock,
@@ -26,6 +27,7 @@ from hud.trace.steps import (
 
 __all__ = [
     "STEP_SCHEMA",
+    "AgentType",
     "AudioContent",
     "ContentBlock",
     "EmbeddedResource",

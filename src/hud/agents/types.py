@@ -32,9 +32,7 @@ class AgentConfig(BaseModel):
         default_factory=set[Literal["length", "malformed_tool_call"]]
     )
     model_name: str = "Agent"
-    model: str = Field(
-        default="unknown", validation_alias=AliasChoices("model", "checkpoint_name")
-    )
+    model: str = Field(default="unknown", validation_alias=AliasChoices("model", "checkpoint_name"))
 
 
 class OpenAIChatConfig(AgentConfig):
