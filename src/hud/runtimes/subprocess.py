@@ -25,6 +25,8 @@ from hud.runtimes.warm.scope import Plan, Scope
 
 logger = logging.getLogger(__name__)
 
+_ANSWER_S = 30.0  # a place is ready when it is yielded: it answers, or it is gone
+
 
 class ExitReason:
     """Why a rollout's process ended by itself; found as `runtime.params["exit_reason"]`."""
@@ -128,7 +130,7 @@ class SubprocessRuntime:
             assert scope is not None
             async with scope.place(task.env) as place:
                 params: dict[str, Any] = {
-                    "ready_timeout": self.ready_timeout,
+                    "ready_timeout": min(self.ready_timeout, _ANSWER_S),
                     "exit_reason": ExitReason(place),
                 }
                 yield Runtime(f"unix://{place.path}", params)

@@ -37,12 +37,14 @@ class Report:
     def ready(self) -> None:
         self._send(wire.Ready(self._id, os.getpid()))
 
-    def failed(self, error: BaseException) -> None:
-        """Report an error; after `ready`, where the report is used up, print it."""
+    def failed(self, error: BaseException) -> int:
+        """Report an error, or print it where the report is used up; return the exit status."""
         if self._control is None:
             traceback.print_exception(error)
-        else:
-            self._send(wire.Failed.of(self._id, error, started=True))
+            code = error.code if isinstance(error, SystemExit) else None
+            return code if isinstance(code, int) else STATUS_BROKEN
+        self._send(wire.Failed.of(self._id, error, started=True))
+        return 0
 
     def _send(self, message: wire.FromParent) -> None:
         control, self._control = self._control, None
@@ -75,7 +77,7 @@ def serve(
         parent: Pid of the process whose death ends this one too.
         termination: The installed handler, still pointing elsewhere.
     """
-    status = STATUS_BROKEN
+    status = 0
     try:
         gc.enable()
         env.apply_seed(reseed())
@@ -83,11 +85,8 @@ def serve(
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         loop.run_until_complete(_serve(env, report, sock, parent, termination))
-        status = 0
     except BaseException as error:
-        if isinstance(error, SystemExit) and isinstance(error.code, int):
-            status = error.code
-        report.failed(error)
+        status = report.failed(error)
     leave(status)
 
 

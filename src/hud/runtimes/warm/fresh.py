@@ -43,6 +43,5 @@ def main(text: str) -> NoReturn:
     try:
         env = WarmSource.load(order.load).environment(order.env)
     except BaseException as error:
-        report.failed(error)
-        child.leave(child.STATUS_BROKEN)
+        child.leave(report.failed(error))
     child.serve(env, report, order.listener, order.parent, termination)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from hud._core import processes
 from hud._core.errors import EnvironmentFault, HudError, RuntimeFault
+from hud._core.redact import redact
 from hud.runtimes.warm import wire
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ _TAIL_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
 _BACKLOG = 128
 _END_S = 20.0
+_FULL_PAUSE_S = 0.01  # the kernel says when a socket has room, not when fewer are on their way
 
 
 @dataclass(eq=False, slots=True)
@@ -204,7 +207,7 @@ class Link:
         return EnvironmentFault(f"{text}{self._printed()}")
 
     def _printed(self) -> str:
-        text = wire.tail_text(self._tail[-1_000:])
+        text = redact(wire.tail_text(self._tail[-1_000:]))
         return f"; it last printed: {text}" if text else ""
 
     def _send(self, message: wire.ToParent, carried: socket.socket | None = None) -> None:
@@ -225,7 +228,10 @@ class Link:
             except (BlockingIOError, InterruptedError):
                 self._loop.add_writer(control, self._flush)
                 return
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:
+                    self._loop.call_later(_FULL_PAUSE_S, self._flush)
+                    return
                 break  # the parent is gone, and its end is being told to every place
             if carried is not None:
                 carried.close()
@@ -282,18 +288,17 @@ class Link:
         place = self._places.get(id)
         if place is None:
             return
+        place.output = redact(message.output)
         if message.forced:
             logger.warning(
                 "process %d did not stop within %g s of being told to, and was killed",
                 message.pid,
                 self._order.grace_s,
             )
-        elif place.stopping and message.status != 0:
-            how = processes.describe_exit(message.pid, message.status)
-            logger.warning("after its rollout, %s; it last printed: %s", how, message.output)
-        place.output = message.output
-        reason = None if place.stopping else processes.describe_exit(message.pid, message.status)
-        self._forget(place, reason)
+        how = processes.describe_exit(message.pid, message.status)
+        if place.stopping and not message.forced and message.status not in (0, -signal.SIGTERM):
+            logger.warning("after its rollout, %s; it last printed: %s", how, place.output)
+        self._forget(place, None if place.stopping else how)
 
     def _forget(self, place: Place, reason: str | None) -> None:
         self._places.pop(place.id, None)
