@@ -1,7 +1,7 @@
 """Thin re-exports of the data types of a run, where users import them from."""
 
 from hud._core.outcome import Outcome
-from hud.agents.create import AgentType
+from hud.agents.types import AgentType
 from hud.trace.content import (
     AudioContent,
     ContentBlock,

@@ -11,7 +11,6 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
@@ -22,16 +21,10 @@ from hud._core import json
 from hud._core.errors import InputError, bounded
 from hud.agents.base import Agent, as_agent
 from hud.agents.openai_chat import OpenAIChatAgent, setting_problem
-from hud.agents.types import OpenAIChatConfig
+from hud.agents.types import AgentType, OpenAIChatConfig
 
 ENTRY_POINTS = "hud.agents"
 _OPENAI_MODELS = re.compile(r"(gpt-|chatgpt-|o\d|ft:gpt-)")
-
-
-class AgentType(StrEnum):
-    """Agents that drive a model."""
-
-    OPENAI_COMPATIBLE = "openai_compatible"
 
 
 AGENT_KINDS = (AgentType.OPENAI_COMPATIBLE.value, "oracle", "noop", "human")

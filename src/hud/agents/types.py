@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -11,6 +12,7 @@ from hud.trace.steps import AgentStep, Citation, Sample, SubagentStep, ToolStep,
 __all__ = [
     "AgentConfig",
     "AgentStep",
+    "AgentType",
     "Citation",
     "OpenAIChatConfig",
     "Sample",
@@ -18,6 +20,12 @@ __all__ = [
     "ToolStep",
     "Usage",
 ]
+
+
+class AgentType(StrEnum):
+    """Agents that drive a model, by the name the command line knows."""
+
+    OPENAI_COMPATIBLE = "openai_compatible"
 
 
 class AgentConfig(BaseModel):
