@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 from hud._core.errors import (
     AgentFault,
@@ -35,32 +37,96 @@ _FAULTS: dict[Outcome, type[Fault]] = {
     )
 }
 
+_A_PEER_MAY_NAME = frozenset(
+    {
+        Outcome.ENVIRONMENT,
+        Outcome.GRADER,
+        Outcome.CAPABILITY,
+        Outcome.MODEL,
+        Outcome.RUNTIME,
+    }
+)
+
 
 @contextlib.contextmanager
 def boundary(default: Outcome, phase: str) -> Generator[None]:
     """Raise any exception of the block as a fault; cancellation passes through.
 
-    A fault stays what it is, and an error reply keeps the boundary its sender named; everything
-    else broke at `default`. `phase` says in the message what was being done.
+    A fault stays what it is, also inside of an exception group, and an error reply keeps the
+    boundary its sender named; everything else broke at `default`. `phase` says in the message
+    what was being done. A `CancelledError` that nobody asked this task for (code that waited for
+    a task of its own which had been cancelled) is an error like any other.
     """
     try:
         yield
-    except Fault as fault:
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            error.add_note(phase)
+            raise
+        text = "its code raised CancelledError, although nobody cancelled it"
+        raise fault_for(default, text, phase) from error
+    except (Exception, SystemExit) as error:
+        fault = _as_fault(error, default)
         fault.add_note(phase)
-        raise
-    except HudProtocolError as error:
-        raise fault_for(error.boundary or default, error.message, phase, error.hint) from error
-    except HudError as error:
-        raise fault_for(default, error.message, phase, error.hint) from error
-    except Exception as error:
+        if fault is error:
+            raise
+        raise fault from error
+
+
+def is_cancelled() -> bool:
+    """Tell whether somebody has asked the present task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _as_fault(error: BaseException, default: Outcome) -> Fault:
+    match error:
+        case Fault():
+            return error
+        case HudProtocolError():
+            named = error.boundary
+            if named is Outcome.CANCELLED:  # not by us: it is the environment that stops
+                named = Outcome.RUNTIME
+            outcome = named if named is not None and named in _A_PEER_MAY_NAME else default
+            return _make(outcome, error.message, error.hint)
+        case HudError():
+            return _make(default, error.message, error.hint)
+        case BaseExceptionGroup():
+            leaves = list(_leaves(error))
+            first = next((leaf for leaf in leaves if isinstance(leaf, Fault)), leaves[0])
+            return _as_fault(first, default)
+        case _:
+            return _make(default, describe(error))
+
+
+def _leaves(error: object) -> Iterator[BaseException]:
+    held: Any = error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in held.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield held
+
+
+def _make(outcome: Outcome, message: str, hint: str | None = None) -> Fault:
+    return _FAULTS.get(outcome, RuntimeFault)(message, hint=hint)
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one bounded text, also one whose own text cannot be had."""
+    if isinstance(error, HudError):
+        return error.message
+    try:
         text = bounded(str(error), 1_000)
-        name = type(error).__qualname__
-        raise fault_for(default, f"{name}: {text}" if text else name, phase) from error
+    except Exception:  # an exception class of a user's, with a broken __str__
+        text = ""
+    name = type(error).__qualname__
+    return f"{name}: {text}" if text else name
 
 
 def fault_for(outcome: Outcome, message: str, phase: str, hint: str | None = None) -> Fault:
     """Build the fault of an outcome."""
-    fault = _FAULTS.get(outcome, RuntimeFault)(message, hint=hint)
+    fault = _make(outcome, message, hint)
     fault.add_note(phase)
     return fault
 

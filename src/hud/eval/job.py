@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hud.agents.run import Run
-from hud.eval.recording import default_sinks, recorded_job
+from hud.eval.recording import JobHold, default_sinks, job_row, store_of
 from hud.eval.statistics import Summary, summarize
 
 
@@ -20,6 +20,8 @@ class Job:
         runs: One run per task and repeat: its latest attempt, in the order they ended.
         attempts: Earlier, ungraded attempts that were tried again.
         group: Repeats per task.
+        hold: Who in this process works on the job.
+        members: How many members each task has had so far, by slug.
     """
 
     id: str
@@ -28,12 +30,23 @@ class Job:
     group: int = 1
     taskset_id: str | None = None
     attempts: list[Run] = field(default_factory=list[Run])
+    hold: JobHold = field(default_factory=JobHold, init=False, repr=False, compare=False)
+    members: dict[str, int] = field(
+        default_factory=dict[str, int], init=False, repr=False, compare=False
+    )
 
     @classmethod
     async def start(cls, name: str, *, group: int = 1, taskset_id: str | None = None) -> Job:
-        """Record a new job and return it; give it to `run(job=…)` any number of times."""
-        job_id = recorded_job(default_sinks(), name, group=group, taskset=taskset_id)
-        return cls(job_id, name, group=group, taskset_id=taskset_id)
+        """Record a new job and return it; give it to `run(job=…)` any number of times.
+
+        Raises:
+            StoreError: when the store cannot be opened, or cannot keep the job.
+        """
+        row = job_row(name, group=group, taskset=taskset_id)
+        store = store_of(default_sinks())
+        if store is not None:
+            store.put(row)
+        return cls(row.id, name, group=group, taskset_id=taskset_id)
 
     @property
     def reward(self) -> float:

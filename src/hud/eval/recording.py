@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hud._core.ids import new_id
 from hud._core.paths import hud_home
-from hud.store import JobRow, Store, open_store
+from hud.store import JobEnd, JobRow, JobStatus, Store, open_store
 from hud.store.sink import StoreSink
 from hud.trace.jsonl import JsonlSink
 from hud.trace.sinks import Sink
@@ -46,6 +48,16 @@ def close_stores() -> None:
         store.close()
 
 
+def _forget_stores() -> None:
+    """In a forked child: the stores are the parent's, and another thread may have held the lock."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _stores.clear()
+
+
+os.register_at_fork(after_in_child=_forget_stores)
+
+
 def default_sinks() -> tuple[Sink, ...]:
     """Return the sinks every rollout records to unless told otherwise."""
     sinks: list[Sink] = [StoreSink(default_store())]
@@ -60,8 +72,7 @@ def store_of(sinks: Sequence[Sink]) -> Store | None:
     return next((sink.store for sink in sinks if isinstance(sink, StoreSink)), None)
 
 
-def recorded_job(
-    sinks: Sequence[Sink],
+def job_row(
     name: str,
     *,
     job_id: str | None = None,
@@ -71,22 +82,84 @@ def recorded_job(
     model: str | None = None,
     runtime: str | None = None,
     spec: Mapping[str, Any] | None = None,
-) -> str:
-    """Record that a job begins (or goes on, when it exists) and return its id."""
-    job_id = job_id or new_id()
+) -> JobRow:
+    """Return the row that says that a job begins, or goes on when it exists."""
+    return JobRow(
+        id=job_id or new_id(),
+        created_at=_now(),
+        name=name,
+        group_size=group,
+        taskset=taskset,
+        agent=agent,
+        model=model,
+        runtime=runtime,
+        spec=spec,
+    )
+
+
+class JobHold:
+    """How many in this process work on one job: the first locks it, the last lets go."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.status: JobStatus = "completed"
+        self._lock = contextlib.ExitStack()
+
+    def take(self, store: Store, job_id: str) -> None:
+        """Become one of those.
+
+        Raises:
+            InputError: when somebody else works on the job.
+        """
+        if self.users == 0:
+            self._lock.enter_context(store.lock_job(job_id))
+            self.status = "completed"
+        self.users += 1
+
+    def let_go(self) -> None:
+        """Be none of those any more."""
+        self.users -= 1
+        if self.users == 0:
+            self._lock.close()
+
+
+@contextlib.asynccontextmanager
+async def working_on(
+    hold: JobHold, row: JobRow, sinks: Sequence[Sink], stop: asyncio.Event | None = None
+) -> AsyncGenerator[None]:
+    """Hold a job while the block runs, and record its beginning and how it ended.
+
+    Args:
+        hold: The job's own; blocks with the same one may overlap.
+        stop: Set when somebody asked the job to end early.
+
+    Raises:
+        InputError: when somebody else works on the job.
+        StoreError: when the record cannot be kept.
+    """
     store = store_of(sinks)
-    if store is not None:
-        store.put(
-            JobRow(
-                id=job_id,
-                created_at=time.time_ns() // 1_000,
-                name=name,
-                group_size=group,
-                taskset=taskset,
-                agent=agent,
-                model=model,
-                runtime=runtime,
-                spec=spec,
-            )
-        )
-    return job_id
+    if store is None:
+        yield
+        return
+    hold.take(store, row.id)
+    status: JobStatus = "interrupted"
+    try:
+        store.put(row)
+        yield
+        status = "cancelled" if stop is not None and stop.is_set() else "completed"
+    except asyncio.CancelledError:
+        status = "cancelled"
+        raise
+    finally:
+        if status != "completed":
+            hold.status = status
+        try:
+            if hold.users == 1:
+                store.put(JobEnd(id=row.id, status=hold.status, ended_at=_now()))
+            await store.committed()
+        finally:
+            hold.let_go()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000

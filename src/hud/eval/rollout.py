@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from hud._core.errors import Fault, RolloutCancelled, RolloutTimeout, RuntimeFault
+from hud._core import json
+from hud._core.errors import AgentFault, Fault, RuntimeFault, bounded
 from hud._core.ids import new_id
 from hud._core.outcome import Outcome
 from hud.agents.base import Agent, AgentFunction, as_agent
 from hud.agents.grade import Grade
 from hud.agents.run import Run
 from hud.clients.client import HudClient
-from hud.clients.connect import connect
 from hud.environment.task import Task
-from hud.eval.boundary import boundary, phase_of
-from hud.runtimes.base import Provider, Runtime
+from hud.eval.boundary import boundary, describe, fault_for, phase_of
+from hud.eval.holding import Interruption, Placement, outlast
+from hud.protocol.framing import MAX_FRAME_BYTES
+from hud.runtimes.base import Provider, as_provider
 from hud.trace.context import trace_context
-from hud.trace.recorder import Recorder
+from hud.trace.recorder import Recorder, spell
 from hud.trace.sinks import RunEnded, RunStarted, Sink
-from hud.trace.steps import Step, TaskCall
+from hud.trace.steps import Step, TaskCall, Trace
 
 logger = logging.getLogger(__name__)
 
-GOODBYE_S = 10.0
+_LONG_ANSWER = MAX_FRAME_BYTES // 12
+_ENVELOPE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,12 @@ class Limits:
         """Read the limits that apply to one task.
 
         Raises:
-            ValueError: when the agent's limit is not below the rollout's, or the task's own.
+            ValueError: when one is no positive number, or the agent's is not below the others.
         """
         config = task.agent_config or {}
         own = getattr(getattr(agent, "config", None), "timeout_seconds", None)
-        agent_s = config.get("timeout_seconds", own)
+        agent_s = _seconds(config.get("timeout_seconds", own), task, "timeout_seconds")
+        rollout_s = _seconds(rollout_s, task, "rollout_timeout")
         asked = task.runtime_config.limits if task.runtime_config else None
         run_s = asked.run_timeout_s if asked else None
         for name, limit in (("rollout_timeout", rollout_s), ("run_timeout_s", run_s)):
@@ -66,6 +70,14 @@ class Limits:
                 )
         bounds = [limit for limit in (rollout_s, run_s) if limit is not None]
         return cls(min(bounds) if bounds else None, agent_s)
+
+
+def _seconds(value: object, task: Task, name: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"task {task.slug!r}: {name} must be positive seconds, not {value!r}")
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +133,40 @@ async def rollout(
         ValueError: when the time limits contradict each other.
         StoreError: when the store cannot be opened, or cannot keep the run.
     """
-    from hud.eval.recording import default_sinks, recorded_job
+    from hud.eval.recording import JobHold, default_sinks, job_row, working_on
 
-    agent = as_agent(agent)
+    agent, runtime = as_agent(agent), as_provider(runtime)
     limits = Limits.of(task, agent, rollout_timeout)
     sinks = default_sinks()
-    if job_id is None:
-        job_id = recorded_job(sinks, task.slug, agent=agent.name, model=agent.model)
-    run = new_run(task, job_id=job_id, group_id=group_id, trace_id=trace_id)
-    await carry_out(run, Plan(task, agent, runtime, limits, sinks, task.digest()))
+    plan = Plan(task, agent, runtime, limits, sinks, task.digest())
+    if job_id is not None:
+        run = new_run(task, job_id=job_id, group_id=group_id, trace_id=trace_id)
+        await play(run, plan)
+        return run
+    row = job_row(task.slug, agent=agent.name, model=agent.model, runtime=type(runtime).__name__)
+    run = new_run(task, job_id=row.id, group_id=group_id, trace_id=trace_id)
+    async with working_on(JobHold(), row, sinks):
+        await play(run, plan)
     return run
 
 
-async def carry_out(run: Run, plan: Plan) -> None:
+async def play(run: Run, plan: Plan) -> None:
+    """Do as `carry_out`; may be cancelled by anybody, and ends only when the run is over.
+
+    Raises:
+        StoreError: when the record cannot be kept.
+    """
+    interruption = Interruption()
+    work = interruption.start(carry_out(run, plan, interruption))
+    await outlast([work], [interruption])
+    work.result()
+
+
+async def carry_out(run: Run, plan: Plan, interruption: Interruption) -> None:
     """Take one run from nothing to its outcome, recorded durably.
 
-    Cancellation ends the run with outcome `cancelled`, keeps it, and is passed on.
+    Runs in a task that `interruption` started. Cancelling it there ends the run with outcome
+    `cancelled`, keeps it, and is passed on.
 
     Raises:
         StoreError: when the record cannot be kept.
@@ -145,90 +175,50 @@ async def carry_out(run: Run, plan: Plan) -> None:
     run.started_at = _now()
     with trace_context(recorder):
         recorder.put(_started(run, plan))
-        fault: Fault | None = None
-        cancelled: asyncio.CancelledError | None = None
-        try:
-            async with asyncio.timeout(plan.limits.rollout_s):
-                await _drive(run, plan)
-        except Fault as error:
-            fault = error
-        except TimeoutError:
-            fault = RolloutTimeout(f"the rollout took longer than {plan.limits.rollout_s:g} s")
-        except asyncio.CancelledError as error:
-            cancelled = error
-            fault = RolloutCancelled("the rollout was cancelled")
+        fault, cancelled = await _attempt(run, plan, interruption)
+        if recorder.failure is not None:
+            raise recorder.failure
         if fault is not None and not run.is_graded:
             _conclude(run, fault)
-        recorder.put(_ended(run))
+        recorder.put(_ended(run, recorder))
         await _keep(recorder)
         if cancelled is not None:
             raise cancelled
 
 
-async def _drive(run: Run, plan: Plan) -> None:
-    """Hold a place and a connection around the three phases that the protocol knows."""
-    manager, place = await _place(plan.runtime, plan.task, "provisioning")
-    run.place = place.url
-    failure: BaseException | None = None
+async def _attempt(
+    run: Run, plan: Plan, interruption: Interruption
+) -> tuple[Fault | None, asyncio.CancelledError | None]:
+    """Drive a run; return what broke, and whether it is to be passed on as a cancellation."""
+    limit_s = plan.limits.rollout_s
     try:
-        client, connection = await _connect(place)
+        async with interruption.limit(limit_s):
+            await _drive(run, plan, interruption)
+    except Fault as error:
+        return error, None
+    except TimeoutError as error:
+        message = f"the rollout took longer than {limit_s or math.nan:g} s"
+        return fault_for(Outcome.TIMEOUT, message, phase_of(error.__cause__ or error)), None
+    except asyncio.CancelledError as error:
+        return fault_for(Outcome.CANCELLED, "the rollout was cancelled", phase_of(error)), error
+    except Exception as error:
+        logger.exception("a rollout of %s ended in an unexpected way", run.slug)
+        return fault_for(Outcome.RUNTIME, describe(error), "rollout"), None
+    return None, None
+
+
+async def _drive(run: Run, plan: Plan, interruption: Interruption) -> None:
+    """Hold a place and a connection around the three phases that the protocol knows."""
+    placement = Placement(plan.runtime, plan.task, interruption)
+    async with placement as client:
+        run.place = placement.url
+        run.attach(client)
         try:
-            run.attach(client)
             await _start(run)
             await _act(run, plan, client)
-            await _grade(run, plan)
+            await _grade(run, plan, interruption)
         finally:
             run.attach(None)
-            await _hang_up(client, connection)
-    except RuntimeFault as fault:
-        failure = fault
-        raise await _explained(fault, place) from fault
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        await _tear_down(manager, failure)
-
-
-async def _place(
-    provider: Provider, task: Task, phase: str
-) -> tuple[AbstractAsyncContextManager[Runtime], Runtime]:
-    with boundary(Outcome.RUNTIME, phase):
-        manager = provider(task)
-        return manager, await manager.__aenter__()
-
-
-async def _tear_down(
-    manager: AbstractAsyncContextManager[Runtime], error: BaseException | None
-) -> None:
-    """Leave a place; what fails here after the work is logged, never a lost grade."""
-    try:
-        await manager.__aexit__(
-            None if error is None else type(error),
-            error,
-            None if error is None else error.__traceback__,
-        )
-    except Exception as failure:
-        if failure is not error:
-            logger.warning("tearing a place down failed: %s", failure)
-
-
-async def _connect(place: Runtime) -> tuple[HudClient, connect]:
-    connection = connect(place)
-    with boundary(Outcome.RUNTIME, "connecting"):
-        return await connection.__aenter__(), connection
-
-
-async def _hang_up(client: HudClient, connection: connect) -> None:
-    """Say bye, so that no suspended task stays behind, and close; neither can hurt the run."""
-    try:
-        if not client.lost.done():
-            async with asyncio.timeout(GOODBYE_S):
-                await client.bye()
-    except Exception as error:
-        logger.debug("bye failed: %s", error)
-    finally:
-        await connection.__aexit__(None, None, None)
 
 
 async def _start(run: Run) -> None:
@@ -239,58 +229,74 @@ async def _start(run: Run) -> None:
 async def _act(run: Run, plan: Plan, client: HudClient) -> None:
     """Let the agent work, until it returns, its time is up, or the environment is gone."""
     lost = client.lost
+    clock = asyncio.timeout(plan.limits.agent_s)
+    is_working = True
+    answer: Any = None
+
+    def stop(_: object) -> None:
+        if is_working and not clock.expired():
+            clock.reschedule(0)
+
     with boundary(Outcome.AGENT, "agent loop"):
-        clock = asyncio.timeout(plan.limits.agent_s)
+        lost.add_done_callback(stop)
         try:
             async with clock:
-                loop = asyncio.get_running_loop()
-
-                def stop(_: object) -> None:
-                    clock.reschedule(loop.time())
-
-                lost.add_done_callback(stop)
-                try:
-                    answer = await plan.agent(run)
-                finally:
-                    lost.remove_done_callback(stop)
-        except TimeoutError:
+                answer = await plan.agent(run)
+        except Fault:
+            raise
+        except Exception as error:
+            if lost.done():
+                message = "the environment went away while the agent worked"
+                raise RuntimeFault(message) from error
             if not clock.expired():
                 raise
-            if lost.done():
-                raise RuntimeFault("the environment went away while the agent worked") from None
-            run.trace.stop_reason = "timeout"
-            return
-    if run.trace.content is None and isinstance(answer, str):
-        run.trace.content = answer
-    if run.trace.stop_reason is None:
+            logger.debug("stopped at its limit, the agent raised %s", describe(error))
+        finally:
+            is_working = False
+            lost.remove_done_callback(stop)
+        _take_answer(run, answer)
+    if clock.expired() and not lost.done():
+        run.trace.stop_reason = "timeout"
+    elif run.trace.stop_reason is None:
         run.trace.stop_reason = "done"
 
 
-async def _grade(run: Run, plan: Plan) -> None:
+def _take_answer(run: Run, answer: object) -> None:
+    """Leave in the trace what the agent returned, unless it left its answer there itself.
+
+    Raises:
+        AgentFault: when the answer is nothing that can be graded.
+    """
+    trace = run.trace
+    if trace.content is None and not isinstance(answer, Run | Trace):
+        trace.content = cast("str | None", answer)
+    content: Any = trace.content
+    if content is None:
+        return
+    if not isinstance(content, str):
+        trace.content = None
+        raise AgentFault(
+            f"the agent's answer is no text but {type(content).__name__}: {bounded(content)}",
+            hint="return the answer as text, or set run.trace.content to it",
+        )
+    if len(content) > _LONG_ANSWER and len(json.encode(content)) > MAX_FRAME_BYTES - _ENVELOPE:
+        raise AgentFault(
+            f"the agent's answer has {len(content):,} characters, more than one frame of "
+            f"{MAX_FRAME_BYTES:,} bytes holds"
+        )
+
+
+async def _grade(run: Run, plan: Plan, interruption: Interruption) -> None:
     with boundary(Outcome.GRADER, "grading"):
         await run.finish()
-    if plan.task.verifier is not None:
-        await _verify(run, plan, plan.task.verifier)
-    run.trace.status = "completed"
-    run.outcome = Outcome.GRADED
-
-
-async def _verify(run: Run, plan: Plan, verifier: Task) -> None:
-    """Grade the run once more in the verifier's environment: its grade is the one that counts."""
-    manager, place = await _place(plan.runtime, verifier, "provisioning the verifier")
-    error: BaseException | None = None
-    try:
-        client, connection = await _connect(place)
-        try:
+    verifier = plan.task.verifier
+    if verifier is not None:
+        # Its environment grades the run once more, and this grade is the one that counts.
+        async with Placement(plan.runtime, verifier, interruption) as client:
             with boundary(Outcome.GRADER, "verifying"):
                 await _run_verifier(run, verifier, client)
-        finally:
-            await _hang_up(client, connection)
-    except BaseException as failure:
-        error = failure
-        raise
-    finally:
-        await _tear_down(manager, error)
+    run.trace.status = "completed"
+    run.outcome = Outcome.GRADED
 
 
 async def _run_verifier(run: Run, verifier: Task, client: HudClient) -> None:
@@ -304,25 +310,13 @@ async def _run_verifier(run: Run, verifier: Task, client: HudClient) -> None:
     run.grade = Grade.from_dict(result)
 
 
-async def _explained(fault: RuntimeFault, place: Runtime) -> RuntimeFault:
-    """Add what the provider knows of a place that vanished; see `Runtime.params`."""
-    reason: Any = place.params.get("exit_reason")
-    if reason is None:
-        return fault
-    wait = getattr(reason, "wait", None)
-    text = await wait() if wait is not None else reason()
-    if not text:
-        return fault
-    explained = RuntimeFault(f"{fault.message}: {text}", hint=fault.hint)
-    explained.add_note(phase_of(fault))
-    return explained
-
-
 def _conclude(run: Run, fault: Fault) -> None:
     run.outcome = fault.outcome
     run.grade = Grade.ungraded()
     run.trace.status = "cancelled" if fault.outcome is Outcome.CANCELLED else "error"
-    run.record(Step(source="system", error=f"[{phase_of(fault)}] {fault.message}"))
+    # A message may quote what is no valid text; it is going to be printed.
+    text = f"[{phase_of(fault)}] {fault.message}".encode("utf-8", "replace").decode()
+    run.record(Step(source="system", error=text))
 
 
 def _started(run: Run, plan: Plan) -> RunStarted:
@@ -342,18 +336,19 @@ def _started(run: Run, plan: Plan) -> RunStarted:
     )
 
 
-def _ended(run: Run) -> RunEnded:
+def _ended(run: Run, recorder: Recorder) -> RunEnded:
     run.ended_at = _now()
     assert run.outcome is not None
     usage = run.usage
+    reason: object = run.trace.stop_reason
     return RunEnded(
-        trace_id=run.trace.trace_id or "",
+        trace_id=recorder.trace_id,
         job_id=run.job_id or "",
         status=run.trace.status or "error",
         outcome=run.outcome,
         ended_at=run.ended_at,
         reward=run.grade.reward if run.is_graded else None,
-        stop_reason=run.trace.stop_reason,
+        stop_reason=None if reason is None else bounded(reason),
         error=None if run.is_graded else run.trace.error,
         evaluation=run.evaluation or None,
         prompt_tokens=usage.prompt_tokens or 0,
@@ -361,7 +356,7 @@ def _ended(run: Run) -> RunEnded:
         cached_tokens=usage.cached_tokens or 0,
         llm_calls=usage.llm_call_count or 0,
         cost_usd=usage.cost_usd,
-        extra=run.trace.extra or None,
+        extra=spell(run.trace.extra) if run.trace.extra else None,
     )
 
 

@@ -6,10 +6,9 @@ around the schedule, and records the job's beginning and end.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from hud._core.ids import new_id
@@ -17,13 +16,11 @@ from hud.agents.base import Agent, AgentFunction, as_agent
 from hud.environment.environment import Environment
 from hud.environment.task import Task
 from hud.eval.job import Job
-from hud.eval.recording import default_sinks, recorded_job, store_of
+from hud.eval.recording import default_sinks, job_row, working_on
 from hud.eval.rollout import Limits, Plan
 from hud.eval.schedule import Options, Slot, run_slots
-from hud.runtimes.base import Provider, Runtime, provider_scope
+from hud.runtimes.base import Provider, Runtime, as_provider, provider_scope
 from hud.runtimes.local import LocalRuntime
-from hud.store import JobEnd, JobStatus
-from hud.trace.sinks import Sink
 
 
 async def run_taskset(
@@ -50,15 +47,14 @@ async def run_taskset(
     """
     agent = as_agent(agent)
     options = options or Options()
-    provider = runtime or _implied_runtime(tasks)
+    provider = as_provider(runtime) if runtime is not None else _implied_runtime(tasks)
     size = group or (job.group if job is not None else 1)
     plans = {task.slug: Limits.of(task, agent, rollout_timeout) for task in tasks}
     digests = {task.slug: task.digest() for task in tasks}
     sinks = default_sinks()
     if job is None:
         job = Job(new_id(), _job_name(name, len(tasks), size), group=size, taskset_id=taskset_id)
-    recorded_job(
-        sinks,
+    row = job_row(
         job.name,
         job_id=job.id,
         group=size,
@@ -72,26 +68,35 @@ async def run_taskset(
     def plan_for(task: Task) -> Plan:
         return Plan(task, agent, provider, plans[task.slug], sinks, digests[task.slug])
 
-    slots = _slots(tasks, size, graded, attempts or {})
-    async with _held(job, sinks, options), provider_scope(provider):
-        await run_slots(job, slots, plan_for, options)
+    async with working_on(job.hold, row, sinks, options.stop.draining):
+        slots = _slots(tasks, size, job, graded, attempts)
+        async with provider_scope(provider):
+            await run_slots(job, slots, plan_for, options)
     return job
 
 
 def _slots(
     tasks: Sequence[Task],
     group: int,
+    job: Job,
     graded: Collection[tuple[str, int]],
-    attempts: Mapping[tuple[str, int], int],
+    attempts: Mapping[tuple[str, int], int] | None,
 ) -> list[Slot]:
-    """Expand tasks × group, repeats of a task side by side, without what is graded."""
+    """Expand tasks × group, repeats of a task side by side, without what is graded.
+
+    A further batch of a job goes on counting members where the one before stopped; only taking a
+    job up again (`attempts` given) tries the same members once more.
+    """
     slots: list[Slot] = []
     for task in tasks:
         group_id = new_id()
-        for member in range(group):
+        first = 0 if attempts is not None else job.members.get(task.slug, 0)
+        for member in range(first, first + group):
             key = (task.slug, member)
             if key not in graded:
-                slots.append(Slot(task, member, group_id, attempts.get(key, 0) + 1))
+                tried = attempts.get(key, 0) if attempts is not None else 0
+                slots.append(Slot(task, member, group_id, tried + 1))
+        job.members[task.slug] = first + group
     return slots
 
 
@@ -100,41 +105,21 @@ def _job_name(name: str, tasks: int, group: int) -> str:
     return base if group == 1 else f"{base} ({group} times)"
 
 
-@contextlib.asynccontextmanager
-async def _held(job: Job, sinks: Sequence[Sink], options: Options) -> AsyncGenerator[None]:
-    """Hold the job's lock, and record how it ended however that comes about."""
-    store = store_of(sinks)
-    if store is None:
-        yield
-        return
-    with store.lock_job(job.id):
-        status: JobStatus = "interrupted"
-        try:
-            yield
-            status = "cancelled" if options.stop.draining.is_set() else "completed"
-        except asyncio.CancelledError:
-            status = "cancelled"
-            raise
-        finally:
-            store.put(JobEnd(id=job.id, status=status, ended_at=time.time_ns() // 1_000))
-            await store.committed()
-
-
 def _implied_runtime(tasks: Sequence[Task]) -> Provider:
     """Return the runtime that follows from the tasks: the live environments they were minted by.
 
     Raises:
         ValueError: when a task was not minted by a live environment.
     """
-    environments: dict[str, Environment] = {}
+    environments: dict[int, Environment] = {}
     for task in tasks:
         if task.environment is None:
             raise ValueError(
                 f"task {task.slug!r} is only data: say where to run it with runtime=…, "
                 "for example LocalRuntime(path) or SubprocessRuntime(path)"
             )
-        environments[task.env] = task.environment
-    if len({id(env) for env in environments.values()}) == 1:
+        environments[id(task.environment)] = task.environment
+    if len(environments) == 1:
         return LocalRuntime(next(iter(environments.values())))
     return LiveEnvironments(list(environments.values()))
 
@@ -154,7 +139,5 @@ class LiveEnvironments:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    @contextlib.asynccontextmanager
-    async def __call__(self, task: Task, /) -> AsyncGenerator[Runtime]:
-        async with self._runtimes[id(task.environment)](task) as runtime:
-            yield runtime
+    def __call__(self, task: Task, /) -> AbstractAsyncContextManager[Runtime]:
+        return self._runtimes[id(task.environment)](task)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from typing import Protocol
 from hud._core.outcome import RETRYABLE
 from hud.agents.run import Run
 from hud.environment.task import Task
+from hud.eval.holding import Interruption, outlast
 from hud.eval.job import Job
 from hud.eval.rollout import Plan, carry_out, new_run
 
@@ -37,7 +39,11 @@ class Slot:
 
 
 class Observer(Protocol):
-    """Told of progress, from the event loop; must return at once."""
+    """Told of progress, from the event loop; must return at once.
+
+    A run is reported as ended once it is durable. One that `will_retry` is not tried again after
+    all when the job is stopped first.
+    """
 
     def started(self, run: Run) -> None: ...
     def ended(self, run: Run, *, will_retry: bool) -> None: ...
@@ -71,6 +77,9 @@ class Options:
         max_concurrent: Rollouts at once; None is 100.
         retries: Further attempts at a run whose ungraded outcome may pass by itself.
         backoff_s: Pause before the first retry; it doubles each time, with jitter.
+
+    Raises:
+        ValueError: when a number is out of its range.
     """
 
     max_concurrent: int | None = None
@@ -78,6 +87,14 @@ class Options:
     backoff_s: float = 1.0
     observer: Observer | None = None
     stop: Stop = field(default_factory=Stop)
+
+    def __post_init__(self) -> None:
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise ValueError(f"max_concurrent must be at least 1, not {self.max_concurrent}")
+        if self.retries < 0:
+            raise ValueError(f"retries must be at least 0, not {self.retries}")
+        if not 0 <= self.backoff_s < math.inf:
+            raise ValueError(f"backoff_s must be seconds, not {self.backoff_s}")
 
 
 async def run_slots(
@@ -95,11 +112,12 @@ async def run_slots(
     stop = options.stop
     limit = options.max_concurrent or DEFAULT_CONCURRENCY
 
-    async def work() -> None:
+    async def work(rein: Interruption) -> None:
         while queue and not stop.draining.is_set():
-            await _run_slot(job, queue.popleft(), plan_for, options)
+            await _run_slot(job, queue.popleft(), plan_for, options, rein)
 
-    workers = [asyncio.create_task(work()) for _ in range(min(limit, len(queue)))]
+    reins = [Interruption() for _ in range(min(limit, len(queue)))]
+    workers = [rein.start(work(rein)) for rein in reins]
     if not workers:
         return
     draining = asyncio.create_task(stop.draining.wait())
@@ -113,9 +131,9 @@ async def run_slots(
                 aborting.cancel()
     finally:
         draining.cancel()
-        for worker in workers:
-            worker.cancel()
-        await asyncio.wait(workers)
+        for rein in reins:
+            rein.cancel()
+        await outlast(workers, reins)
     for worker in workers:
         if not worker.cancelled() and (error := worker.exception()) is not None:
             raise error
@@ -153,7 +171,11 @@ async def _until(
 
 
 async def _run_slot(
-    job: Job, slot: Slot, plan_for: Callable[[Task], Plan], options: Options
+    job: Job,
+    slot: Slot,
+    plan_for: Callable[[Task], Plan],
+    options: Options,
+    interruption: Interruption,
 ) -> None:
     plan = plan_for(slot.task)
     observer = options.observer
@@ -168,7 +190,7 @@ async def _run_slot(
         if observer is not None:
             observer.started(run)
         try:
-            await carry_out(run, plan)
+            await carry_out(run, plan, interruption)
         except asyncio.CancelledError:
             job.runs.append(run)
             if observer is not None:
@@ -179,12 +201,19 @@ async def _run_slot(
             and tried < options.retries
             and not options.stop.draining.is_set()
         )
+        if not again:
+            job.runs.append(run)
         if observer is not None:
             observer.ended(run, will_retry=again)
-        if not again or not await _pause(tried, options):
-            job.runs.append(run)
+        if not again:
             return
-        job.attempts.append(run)
+        again = False
+        try:
+            again = await _pause(tried, options)
+        finally:
+            (job.attempts if again else job.runs).append(run)
+        if not again:
+            return
 
 
 async def _pause(tried: int, options: Options) -> bool:

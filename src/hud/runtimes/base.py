@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from hud._core.errors import InputError
 from hud.environment.runtime_config import RuntimeConfig
@@ -56,6 +56,19 @@ class Provider(Protocol):
     """
 
     def __call__(self, task: Task, /) -> AbstractAsyncContextManager[Runtime]: ...
+
+
+def as_provider(runtime: object) -> Provider:
+    """Return `runtime`, which has to be callable with a task.
+
+    Raises:
+        TypeError: when it is not.
+    """
+    if isinstance(runtime, type) or not callable(runtime):
+        raise TypeError(
+            f"runtime must be a provider such as LocalRuntime(…) or Runtime(url), not {runtime!r}"
+        )
+    return cast("Provider", runtime)
 
 
 @contextlib.asynccontextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
-from hud._core.errors import bounded
+from hud._core import json
+from hud._core.errors import StoreError, bounded
 from hud._core.redact import redact, redact_json
 from hud.trace.sinks import Event, Sink, SpanRecorded, StepRecorded
 from hud.trace.steps import Step, Trace, stamp
@@ -19,6 +20,9 @@ class Recorder:
 
     What a sink receives is encoded and redacted once, here; the steps kept in memory stay as they
     are.
+
+    Attributes:
+        failure: The first error of a sink, or None.
     """
 
     def __init__(self, trace: Trace, sinks: Sequence[Sink] = ()) -> None:
@@ -27,6 +31,7 @@ class Recorder:
         self.trace = trace
         self.trace_id = trace.trace_id
         self._sinks = tuple(sinks)
+        self.failure: StoreError | None = None
 
     def record(self, step: Step) -> None:
         """Append a step to the trace and send it on."""
@@ -54,9 +59,18 @@ class Recorder:
             self.put(SpanRecorded(trace_id=self.trace_id, span=span))
 
     def put(self, event: Event) -> None:
-        """Send any event to every sink."""
-        for sink in self._sinks:
-            sink.put(event)
+        """Send any event to every sink.
+
+        Raises:
+            StoreError: when a sink cannot take it; `failure` keeps it, however the code that
+                recorded something goes on.
+        """
+        try:
+            for sink in self._sinks:
+                sink.put(event)
+        except StoreError as error:
+            self.failure = self.failure or error
+            raise
 
     async def committed(self) -> None:
         """Return once everything recorded so far is durable at every sink.
@@ -79,18 +93,37 @@ def _encode(step: Step) -> bytes:
 
 
 def _encode_leniently(step: Step) -> bytes:
-    from hud._core import json
+    try:
+        return json.encode(spell(step.model_dump(mode="python", exclude_none=True)))
+    except Exception as error:
+        logger.warning("a %s cannot be recorded whole: %s", type(step).__name__, type(error))
+        rest = {"step_id": step.step_id, "source": step.source, "error": step.error}
+        note = f"the rest of this step cannot be recorded: {type(error).__qualname__}"
+        return json.encode({**rest, "extra": {"unrecorded": note}})
 
-    def spell(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(key): spell(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        if isinstance(value, list | tuple):
-            return [spell(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-        if value is None or isinstance(value, str | int | float | bool):
-            return value
-        try:
-            return json.to_plain(value)
-        except (TypeError, ValueError):
-            return bounded(value, 1_000)
 
-    return json.encode(spell(step.model_dump(mode="python", exclude_none=True)))
+def spell(value: Any, depth: int = 200) -> Any:
+    """Return a copy of `value` that JSON can spell, with a text in the place of what it cannot."""
+    if value is None or isinstance(value, str | bool | float):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 63 else str(value)
+    if depth == 0:
+        return "…"
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {str(key): spell(item, depth - 1) for key, item in items}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [spell(item, depth - 1) for item in cast("Iterable[Any]", value)]
+    try:
+        return json.to_plain(value)
+    except Exception:
+        return described(value)
+
+
+def described(value: object) -> str:
+    """Return a bounded text for any object, also for one whose `repr` raises."""
+    try:
+        return bounded(value, 1_000)
+    except Exception:
+        return f"<{type(value).__qualname__}>"
