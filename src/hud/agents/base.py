@@ -74,6 +74,8 @@ def as_agent(agent: Agent | AgentFunction) -> Agent:
     """
     if isinstance(agent, Agent):
         return agent
+    if isinstance(agent, type):
+        raise TypeError(f"agent must be an Agent, not the class: write {agent.__name__}(…)")
     if callable(agent):
         return FunctionAgent(agent)
     raise TypeError(f"agent must be an Agent or an async function, not {type(agent).__name__}")

@@ -5,6 +5,7 @@ The engine that places, times and records rollouts is `hud.eval.rollout`; it fil
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from hud._core.errors import AgentFault, EnvironmentFault, Fault, HudError
 from hud._core.outcome import Outcome
 from hud.agents.grade import Grade
 from hud.clients.client import HudClient
+from hud.protocol.frames import HudProtocolError
 from hud.trace.content import PromptMessage, TextContent, as_message
 from hud.trace.steps import Step, TaskCall, Trace, Usage
 
@@ -21,6 +23,10 @@ class Run:
 
     An agent reads `prompt` (or `prompt_text`, `prompt_messages`), works through `client`, records
     steps, and leaves its answer in `trace.content`.
+
+    By hand it is a block: `async with Run(client, task_id, args) as run:` starts the task, and
+    grades it when the block ends. A block that raises is not graded (with `best_effort_grade` it
+    is, where possible), and its exception is passed on.
 
     Attributes:
         prompt: What the template yielded: text, or a list of messages. None before the start.
@@ -195,15 +201,26 @@ class Run:
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, tb: object) -> None:
-        if error is not None and not (self._best_effort_grade and isinstance(error, Exception)):
-            return
+        if error is not None:
+            self._end(error, Outcome.AGENT)
+            if not (self._best_effort_grade and isinstance(error, Exception)):
+                return
         try:
             await self.finish()
-        except HudError:
+        except HudError as failure:
             if error is None:
+                self._end(failure, Outcome.GRADER)
                 raise
             return
         self.outcome = Outcome.GRADED
+        if error is None:
+            self.trace.status = "completed"
+
+    def _end(self, error: BaseException, default: Outcome) -> None:
+        is_cancelled = isinstance(error, asyncio.CancelledError)
+        self.outcome = Outcome.CANCELLED if is_cancelled else _outcome_of(error) or default
+        self.trace.status = "cancelled" if is_cancelled else "error"
+        self.grade = Grade.ungraded()
 
     @classmethod
     def failed(cls, error: str | Fault, *, outcome: Outcome = Outcome.RUNTIME) -> Run:
@@ -215,3 +232,10 @@ class Run:
         run.trace.status = "error"
         run.record(Step(source="system", error=error))
         return run
+
+
+def _outcome_of(error: BaseException) -> Outcome | None:
+    """Return the boundary an error names by itself."""
+    if isinstance(error, HudProtocolError):
+        return error.boundary
+    return error.outcome if isinstance(error, Fault) else None

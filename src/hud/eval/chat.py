@@ -8,7 +8,7 @@ from hud._core.errors import AgentFault
 from hud.agents.base import Agent
 from hud.environment.task import Task
 from hud.eval.job import Job
-from hud.eval.rollout import rollout
+from hud.eval.taskset import Taskset
 from hud.runtimes.base import Provider
 from hud.trace.steps import Trace
 
@@ -18,7 +18,8 @@ MessageContent = str | dict[str, Any] | list[dict[str, Any]]
 class Chat:
     """Talk to an agent turn by turn.
 
-    Each `send` runs `task` once with the conversation so far as its `messages` argument.
+    Each `send` runs `task` once with the conversation so far as its `messages` argument. One at
+    a time.
 
     Attributes:
         messages: The conversation, `{"role", "content"}` each.
@@ -37,24 +38,20 @@ class Chat:
 
         Raises:
             ValueError: when no runtime was given.
-            AgentFault: when the turn ended without an answer; the message is then taken back.
+            AgentFault: when the turn ended ungraded; the message is then taken back.
         """
         if self._runtime is None:
             raise ValueError("Chat.send needs a runtime: Chat(task, agent, runtime=…)")
         if self.job is None:
             self.job = await Job.start(f"chat: {self._task.slug}")
-        self.messages.append({"role": "user", "content": message})
-        turn = Task(
-            env=self._task.env,
-            id=self._task.id,
-            args={**self._task.args, "messages": list(self.messages)},
-            slug=self._task.slug,
-            agent_config=self._task.agent_config,
-        ).bound_to(self._task.environment)
-        run = await rollout(turn, self._agent, runtime=self._runtime, job_id=self.job.id)
-        self.job.runs.append(run)
+        messages = [*self.messages, {"role": "user", "content": message}]
+        task = self._task.model_copy(update={"args": {**self._task.args, "messages": messages}})
+        turns = Taskset(task.slug, [task.bound_to(self._task.environment)])
+        before = len(self.job.runs)
+        await turns.run(self._agent, runtime=self._runtime, group=1, job=self.job)
+        run = self.job.runs[before]
         if not run.is_graded:
-            self.messages.pop()
             raise AgentFault(f"the turn ended without an answer: {run.trace.error}")
-        self.messages.append({"role": "assistant", "content": run.trace.content or ""})
+        answer = {"role": "assistant", "content": run.trace.content or ""}
+        self.messages += [messages[-1], answer]
         return run.trace

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
 
-from hud._core.errors import InputError, RuntimeFault
+from hud._core.errors import EnvironmentFault, InputError, RuntimeFault
 from hud._core.outcome import Outcome
 from hud.clients.client import HudClient
 from hud.clients.connect import connect
@@ -131,8 +131,12 @@ class Placement:
 
     async def __aenter__(self) -> HudClient:
         with boundary(Outcome.RUNTIME, "provisioning"):
-            manager = self._provider(self._task)
-            place = await manager.__aenter__()
+            try:
+                manager = self._provider(self._task)
+                place = await manager.__aenter__()
+            except InputError as error:
+                # A source or a row that cannot be used stays so: not worth another attempt.
+                raise EnvironmentFault(error.message, hint=error.hint) from error
         self._manager = manager
         try:
             with boundary(Outcome.RUNTIME, "connecting"):

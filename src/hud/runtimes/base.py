@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, runtime_checkable
 
-from hud._core.errors import InputError
+from hud._core.errors import Fault, InputError
+from hud._core.outcome import Outcome
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
+
+logger = logging.getLogger(__name__)
+
+LEAVE_S = 60.0
+_PLACE_SURVIVES = (Outcome.ENVIRONMENT, Outcome.GRADER, Outcome.AGENT, Outcome.MODEL)
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,35 @@ def as_provider(runtime: object) -> Provider:
 
 @contextlib.asynccontextmanager
 async def provider_scope(provider: Provider) -> AsyncGenerator[None]:
-    """Enter the provider's own scope around many acquires, when it has one."""
-    if isinstance(provider, AbstractAsyncContextManager):
-        async with provider:
-            yield
-    else:
+    """Enter the provider's own scope around many acquires, when it has one.
+
+    Leaving is bounded in time; what fails in it is logged, for the rollouts are over by then.
+    """
+    if not isinstance(provider, AbstractAsyncContextManager):
         yield
+        return
+    scope = cast("AbstractAsyncContextManager[object]", provider)
+    await scope.__aenter__()
+    try:
+        yield
+    except BaseException as error:
+        await _leave(scope, error)
+        raise
+    await _leave(scope, None)
+
+
+async def _leave(
+    manager: AbstractAsyncContextManager[object], error: BaseException | None = None
+) -> None:
+    kind, traceback = (None, None) if error is None else (type(error), error.__traceback__)
+    try:
+        async with asyncio.timeout(LEAVE_S):
+            await manager.__aexit__(kind, error, traceback)
+    except TimeoutError:
+        logger.warning("a runtime was not torn down within %g s", LEAVE_S)
+    except Exception as failure:
+        if failure is not error:
+            logger.warning("tearing a runtime down failed: %r", failure)
 
 
 def refuse_config(task: Task, runtime: str) -> None:
@@ -97,6 +127,11 @@ def refuse_config(task: Task, runtime: str) -> None:
 class Shared:
     """Share up to `width` places of another provider among all tasks, one rollout at a time each.
 
+    A place serves tasks of the environment (and `runtime_config`) it was made for. It is torn
+    down, and another one made when needed, after a rollout that its environment did not survive
+    for certain: one that ended in anything but a grade or a fault of template, grader, agent or
+    model.
+
     Needs an open scope (`async with Shared(…)`); `Taskset.run` opens it.
     """
 
@@ -105,41 +140,80 @@ class Shared:
             raise ValueError(f"Shared: width must be at least 1, not {width}")
         self.inner = inner
         self.width = width
-        self._stack: AsyncExitStack | None = None
-        self._idle: asyncio.LifoQueue[Runtime] = asyncio.LifoQueue()
-        self._made = 0
+        self._scope: AsyncExitStack | None = None
+        self._scopes = 0
+        self._free = asyncio.Semaphore(width)
+        self._busy = 0
+        self._idle: list[_Held] = []
 
     async def __aenter__(self) -> Shared:
-        if self._stack is not None:
-            raise RuntimeError("Shared: its scope is already open")
-        self._stack = AsyncExitStack()
-        self._idle = asyncio.LifoQueue()
-        self._made = 0
-        await self._stack.enter_async_context(provider_scope(self.inner))
+        if self._scopes == 0:
+            stack = AsyncExitStack()
+            await stack.enter_async_context(provider_scope(self.inner))
+            self._scope, self._idle = stack, []
+            self._free = asyncio.Semaphore(self.width)
+        self._scopes += 1
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        stack, self._stack = self._stack, None
+        self._scopes -= 1
+        if self._scopes:
+            return
+        stack, self._scope = self._scope, None
+        idle, self._idle = self._idle, []
         if stack is not None:
-            await stack.aclose()
+            async with stack:
+                await asyncio.gather(*(_leave(held.manager) for held in idle))
 
     @contextlib.asynccontextmanager
     async def __call__(self, task: Task, /) -> AsyncGenerator[Runtime]:
-        place = await self._acquire(task)
-        try:
-            yield place
-        finally:
-            self._idle.put_nowait(place)
-
-    async def _acquire(self, task: Task) -> Runtime:
-        stack = self._stack
-        if stack is None:
+        if self._scope is None:
             raise RuntimeError("Shared: open its scope first: async with Shared(…)")
-        if self._idle.empty() and self._made < self.width:
-            self._made += 1
+        async with self._free:
+            self._busy += 1
             try:
-                return await stack.enter_async_context(self.inner(task))
-            except BaseException:
-                self._made -= 1
-                raise
-        return await self._idle.get()
+                held = await self._take(task)
+                try:
+                    yield held.place
+                except BaseException as error:
+                    if isinstance(error, Fault) and error.outcome in _PLACE_SURVIVES:
+                        self._idle.append(held)
+                    else:
+                        await _leave(held.manager, error)
+                    raise
+                self._idle.append(held)
+            finally:
+                self._busy -= 1
+
+    async def _take(self, task: Task) -> _Held:
+        """Return an idle place that suits the task, or make one, if need be in another's stead."""
+        asks = _asks(task)
+        for held in [held for held in self._idle if held.asks == asks]:
+            self._idle.remove(held)
+            if held.is_alive:
+                return held
+            await _leave(held.manager)
+        if self._busy + len(self._idle) > self.width:
+            await _leave(self._idle.pop(0).manager)
+        manager = self.inner(task)
+        return _Held(asks, manager, await manager.__aenter__())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """A place that `Shared` holds."""
+
+    asks: tuple[str, str]
+    manager: AbstractAsyncContextManager[Runtime]
+    place: Runtime
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its provider knows of nothing that ended it."""
+        reason = self.place.params.get("exit_reason")
+        return not (callable(reason) and reason())
+
+
+def _asks(task: Task) -> tuple[str, str]:
+    config = task.runtime_config
+    return task.env, "" if config is None else config.model_dump_json()

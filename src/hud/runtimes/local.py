@@ -11,8 +11,10 @@ import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakKeyDictionary
 
-from hud._core.errors import EnvironmentFault, InputError, RuntimeFault
+from hud._core.errors import EnvironmentFault, InputError
 from hud._core.streams import LISTENERS
 from hud._core.watchdog import BlockWatch
 from hud.environment.environment import Environment
@@ -56,26 +58,29 @@ class LocalRuntime:
                 f"LocalRuntime: source must be a path, an Environment or a function of a task, "
                 f"not {type(source).__name__}"
             )
-        self._live: _Live | None = None
         self._watch: BlockWatch | None = None
+        self._scopes = 0
 
     def __repr__(self) -> str:
         return f"LocalRuntime({self.source!r})"
 
     async def __aenter__(self) -> LocalRuntime:
-        self._watch = BlockWatch(_ADVICE)
-        self._watch.start()
+        self._scopes += 1
+        if self._watch is None:
+            self._watch = BlockWatch(_ADVICE)
+            self._watch.start()
         if isinstance(self.source, Environment):
-            self._live = self._live or _Live(self.source)
-            self._live.users += 1
+            _Live.of(self.source).users += 1
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        watch, self._watch = self._watch, None
-        if watch is not None:
+        self._scopes -= 1
+        watch = self._watch
+        if watch is not None and self._scopes == 0:
+            self._watch = None
             watch.stop()
-        if self._live is not None:
-            await self._release_live(self._live)
+        if isinstance(self.source, Environment):
+            await _Live.of(self.source).release()
 
     def __call__(self, task: Task, /) -> AbstractAsyncContextManager[Runtime]:
         return _Place(self, task)
@@ -84,7 +89,15 @@ class LocalRuntime:
         """Place one task; return where it listens and how to release it."""
         refuse_config(task, "LocalRuntime")
         if isinstance(self.source, Environment):
-            return await self._acquire_live(self.source)
+            live = _Live.of(self.source)
+            live.users += 1
+            try:
+                if not live.is_open:
+                    await live.open(self._start)
+            except BaseException:
+                await live.release()
+                raise
+            return Runtime(live.url), live.release
         if self._file is None:
             return await self._acquire_fresh(self._construct(task), None)
         loaded = execute(self._file)
@@ -137,37 +150,10 @@ class LocalRuntime:
             async with asyncio.timeout(self.ready_timeout):
                 await server.start()
         except TimeoutError:
-            raise RuntimeFault(
+            raise EnvironmentFault(
                 f"environment {server.env.name!r} was not ready within {self.ready_timeout:g} s",
                 hint="raise ready_timeout, or look at its initialize hooks",
             ) from None
-
-    async def _acquire_live(
-        self, env: Environment
-    ) -> tuple[Runtime, Callable[[], Awaitable[None]]]:
-        live = self._live = self._live or _Live(env)
-        live.users += 1
-
-        async def release() -> None:
-            await self._release_live(live)
-
-        try:
-            async with live.starting:
-                if not live.started:
-                    await self._start(live.server)
-                    LISTENERS.listen(live.name, live.server.connection)
-                    live.started = True
-        except BaseException:
-            await release()
-            raise
-        return Runtime(f"memory://{live.name}"), release
-
-    async def _release_live(self, live: _Live) -> None:
-        live.users -= 1
-        if live.users == 0:
-            self._live = None
-            LISTENERS.close(live.name)
-            await live.server.aclose()
 
 
 class _Place:
@@ -194,11 +180,57 @@ class _Place:
 
 
 class _Live:
-    """A live environment being served, and how many rollouts and scopes use it."""
+    """A live environment being served, once for all who use it in this event loop.
 
-    def __init__(self, env: Environment) -> None:
-        self.server = EnvironmentServer(env)
-        self.name = f"live-{next(_counter)}"
+    It is started for the first user and stopped after the last, whichever runtimes they came
+    through; somebody who comes while it stops starts it again.
+    """
+
+    _held: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, _Live]]] = (
+        WeakKeyDictionary()
+    )
+
+    def __init__(self, env: Environment, beside: dict[int, _Live]) -> None:
         self.users = 0
-        self.started = False
-        self.starting = asyncio.Lock()
+        self.is_open = False
+        self.url = ""
+        self._env = env
+        self._beside = beside
+        self._name = ""
+        self._server: EnvironmentServer | None = None
+        self._changing = asyncio.Lock()
+
+    @classmethod
+    def of(cls, env: Environment) -> _Live:
+        """Return the one of this environment; count yourself among its users at once."""
+        beside = cls._held.setdefault(asyncio.get_running_loop(), {})
+        live = beside.get(id(env))
+        if live is None:
+            live = beside[id(env)] = cls(env, beside)
+        return live
+
+    async def open(self, start: Callable[[EnvironmentServer], Awaitable[None]]) -> None:
+        """Start serving unless that has happened."""
+        async with self._changing:
+            if self.is_open:
+                return
+            server = EnvironmentServer(self._env)
+            await start(server)
+            self._server, self._name = server, f"live-{next(_counter)}"
+            self.url = f"memory://{self._name}"
+            LISTENERS.listen(self._name, server.connection)
+            self.is_open = True
+
+    async def release(self) -> None:
+        """Be no user any more; the last one stops serving."""
+        self.users -= 1
+        if self.users:
+            return
+        async with self._changing:
+            server, name = self._server, self._name
+            if self.users == 0 and server is not None:
+                self.is_open, self._server = False, None
+                LISTENERS.close(name)
+                await server.aclose()
+            if self.users == 0:
+                self._beside.pop(id(self._env), None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast, overload
 
 from hud._core.errors import bounded
@@ -114,7 +115,10 @@ class _Span:
         self._send("OK", None)
 
     def fail(self, error: BaseException) -> None:
-        message = bounded(str(error), _MAX_TEXT)
+        try:
+            message = bounded(str(error), _MAX_TEXT)
+        except Exception:
+            message = type(error).__qualname__
         self._event("exception", {"exception.message": message})
         self._send("ERROR", message)
 
@@ -146,13 +150,21 @@ def _shorten(value: Any, depth: int = 4) -> Any:
         return value
     if isinstance(value, str):
         return bounded(value, _MAX_TEXT)
+    try:
+        return _shorten_object(value, depth)
+    except Exception:  # whatever a user's object does: looking at it must not break the call
+        return f"<{type(value).__qualname__}>"
+
+
+def _shorten_object(value: Any, depth: int) -> Any:
     if depth == 0:
         return bounded(value)
     if isinstance(value, Mapping):
-        items = list(cast("Mapping[Any, Any]", value).items())[:_MAX_ITEMS]
+        items = itertools.islice(cast("Mapping[Any, Any]", value).items(), _MAX_ITEMS)
         return {str(key): _shorten(item, depth - 1) for key, item in items}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_shorten(item, depth - 1) for item in list(cast("list[Any]", value))[:_MAX_ITEMS]]
+        some = itertools.islice(cast("Iterable[Any]", value), _MAX_ITEMS)
+        return [_shorten(item, depth - 1) for item in some]
     dump = getattr(value, "model_dump", None)
     if dump is not None and not inspect.isclass(value):
         return _shorten(dump(mode="json", exclude_none=True), depth - 1)
