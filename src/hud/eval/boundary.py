@@ -100,6 +100,7 @@ def _as_fault(error: BaseException, default: Outcome) -> Fault:
 
 
 def _leaves(error: object) -> Iterator[BaseException]:
+    """Yield the exceptions in a group of groups, or the one that is no group."""
     held: Any = error
     if isinstance(error, BaseExceptionGroup):
         for inner in held.exceptions:
@@ -113,7 +114,11 @@ def _make(outcome: Outcome, message: str, hint: str | None = None) -> Fault:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as one bounded text, also one whose own text cannot be had."""
+    """Return an exception as one bounded text, also one whose own text cannot be had.
+
+    Of a group it is the first one inside.
+    """
+    error = next(_leaves(error), error)
     if isinstance(error, HudError):
         return error.message
     try:

@@ -1,0 +1,743 @@
+"""Every way a rollout can end: the boundary that broke is named, and nothing false is scored."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hud import Environment
+from hud._core.errors import CapabilityFault, Fault, ModelFault, RuntimeFault
+from hud._core.outcome import Outcome
+from hud.agents.base import Agent
+from hud.agents.run import Run
+from hud.environment.server import bind
+from hud.environment.task import Task
+from hud.eval import LocalRuntime, Runtime, Taskset, rollout
+from hud.eval.holding import GOODBYE_S, TEARDOWN_S
+from hud.eval.recording import default_store
+from hud.runtimes.base import Provider
+from hud.trace.steps import Step
+from tests.rollouts import (
+    Counting,
+    Gate,
+    assert_ungraded,
+    echo,
+    forever,
+    leap,
+    outlast,
+    recorded,
+    recorded_in,
+    recorded_runs,
+)
+
+Steps = AsyncGenerator[Any, Any]
+
+env = Environment(name="faults")
+
+
+@env.template()
+async def good(word: str = "yes") -> Steps:
+    answer = yield f"say {word}"
+    yield float(answer == word)
+
+
+@env.template()
+async def raises_in_start() -> Steps:
+    raise LookupError("the shelf is empty")
+    yield
+
+
+@env.template()
+async def yields_nothing() -> Steps:
+    return
+    yield
+
+
+@env.template()
+async def yields_once() -> Steps:
+    yield "?"
+
+
+@env.template()
+async def yields_thrice() -> Steps:
+    yield "?"
+    yield 1.0
+    yield 1.0
+
+
+@env.template()
+async def no_json_prompt() -> Steps:
+    yield {"prompt": object()}
+    yield 1.0
+
+
+@env.template()
+async def no_message_prompt() -> Steps:
+    yield [{"role": "user", "content": {"type": "hologram"}}]
+    yield 1.0
+
+
+@env.template()
+async def huge_prompt() -> Steps:
+    yield "x" * (17 << 20)
+    yield 1.0
+
+
+@env.template()
+async def grades(kind: str) -> Steps:
+    yield "?"
+    match kind:
+        case "raise":
+            raise LookupError("the ruler broke")
+        case "nan":
+            yield math.nan
+        case "inf":
+            yield -math.inf
+        case "text":
+            yield "full marks"
+        case "none":
+            yield None
+        case "no score":
+            yield {"points": 3}
+        case "huge":
+            yield {"score": 1.0, "info": {"x": "x" * (17 << 20)}}
+        case "exit":
+            raise SystemExit(3)
+        case _:
+            raise ModelFault("the judge's model is down")
+
+
+@env.template()
+async def waits(phase: str) -> Steps:
+    if phase == "start":
+        await outlast(10)
+    yield "?"
+    await outlast(10)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    with recorded_in(tmp_path, monkeypatch) as home:
+        yield home
+
+
+def task(id: str, **args: Any) -> Task:
+    return Task(env="faults", id=id, args=args)
+
+
+async def play(row: Task, agent: Any = echo, runtime: Provider | None = None, **more: Any) -> Run:
+    """Run a task once, in a place that is counted."""
+    provider = Counting(runtime or LocalRuntime(env))
+    run = await rollout(row, agent, runtime=provider, **more)
+    assert provider.is_even
+    return run
+
+
+async def test_a_graded_run_has_a_reward_in_memory_and_in_the_store() -> None:
+    run = await play(task("good"))
+    assert (run.outcome, run.reward, run.is_graded) == (Outcome.GRADED, 1.0, True)
+    assert (run.trace.status, run.trace.stop_reason) == ("completed", "done")
+    kept = recorded(run)
+    assert (kept.outcome, kept.reward, kept.stop_reason) == (Outcome.GRADED, 1.0, "done")
+    assert kept.error is None
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (task("unheard_of"), "[starting task] environment 'faults' has no task 'unheard_of'"),
+        (task("good", colour="red"), "[starting task] template 'good'"),
+        (task("raises_in_start"), "LookupError: the shelf is empty"),
+        (task("yields_nothing"), "ended without yielding a prompt"),
+        (task("yields_once"), "[grading] template 'yields_once' ended without yielding a grade"),
+        (task("yields_thrice"), "yielded a third time"),
+        (task("no_json_prompt"), "yielded a prompt that is not JSON"),
+        (task("no_message_prompt"), "no list of messages"),
+        (task("huge_prompt"), "exceeds the limit of 16777216"),
+        (task("grades", kind="huge"), "exceeds the limit of 16777216"),
+    ],
+    ids=lambda value: value.slug if isinstance(value, Task) else "",
+)
+async def test_what_the_environment_breaks_is_named_environment(row: Task, says: str) -> None:
+    assert_ungraded(await play(row), Outcome.ENVIRONMENT, says)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("raise", "[grading] template 'grades' raised LookupError: the ruler broke"),
+        ("nan", "not finite"),
+        ("inf", "not finite"),
+        ("text", "full marks"),
+        ("none", "None"),
+        ("no score", "without a numeric score"),
+        ("exit", "SystemExit: 3"),
+    ],
+)
+async def test_what_breaks_while_grading_is_named_grader(kind: str, says: str) -> None:
+    assert_ungraded(await play(task("grades", kind=kind)), Outcome.GRADER, says)
+
+
+async def test_a_judge_without_its_model_is_a_model_fault() -> None:
+    run = await play(task("grades", kind="judge"))
+    assert_ungraded(run, Outcome.MODEL, "the judge's model is down")
+
+
+async def _returns_number(run: Run) -> Any:
+    return 42
+
+
+async def _sets_garbage(run: Run) -> None:
+    run.trace.content = {"answer": object()}  # type: ignore[assignment]
+
+
+async def _raises(run: Run) -> None:
+    raise KeyError("tool")
+
+
+async def _exits(run: Run) -> None:
+    raise SystemExit("usage: agent")
+
+
+async def _awaits_something_cancelled(run: Run) -> None:
+    lost = asyncio.ensure_future(forever())
+    lost.cancel()
+    await lost
+
+
+async def _talks_too_much(run: Run) -> str:
+    return "\x01" * (3 << 20)  # six bytes each on the wire
+
+
+def _is_not_async(run: Run) -> str:
+    return "yes"
+
+
+async def _groups(run: Run) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_raises(run))
+
+
+class _BrokenText(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text either")
+
+
+async def _raises_the_unprintable(run: Run) -> None:
+    raise _BrokenText
+
+
+async def _raises_surrogates(run: Run) -> None:
+    raise ValueError("half a \ud83d character")
+
+
+@pytest.mark.parametrize(
+    ("agent", "says"),
+    [
+        (_raises, "[agent loop] KeyError: 'tool'"),
+        (_returns_number, "the agent's answer is no text but int: 42"),
+        (_sets_garbage, "the agent's answer is no text but dict"),
+        (_exits, "SystemExit: usage: agent"),
+        (_awaits_something_cancelled, "CancelledError, although nobody cancelled it"),
+        (_talks_too_much, "3,145,728 characters, more than one frame"),
+        (_is_not_async, "TypeError: object str can't be used in 'await' expression"),
+        (_groups, "KeyError: 'tool'"),
+        (_raises_the_unprintable, "[agent loop] _BrokenText"),
+        (_raises_surrogates, "half a ? character"),
+    ],
+)
+async def test_what_the_harness_breaks_is_named_agent(agent: Any, says: str) -> None:
+    run = await play(task("good"), agent)
+    assert_ungraded(run, Outcome.AGENT, says)
+
+
+@pytest.mark.parametrize("fault", [ModelFault("429 for ever"), CapabilityFault("ssh hung up")])
+@pytest.mark.parametrize("in_group", [False, True])
+async def test_a_fault_an_agent_raises_keeps_its_boundary(fault: Fault, in_group: bool) -> None:
+    async def fail() -> None:
+        raise fault
+
+    async def agent(run: Run) -> None:
+        if not in_group:
+            await fail()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(forever())
+            group.create_task(fail())
+
+    assert_ungraded(await play(task("good"), agent), fault.outcome, fault.message)
+
+
+async def test_what_an_agent_does_to_its_run_cannot_break_the_record() -> None:
+    async def vandal(run: Run) -> str:
+        itself: list[Any] = []
+        itself.append(itself)
+        run.trace.extra = {"object": object(), "half": "\ud83d", "set": {1}, "loop": itself}  # type: ignore[dict-item]
+        run.trace.stop_reason = ValueError("why not")  # type: ignore[assignment]
+        run.trace.trace_id = None
+        run.record(Step(source="system", extra={"deep": itself}))
+        return "yes"
+
+    run = await play(task("good"), vandal)
+    assert run.reward == 1.0
+    [kept] = recorded_runs(run.job_id or "")
+    assert (kept.outcome, kept.reward) == (Outcome.GRADED, 1.0)
+    assert kept.stop_reason is not None and "why not" in kept.stop_reason
+
+
+async def test_an_agent_that_answers_by_returning_its_run_or_nothing_is_graded() -> None:
+    async def no_answer(run: Run) -> Any:
+        return run
+
+    run = await play(task("good"), no_answer)
+    assert (run.outcome, run.reward, run.trace.content) == (Outcome.GRADED, 0.0, None)
+
+
+async def test_the_agents_own_time_limit_is_graded_on_what_it_left() -> None:
+    async def slow(run: Run) -> None:
+        run.trace.content = "yes"
+        await outlast(10)
+
+    row = task("good")
+    row.agent_config = {"timeout_seconds": 10}
+    run = await play(row, slow, rollout_timeout=60)
+    assert (run.reward, run.trace.stop_reason) == (1.0, "timeout")
+    assert run.trace.is_truncated
+    assert recorded(run).stop_reason == "timeout"
+
+
+@pytest.mark.parametrize("reaction", ["returns", "raises"])
+async def test_how_an_agent_reacts_to_its_time_limit_changes_nothing(reaction: str) -> None:
+    async def clumsy(run: Run) -> str | None:
+        try:
+            await outlast(10)
+        except asyncio.CancelledError:
+            run.trace.content = "yes"
+            if reaction == "raises":
+                raise OSError("interrupted") from None
+        return None
+
+    row = task("good")
+    row.agent_config = {"timeout_seconds": 10}
+    run = await play(row, clumsy)
+    assert (run.reward, run.trace.stop_reason) == (1.0, "timeout")
+
+
+async def test_an_agents_own_timeout_error_is_not_its_time_limit() -> None:
+    async def impatient(run: Run) -> None:
+        async with asyncio.timeout(0):
+            await forever()
+
+    row = task("good")
+    row.agent_config = {"timeout_seconds": 60}
+    assert_ungraded(await play(row, impatient), Outcome.AGENT, "TimeoutError")
+
+
+class _Configured(Agent):
+    class config:  # noqa: N801 -- stands for an agent's config object
+        timeout_seconds = 30
+        model = "m"
+
+    async def __call__(self, run: Run) -> str:
+        return "yes"
+
+
+@pytest.mark.parametrize(
+    ("agent_s", "rollout_s", "says"),
+    [
+        (5, 5, r"timeout_seconds \(5\) must be below rollout_timeout \(5\)"),
+        (5, 1, "must be below"),
+        ("5", None, "must be positive seconds, not '5'"),
+        (True, None, "must be positive seconds"),
+        (-1, None, "must be positive seconds"),
+        (math.nan, None, "must be positive seconds"),
+        (None, 0, "rollout_timeout must be positive seconds, not 0"),
+    ],
+)
+async def test_time_limits_that_cannot_be_meant_are_refused_up_front(
+    agent_s: Any, rollout_s: float | None, says: str
+) -> None:
+    row = task("good")
+    row.agent_config = {"timeout_seconds": agent_s}
+    provider = Counting(LocalRuntime(env))
+    with pytest.raises(ValueError, match=says):
+        await rollout(row, echo, runtime=provider, rollout_timeout=rollout_s)
+    with pytest.raises(ValueError, match=says):
+        await Taskset([row]).run(echo, runtime=provider, rollout_timeout=rollout_s)
+    assert provider.entered == 0
+
+
+async def test_a_configured_agents_limit_counts_unless_the_row_has_its_own() -> None:
+    with pytest.raises(ValueError, match="must be below"):
+        await play(task("good"), _Configured(), rollout_timeout=20)
+    row = task("good")
+    row.agent_config = {"timeout_seconds": 10}
+    assert (await play(row, _Configured(), rollout_timeout=20)).reward == 1.0
+
+
+# -- runtime ---------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _never_placed(row: Task) -> AsyncGenerator[Runtime]:
+    raise OSError("no machine is free")
+    yield
+
+
+@contextlib.asynccontextmanager
+async def _yields_no_runtime(row: Task) -> AsyncGenerator[Any]:
+    yield "tcp://127.0.0.1:1"
+
+
+@contextlib.asynccontextmanager
+async def _yields_nonsense(row: Task) -> AsyncGenerator[Runtime]:
+    yield Runtime("gopher://x")
+
+
+@contextlib.asynccontextmanager
+async def _bad_timeout(row: Task) -> AsyncGenerator[Runtime]:
+    yield Runtime("tcp://127.0.0.1:1", {"ready_timeout": "soon"})
+
+
+@pytest.mark.parametrize(
+    ("provider", "says"),
+    [
+        (_never_placed, "[provisioning] OSError: no machine is free"),
+        (_yields_no_runtime, "[connecting] the provider yielded no Runtime but 'tcp:"),
+        (_yields_nonsense, "[connecting] environment address 'gopher://x' cannot be dialled"),
+        (_bad_timeout, "[connecting] ValueError"),
+        (print, "[provisioning] AttributeError"),
+        (Runtime("memory://nobody"), "no environment answered at memory://nobody"),
+        (Runtime("tcp://127.0.0.1:1", {"ready_timeout": 0.01}), "no environment answered"),
+    ],
+    ids=["raises", "no runtime", "nonsense", "params", "no manager", "memory", "refused"],
+)
+async def test_a_place_that_cannot_be_had_is_named_runtime(provider: Any, says: str) -> None:
+    run = await rollout(task("good"), echo, runtime=provider)
+    assert_ungraded(run, Outcome.RUNTIME, says)
+
+
+@pytest.mark.parametrize("provider", ["tcp://127.0.0.1:1", LocalRuntime, 3])
+async def test_what_is_no_provider_is_refused_up_front(provider: Any) -> None:
+    with pytest.raises(TypeError, match="runtime must be a provider"):
+        await Taskset([task("good")]).run(echo, runtime=provider)
+    with pytest.raises(TypeError, match="runtime must be a provider"):
+        await rollout(task("good"), echo, runtime=provider)
+
+
+async def test_what_answers_but_is_no_environment_is_named_environment() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        run = await rollout(task("good"), echo, runtime=Runtime(f"tcp://127.0.0.1:{port}"))
+    assert_ungraded(run, Outcome.ENVIRONMENT, "refused the handshake")
+
+
+class Dying:
+    """Serve `env` on a Unix socket, and vanish when told, knowing why."""
+
+    def __init__(self, folder: Path, home: Environment) -> None:
+        self.path = folder / "s"
+        self.home = home
+        self.close: Callable[[], None] = lambda: None
+        self.reason: str | None = None
+
+    @contextlib.asynccontextmanager
+    async def __call__(self, row: Task, /) -> AsyncGenerator[Runtime]:
+        """Relay bytes, so that the connection can be cut without a goodbye."""
+        async with bind(self.home) as url:
+            port = int(url.rpartition(":")[2])
+            writers: list[asyncio.StreamWriter] = []
+            pumps: list[asyncio.Task[None]] = []
+
+            async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+                writers.extend((writer, far_writer))
+                pumps.append(asyncio.ensure_future(_pump(reader, far_writer)))
+                pumps.append(asyncio.ensure_future(_pump(far_reader, writer)))
+
+            def cut() -> None:
+                self.reason = "killed by SIGKILL"
+                for writer in writers:
+                    writer.transport.abort()
+
+            self.close = cut
+            server = await asyncio.start_unix_server(relay, self.path)
+            try:
+                yield Runtime(f"unix://{self.path}", {"exit_reason": lambda: self.reason})
+            finally:
+                cut()
+                server.close()
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+@pytest.mark.parametrize("phase", ["start", "agent", "busy agent", "between", "grade"])
+async def test_an_environment_that_vanishes_is_named_runtime_with_what_is_known(
+    phase: str, tmp_path: Path
+) -> None:
+    home = Environment(name="faults")
+    dying = Dying(tmp_path, home)
+
+    @home.template()
+    async def good() -> Steps:
+        if phase == "start":
+            dying.close()
+            await forever()
+        yield "say yes"
+        dying.close()
+        await forever()
+
+    async def agent(run: Run) -> str:
+        if phase in ("agent", "between"):
+            dying.close()
+        if phase == "agent":
+            await forever()
+        elif phase == "busy agent":
+            dying.close()
+            try:
+                await run.client.list_tasks()
+            except RuntimeFault:
+                raise ValueError("a harness that wraps what it does not know") from None
+        return "yes"
+
+    run = await play(task("good"), agent, dying)
+    assert_ungraded(run, Outcome.RUNTIME, "killed by SIGKILL")
+
+
+async def test_a_provider_whose_helper_task_fails_breaks_its_place_and_nothing_else() -> None:
+    failing = asyncio.Event()
+
+    async def helper() -> None:
+        await failing.wait()
+        raise ConnectionError("the tunnel closed")
+
+    @contextlib.asynccontextmanager
+    async def provider(row: Task) -> AsyncGenerator[Runtime]:
+        async with LocalRuntime(env)(row) as place, asyncio.TaskGroup() as group:
+            held = group.create_task(helper())
+            yield place
+            held.cancel()
+
+    async def agent(run: Run) -> str:
+        if run.member == 0:
+            failing.set()
+            await forever()
+        return "yes"
+
+    job = await Taskset([task("good")]).run(agent, runtime=provider, group=3, max_concurrent=1)
+    assert [run.outcome for run in job.runs] == [Outcome.RUNTIME, *[Outcome.RUNTIME] * 2]
+    assert_ungraded(job.runs[0], Outcome.RUNTIME, "ConnectionError: the tunnel closed")
+
+
+# -- timeout ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("phase", "named"),
+    [
+        ("provision", "provisioning"),
+        ("start", "starting task"),
+        ("agent", "agent loop"),
+        ("grade", "grading"),
+    ],
+)
+async def test_the_rollouts_limit_ends_any_phase_as_timeout(phase: str, named: str) -> None:
+    async def slow(*_: Any) -> None:
+        await outlast(10)
+
+    provider = Counting(LocalRuntime(env), on_enter=slow if phase == "provision" else None)
+    row = task("waits", phase=phase) if phase in ("start", "grade") else task("good")
+    agent = slow if phase == "agent" else echo
+    run = await rollout(row, agent, runtime=provider, rollout_timeout=10)
+    assert_ungraded(run, Outcome.TIMEOUT, f"[{named}] the rollout took longer than 10 s")
+    assert provider.is_even
+
+
+async def test_the_rollouts_limit_does_not_cut_teardown_short_nor_cost_a_grade() -> None:
+    async def slow_exit() -> None:
+        leap(30)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    provider = Counting(LocalRuntime(env), on_exit=slow_exit)
+    run = await rollout(task("good"), echo, runtime=provider, rollout_timeout=10)
+    assert (run.outcome, provider.is_even) == (Outcome.GRADED, True)
+
+
+# -- cancelled -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", ["provision", "start", "agent", "grade", "teardown"])
+@pytest.mark.parametrize("by", ["rollout", "taskset"])
+async def test_a_cancelled_run_is_kept_torn_down_and_the_cancellation_passed_on(
+    phase: str, by: str
+) -> None:
+    home = Environment(name="faults")
+    gate = Gate()
+
+    @home.template()
+    async def good() -> Steps:
+        if phase == "start":
+            await gate()
+        yield "say yes"
+        if phase == "grade":
+            await gate()
+        yield 1.0
+
+    async def agent(run: Run) -> str:
+        runs.append(run)
+        if phase == "agent":
+            await gate()
+        return "yes"
+
+    runs: list[Run] = []
+    provider = Counting(
+        LocalRuntime(home),
+        on_enter=gate if phase == "provision" else None,
+        on_exit=gate if phase == "teardown" else None,
+    )
+    work: asyncio.Task[Any]
+    if by == "rollout":
+        work = asyncio.create_task(rollout(task("good"), agent, runtime=provider))
+    else:
+        work = asyncio.create_task(Taskset([task("good")]).run(agent, runtime=provider))
+    await gate.reached.wait()
+    for _ in range(3 if phase == "teardown" else 1):
+        work.cancel()
+        await asyncio.sleep(0)
+    if phase == "teardown":
+        gate.opened.set()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert provider.is_even
+    [job] = default_store().list_jobs()
+    assert job.job.status == "cancelled"
+    [kept] = recorded_runs(job.job.id)
+    if phase == "teardown":  # it was graded before
+        assert (kept.outcome, kept.reward) == (Outcome.GRADED, 1.0)
+    else:
+        assert (kept.outcome, kept.reward) == (Outcome.CANCELLED, None)
+        assert kept.error is not None and "the rollout was cancelled" in kept.error
+
+
+async def test_cancelling_at_every_turn_of_the_loop_tears_down_once_and_records_the_end() -> None:
+    turns, seen = 0, set[Outcome | None]()
+    while True:
+        provider = Counting(LocalRuntime(env))
+        work = asyncio.create_task(rollout(task("good"), echo, runtime=provider))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_cancelled = work.cancel()
+        await asyncio.wait([work])
+        assert provider.is_even
+        if not was_cancelled:
+            break
+        assert work.cancelled()
+        turns += 1
+        if turns > 200 or (not provider.entered and turns > 50):
+            break  # the rest of it waits for the disk
+    for job in default_store().list_jobs(limit=1000):
+        assert job.job.status == "cancelled" or job.counts.graded
+        for kept in recorded_runs(job.job.id):
+            seen.add(kept.outcome)
+            assert kept.outcome in (Outcome.CANCELLED, Outcome.GRADED)
+    assert seen == {Outcome.CANCELLED, Outcome.GRADED}
+
+
+# -- teardown --------------------------------------------------------------------------------
+
+
+async def test_a_teardown_that_raises_costs_no_grade(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise OSError("the volume is busy")
+
+    provider = Counting(LocalRuntime(env), on_exit=fail)
+    run = await rollout(task("good"), echo, runtime=provider)
+    assert run.reward == 1.0
+    assert provider.left == 1
+    assert "tearing a place down failed: OSError: the volume is busy" in caplog.text
+
+
+async def test_a_teardown_that_hangs_is_given_up_and_costs_no_grade(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def hang() -> None:
+        await outlast(TEARDOWN_S)
+
+    run = await rollout(task("good"), echo, runtime=Counting(LocalRuntime(env), on_exit=hang))
+    assert run.reward == 1.0
+    assert "tearing a place down failed: TimeoutError" in caplog.text
+
+
+async def test_an_environment_that_does_not_say_goodbye_is_left_anyway() -> None:
+    home = Environment(name="faults")
+    opened = asyncio.Event()
+
+    @home.template()
+    async def good() -> Steps:
+        try:
+            yield "say yes"
+        finally:
+            leap(GOODBYE_S + 1)
+            await opened.wait()
+
+    async def agent(run: Run) -> None:
+        raise ValueError("no idea")
+
+    async with bind(home) as url:
+        run = await rollout(task("good"), agent, runtime=Runtime(url))
+        opened.set()
+    assert_ungraded(run, Outcome.AGENT, "no idea")
+
+
+async def test_a_failing_runtime_scope_costs_no_results(caplog: pytest.LogCaptureFixture) -> None:
+    class Scoped(Counting):
+        async def __aenter__(self) -> Scoped:
+            return self
+
+        async def __aexit__(self, *exc: object) -> None:
+            raise OSError("the cluster is gone")
+
+    job = await Taskset([task("good")]).run(echo, runtime=Scoped(LocalRuntime(env)))
+    assert job.reward == 1.0
+    assert "the cluster is gone" in caplog.text
+
+
+# -- what a job says of it -------------------------------------------------------------------
+
+
+async def test_ungraded_runs_never_count_as_zero() -> None:
+    rows = [task("good"), task("raises_in_start"), task("grades", kind="nan")]
+    job = await Taskset("mixed", rows).run(echo, runtime=LocalRuntime(env), group=2)
+    assert job.reward == 1.0
+    assert len(job.errors) == 4
+    assert {run.outcome for run in job.errors} == {Outcome.ENVIRONMENT, Outcome.GRADER}
+    assert [len(runs) for runs in job.results.values()] == [2, 2, 2]
+    assert math.isnan(sum(run.reward for run in job.runs))
+    said = job.statistics()
+    assert (said.mean, said.graded, said.ungraded) == (1.0, 2, 4)
+    assert said.ungraded_by_cause == {"environment": 2, "grader": 2}
+
+
+async def test_a_job_of_nothing_but_failures_has_no_reward() -> None:
+    job = await Taskset([task("raises_in_start")]).run(echo, runtime=LocalRuntime(env))
+    assert math.isnan(job.reward)
