@@ -208,7 +208,9 @@ async def _name_served_at_within(url: str, limit_s: float) -> None:
         pass
 
 
-@pytest.mark.parametrize("url", ["", "localhost:1", "http://x:1", "tcp://", "tcp://h:x", "unix:"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:1", "http://x:1", "tcp://", "tcp://h:x", "unix:", "tcp://[h"]
+)
 async def test_an_address_nobody_can_dial_is_refused_at_once(url: str) -> None:
     with pytest.raises(InputError, match="cannot be dialled"):
         await _name_served_at_within(url, 60)

@@ -23,8 +23,8 @@ def check_url(url: str) -> None:
     """
     if url.startswith("memory://"):
         return
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         valid = {
             "tcp": bool(parts.hostname) and (parts.port or 1) > 0,
             "unix": bool(parts.path),

@@ -57,8 +57,8 @@ class Capability:
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port to dial, or None when the url has none."""
-        parts = urlsplit(self.url)
         try:
+            parts = urlsplit(self.url)
             port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
         except ValueError:
             return None
@@ -68,7 +68,7 @@ class Capability:
         """Return this row with its url pointing at another host and port."""
         parts = urlsplit(self.url)
         userinfo, at, _ = parts.netloc.rpartition("@")
-        netloc = f"{userinfo}{at}{host}:{port}"
+        netloc = f"{userinfo}{at}[{host}]:{port}" if ":" in host else f"{userinfo}{at}{host}:{port}"
         url = parts._replace(netloc=netloc).geturl()
         return Capability(self.name, self.protocol, url, dict(self.params))
 
