@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -179,16 +180,15 @@ async def test_a_terminated_parent_ends_its_rollouts_with_their_hooks(
 ) -> None:
     log = tmp_path / "log"
     monkeypatch.setenv("HUD_TEST_LOG", str(log))
-    async with (
-        SubprocessRuntime(SOURCES / "hooks.py") as runtime,
-        started(runtime, task("hooks", "hold")) as (_, client, pid),
-    ):
-        parent = runtime.parent_pid
-        assert parent is not None
-        os.kill(parent, signal.SIGTERM)
-        await client.lost
-        await until_dead(parent, int(pid))
-        assert f"shutdown {pid}" in log.read_text()
+    async with SubprocessRuntime(SOURCES / "hooks.py") as runtime:
+        async with started(runtime, task("hooks", "hold")) as (_, client, pid):
+            parent = runtime.parent_pid
+            assert parent is not None
+            os.kill(parent, signal.SIGTERM)
+            await client.lost
+            await until_dead(parent, int(pid))
+            assert f"shutdown {pid}" in log.read_text()
+        assert await prompt_of(runtime, task("hooks", "hold")) != pid
 
 
 async def test_leaving_the_scope_ends_rollouts_that_are_still_held(mark: str) -> None:
@@ -253,12 +253,17 @@ class Driver:
         await self.process.communicate()
 
 
-async def test_a_killed_eval_process_leaves_nothing_behind(mark: str) -> None:
-    driver = await Driver.start()
-    await driver.until("child", 3)
-    assert len(marked(mark)) > 3
-    await driver.kill()
-    await until_gone(mark)
+async def test_a_killed_eval_process_leaves_nothing_behind(
+    mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        driver = await Driver.start()
+        await driver.until("child", 3)
+        assert len(marked(mark)) > 3 and list(Path(folder).iterdir())
+        await driver.kill()
+        await until_gone(mark)
+        assert not list(Path(folder).iterdir())
 
 
 @pytest.mark.parametrize("rounds", [20, pytest.param(100, marks=pytest.mark.soak)])

@@ -92,9 +92,9 @@ def _prepare(control: socket.socket, order: wire.Load) -> WarmSource | None:
         wire.send(control.fileno(), wire.Failed.of(None, error))
         return None
     unsafe = safety.why_unsafe({control.fileno()})
-    if unsafe is None:
-        source.rehearse(order.directory)
     processes.die_with_parent(0)
+    if unsafe is None:
+        source.rehearse()
     wire.send(control.fileno(), wire.Loaded(unsafe))
     return source if unsafe is None else None
 
@@ -136,7 +136,8 @@ class Parent:
             if not processes.LINUX:
                 self._poll()
         self._brood.kill_everything(_LAST_KILL_S)
-        shutil.rmtree(self._order.directory, ignore_errors=True)
+        if os.getppid() != self._order.parent:
+            shutil.rmtree(self._order.directory, ignore_errors=True)
 
     def _timeout(self) -> float | None:
         deadline = self._brood.next_deadline_s()

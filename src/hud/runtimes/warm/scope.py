@@ -12,14 +12,14 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
+import uuid
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from hud._core.errors import EnvironmentFault, HudError, InputError, RuntimeFault
 from hud.environment.loader import Source
 from hud.runtimes.warm.link import Link, Place
+from hud.runtimes.warm.source import short_folder
 from hud.runtimes.warm.wire import Load
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 STOP_GRACE_S = 5.0
 _STARTS_WITHOUT_SUCCESS = 5
 _FIRST_BACKOFF_S = 0.05
-_PATH_LIMIT = 80
 _GONE_S = STOP_GRACE_S + 10.0
 
 
@@ -48,7 +47,8 @@ class Scope:
         self._plan = plan
         self._unsafe = unsafe
         self._on_unsafe = on_unsafe
-        self._directory = _private_directory()
+        self._directory = f"{short_folder()}/hud-{uuid.uuid4().hex[:16]}"
+        self._made = False
         self._ids = itertools.count(1)
         self._link: Link | None = None
         self._starting: asyncio.Task[Link] | None = None
@@ -97,7 +97,8 @@ class Scope:
             if link is not None:
                 await link.aclose()
         finally:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            if self._made:
+                shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _current(self) -> Link:
         """Return a living warm parent; many waiters share one start, and none can cancel it."""
@@ -157,13 +158,27 @@ class Scope:
         link = Link(self._order(fresh=fresh))
         try:
             unsafe = await link.start(self._plan.ready_timeout_s)
+            if unsafe is None:
+                self._make_directory()
+                return link
         except BaseException:
             await link.aclose()
             raise
-        if unsafe is None:
-            return link
         await link.aclose()
         return unsafe
+
+    def _make_directory(self) -> None:
+        """Make the folder of the sockets, for this user only.
+
+        Not before the warm parent can remove it: an eval process may be killed at any time.
+        """
+        if self._made:
+            return
+        try:
+            os.mkdir(self._directory, 0o700)  # noqa: PTH102 -- its mode is what matters
+        except OSError as error:
+            raise RuntimeFault(f"a folder for sockets could not be made: {error}") from error
+        self._made = True
 
     def _refuse_or_tell(self, why: str) -> None:
         name = self._plan.source.path.name
@@ -189,18 +204,6 @@ class Scope:
             fresh=fresh,
             verbose=logger.isEnabledFor(logging.DEBUG),
         )
-
-
-def _private_directory() -> str:
-    """Make a folder for this user only whose path leaves room for a Unix socket's name."""
-    try:
-        made = tempfile.mkdtemp(prefix="hud-")
-        if len(os.fsencode(made)) > _PATH_LIMIT:
-            Path(made).rmdir()
-            made = tempfile.mkdtemp(prefix="hud-", dir="/tmp")
-    except OSError as error:
-        raise RuntimeFault(f"a folder for sockets could not be made: {error}") from error
-    return made
 
 
 def _again(error: HudError) -> HudError:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -19,6 +21,7 @@ from hud.environment.server import bind
 from hud.runtimes.warm.wire import Load
 
 _WARM_TEMPLATES_S = 1.0
+_FOLDER_LIMIT = 60  # of the 104 to 108 bytes that the path of a Unix socket may have
 _SCRIPT: tuple[dict[str, Any], ...] = (
     {"method": "hello", "params": {}},
     {"method": "tasks.list", "params": {}},
@@ -62,7 +65,7 @@ class WarmSource:
         """
         return self._only if self._only is not None else choose(self._loaded, name)
 
-    def rehearse(self, directory: str) -> None:
+    def rehearse(self) -> None:
         """Run what every child will run once, on an environment of our own, without its hooks.
 
         Children then find every module imported and every cache filled: what each of them would
@@ -71,12 +74,19 @@ class WarmSource:
         _prepare_templates(self._environments())
         loop = asyncio.new_event_loop()
         try:
-            loop.run_until_complete(_rehearsal(f"{directory}/rehearsal"))
+            with tempfile.TemporaryDirectory(prefix="hud-", dir=short_folder()) as folder:
+                loop.run_until_complete(_rehearsal(f"{folder}/rehearsal"))
         finally:
             loop.close()
 
     def _environments(self) -> list[Environment]:
         return [self._only] if self._only is not None else self._loaded.environments()
+
+
+def short_folder() -> str:
+    """Return the folder for temporary files, or `/tmp` where a Unix socket's path has no room."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) <= _FOLDER_LIMIT else "/tmp"
 
 
 def freeze() -> None:
@@ -122,4 +132,3 @@ async def _rehearsal(path: str) -> None:
                 frame = json.encode({"jsonrpc": "2.0", "id": number, **call})
                 await loop.sock_sendall(client, frame + b"\n")
                 await loop.sock_recv(client, 1 << 20)
-    Path(path).unlink(missing_ok=True)

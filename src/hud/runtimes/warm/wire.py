@@ -23,9 +23,9 @@ _TEXT_LIMIT = 4_000
 class Load(msgspec.Struct, tag="load", frozen=True):
     """First message to the parent: which source, and how to place rollouts of it.
 
-    `search` is the eval process's module path, `parent` its pid; `directory` holds the sockets
-    and is removed when the warm parent ends. With `fresh` nothing is imported here: every rollout
-    gets an interpreter.
+    `search` is the eval process's module path, `parent` its pid; `directory` will hold the
+    sockets, and the warm parent removes it when the eval process cannot. With `fresh` nothing is
+    imported here: every rollout gets an interpreter.
     """
 
     path: str
