@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from hud._core.errors import EnvironmentFault, RuntimeFault
@@ -29,8 +30,9 @@ class connect:  # noqa: N801 -- used as a function: `async with connect(runtime)
     """Connect inside an `async with` block: yields a client whose handshake succeeded.
 
     Dials again, with growing pauses, until the environment answers `hello` or the time is up;
-    `runtime.params["ready_timeout"]` takes precedence (seconds). The connection is kept alive,
-    and closed when the block ends.
+    `runtime.params["ready_timeout"]` takes precedence (seconds), and `"exit_reason"`, a callable
+    that says why the place is gone, ends the waiting early. The connection is kept alive, and
+    closed when the block ends.
 
     Entering raises:
         RuntimeFault: when nothing answers in time.
@@ -41,10 +43,11 @@ class connect:  # noqa: N801 -- used as a function: `async with connect(runtime)
     def __init__(self, runtime: Address, *, ready_timeout: float = DEFAULT_READY_TIMEOUT) -> None:
         self._url = runtime.url
         self._limit_s = float(runtime.params.get("ready_timeout") or ready_timeout)
+        self._exit_reason: Callable[[], str | None] = runtime.params.get("exit_reason") or _alive
         self._client: HudClient | None = None
 
     async def __aenter__(self) -> HudClient:
-        client = self._client = await _handshake(self._url, self._limit_s)
+        client = self._client = await _handshake(self._url, self._limit_s, self._exit_reason)
         if not self._url.startswith("memory:"):
             client.start_heartbeat()
         return client
@@ -55,7 +58,11 @@ class connect:  # noqa: N801 -- used as a function: `async with connect(runtime)
             await client.close()
 
 
-async def _handshake(url: str, limit_s: float) -> HudClient:
+def _alive() -> None:
+    """Say nothing of a place that cannot be asked."""
+
+
+async def _handshake(url: str, limit_s: float, exit_reason: Callable[[], str | None]) -> HudClient:
     check_url(url)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + limit_s
@@ -76,10 +83,13 @@ async def _handshake(url: str, limit_s: float) -> HudClient:
             if client is not None:
                 client.abort()
                 await client.close()
-            if loop.time() + delay >= deadline or url.startswith("memory:"):
-                reason = str(error) or "no answer"
+            gone = exit_reason()
+            if gone or url.startswith("memory:") or loop.time() + delay >= deadline:
+                reason = gone or str(error) or "no answer"
                 raise RuntimeFault(
-                    f"no environment answered at {url} within {limit_s:g} s: {reason}",
+                    f"no environment answered at {url}: {reason}"
+                    if gone
+                    else f"no environment answered at {url} within {limit_s:g} s: {reason}",
                     hint="is it serving? start it with: hud serve",
                 ) from error
         except BaseException:
