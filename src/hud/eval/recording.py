@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -12,12 +13,15 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hud._core.errors import StoreError
 from hud._core.ids import new_id
 from hud._core.paths import hud_home
 from hud.store import JobEnd, JobRow, JobStatus, Store, open_store
 from hud.store.sink import StoreSink
 from hud.trace.jsonl import JsonlSink
 from hud.trace.sinks import Sink
+
+logger = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _stores: dict[Path, Store] = {}
@@ -35,17 +39,30 @@ def default_store() -> Store:
         if store is None:
             store = _stores[home] = open_store(home)
             if len(_stores) == 1:
-                atexit.register(close_stores)
+                atexit.unregister(_close_at_exit)
+                atexit.register(_close_at_exit)
     return store
 
 
 def close_stores() -> None:
-    """Make everything durable and let go of the stores this process opened by default."""
+    """Make everything durable and let go of the stores this process opened by default.
+
+    Raises:
+        StoreError: when one could not be written; the others are closed nevertheless.
+    """
     with _lock:
         stores = list(_stores.values())
         _stores.clear()
-    for store in stores:
-        store.close()
+    with contextlib.ExitStack() as closing:
+        for store in stores:
+            closing.callback(store.close)
+
+
+def _close_at_exit() -> None:
+    try:
+        close_stores()
+    except StoreError as error:
+        logger.error("%s", error)
 
 
 def _forget_stores() -> None:

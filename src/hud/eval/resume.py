@@ -7,7 +7,7 @@ agent and its settings are what they were.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -149,15 +149,28 @@ def load_resume(store: Store, job_id: str) -> Resume:
     except msgspec.ValidationError as error:
         raise InputError(f"job {record.id} cannot be resumed: its record is {error}") from error
     job = Job(record.id, record.name, group=spec.group)
+    graded, attempts = read_attempts(store, job, spec.tasks)
+    return Resume(job, spec, graded, attempts)
+
+
+def read_attempts(
+    store: Store, job: Job, slugs: Container[str]
+) -> tuple[frozenset[tuple[str, int]], dict[tuple[str, int], int]]:
+    """Add to `job` the graded runs of the tasks `slugs` that it does not have yet.
+
+    Returns which (slug, member) are graded, and the number of the latest attempt at each.
+    """
+    known = {run.trace_id for run in job.runs}
     graded: set[tuple[str, int]] = set()
     attempts: dict[tuple[str, int], int] = {}
-    for attempt in store.latest_attempts(record.id):
+    for attempt in store.latest_attempts(job.id):
         key = (attempt.task_slug, attempt.member)
         attempts[key] = attempt.attempt
-        if attempt.outcome is Outcome.GRADED and attempt.task_slug in spec.tasks:
+        if attempt.outcome is Outcome.GRADED and attempt.task_slug in slugs:
             graded.add(key)
-            job.runs.append(_graded_run(attempt, record.id))
-    return Resume(job, spec, frozenset(graded), attempts)
+            if attempt.run_id not in known:
+                job.runs.append(_graded_run(attempt, job.id))
+    return frozenset(graded), attempts
 
 
 def differences(recorded: JobSpec, present: JobSpec) -> list[str]:

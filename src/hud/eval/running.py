@@ -6,6 +6,7 @@ around the schedule, and records the job's beginning and end.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -16,7 +17,8 @@ from hud.agents.base import Agent, AgentFunction, as_agent
 from hud.environment.environment import Environment
 from hud.environment.task import Task
 from hud.eval.job import Job
-from hud.eval.recording import default_sinks, job_row, working_on
+from hud.eval.recording import default_sinks, job_row, store_of, working_on
+from hud.eval.resume import read_attempts
 from hud.eval.rollout import Limits, Plan
 from hud.eval.schedule import Options, Slot, run_slots
 from hud.runtimes.base import Provider, Runtime, as_provider, provider_scope
@@ -69,6 +71,11 @@ async def run_taskset(
         return Plan(task, agent, provider, plans[task.slug], sinks, digests[task.slug])
 
     async with working_on(job.hold, row, sinks, options.stop.draining):
+        store = store_of(sinks)
+        if attempts is not None and store is not None:
+            # Another process may have worked on it between the caller's look and the lock.
+            found = await asyncio.to_thread(read_attempts, store, job, plans)
+            graded, attempts = {*graded, *found[0]}, {**attempts, **found[1]}
         slots = _slots(tasks, size, job, graded, attempts)
         async with provider_scope(provider):
             await run_slots(job, slots, plan_for, options)
