@@ -237,3 +237,30 @@ def test_everything_the_package_lists_can_be_imported() -> None:
     assert set(hud.agents.__all__) <= set(dir(hud.agents))
     with pytest.raises(AttributeError, match="ClaudeAgent"):
         _ = hud.agents.ClaudeAgent
+
+
+CONFIGURED = """
+from hud.agents import Agent
+from hud.agents.types import AgentConfig
+
+class MyConfig(AgentConfig):
+    greeting: str = "hello"
+
+class Mine(Agent[MyConfig]):
+    config_cls = MyConfig
+
+    async def __call__(self, run):
+        return self.config.greeting
+"""
+
+
+def test_an_agent_of_the_users_own_takes_its_settings_through_its_configuration(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(CONFIGURED)
+    agent = make_agent(f"{file}:Mine", model=None, config={"greeting": "hi"}, source=None)
+    assert agent.config.model_dump()["greeting"] == "hi"
+    assert agent.model is None
+    with pytest.raises(InputError, match="nonsense"):
+        make_agent(f"{file}:Mine", model=None, config={"nonsense": 1}, source=None)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, ClassVar, Generic, cast
+
+from typing_extensions import TypeVar
 
 from hud.agents.run import Run
+from hud.agents.types import UNKNOWN_MODEL, AgentConfig
 
 AgentFunction = Callable[[Run], Awaitable[Any]]
+ConfigT_co = TypeVar("ConfigT_co", bound=AgentConfig, default=AgentConfig, covariant=True)
 
 
-class Agent(ABC):
+class Agent(ABC, Generic[ConfigT_co]):
     """A model with its harness.
 
     One instance drives any number of runs, concurrently, so it keeps no state between them. It
@@ -23,7 +27,17 @@ class Agent(ABC):
     why it stopped in `run.trace.stop_reason`. A failure it cannot work around is raised:
     `ModelFault` for the model API, `CapabilityFault` for a connection; anything else counts as
     the harness's own bug. It must let cancellation through.
+
+    `Agent[MyConfig]` with `config_cls = MyConfig` takes a configuration of that type.
+
+    Attributes:
+        config: The settings; `config_cls()` when none are given.
     """
+
+    config_cls: ClassVar[type[AgentConfig]] = AgentConfig
+
+    def __init__(self, config: ConfigT_co | None = None) -> None:
+        self.config: ConfigT_co = config or cast("ConfigT_co", self.config_cls())
 
     @abstractmethod
     async def __call__(self, run: Run) -> Any: ...
@@ -37,7 +51,8 @@ class Agent(ABC):
     def model(self) -> str | None:
         """The model behind it, or None."""
         config = getattr(self, "config", None)
-        return cast("str | None", getattr(config, "model", None))
+        model = cast("str | None", getattr(config, "model", None))
+        return None if model == UNKNOWN_MODEL else model
 
     def describe(self) -> dict[str, Any]:
         """Return what tells this agent from another, as JSON-safe data without secrets.
@@ -73,7 +88,7 @@ def as_agent(agent: Agent | AgentFunction) -> Agent:
         TypeError: when it is neither.
     """
     if isinstance(agent, Agent):
-        return agent
+        return cast("Agent", agent)
     if isinstance(agent, type):
         raise TypeError(f"agent must be an Agent, not the class: write {agent.__name__}(…)")
     if callable(agent):

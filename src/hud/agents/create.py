@@ -21,12 +21,10 @@ from hud._core import json
 from hud._core.errors import InputError, bounded
 from hud.agents.base import Agent, as_agent
 from hud.agents.openai_chat import OpenAIChatAgent, setting_problem
-from hud.agents.types import AgentType, OpenAIChatConfig
+from hud.agents.types import AgentConfig, AgentType, OpenAIChatConfig
 
 ENTRY_POINTS = "hud.agents"
 _OPENAI_MODELS = re.compile(r"(gpt-|chatgpt-|o\d|ft:gpt-)")
-
-
 AGENT_KINDS = (AgentType.OPENAI_COMPATIBLE.value, "oracle", "noop", "human")
 
 
@@ -226,7 +224,7 @@ def _from_value(value: Any, kind: str, settings: dict[str, Any]) -> Agent:
     else:
         _refuse(settings, kind)
     if isinstance(value, Agent):
-        return value
+        return cast("Agent", value)
     call = getattr(value, "__call__", None)  # noqa: B004 -- what matters is whether it is async
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call):
         return as_agent(value)
@@ -236,10 +234,24 @@ def _from_value(value: Any, kind: str, settings: dict[str, Any]) -> Agent:
     )
 
 
+def _agent_config(
+    config_cls: type[AgentConfig], settings: dict[str, Any], kind: str
+) -> AgentConfig:
+    try:
+        return config_cls.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"]) or "config"
+        raise InputError(f"{kind} does not take these settings: {name}: {first['msg']}") from error
+
+
 def _construct(cls: Callable[..., Any], kind: str, settings: dict[str, Any]) -> Any:
     if inspect.isclass(cls) and issubclass(cls, OpenAIChatAgent):
         return cls(_chat_config(settings, kind))
     signature = inspect.signature(cls)
+    if inspect.isclass(cls) and issubclass(cls, Agent) and set(signature.parameters) == {"config"}:
+        made = cast("Callable[[AgentConfig], Any]", cls)
+        return made(_agent_config(cls.config_cls, settings, kind))
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     if "max_steps" not in signature.parameters and not open_ended:
         settings = {name: value for name, value in settings.items() if name != "max_steps"}
@@ -248,7 +260,7 @@ def _construct(cls: Callable[..., Any], kind: str, settings: dict[str, Any]) -> 
     except TypeError as error:
         raise InputError(f"{kind} does not take these settings: {error}") from error
     try:
-        return cls(**settings)
+        return cast("Any", cls(**settings))
     except Exception as error:
         raise InputError(
             f"{kind} raised {type(error).__qualname__}: {bounded(str(error), 300)}"

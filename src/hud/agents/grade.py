@@ -61,14 +61,15 @@ class Grade:
 
 def _without_subscore_info(value: Any, *, inside: bool = False) -> Any:
     if isinstance(value, Mapping):
-        items = cast("Mapping[str, Any]", value).items()
+        pairs = cast("Mapping[str, Any]", value).items()
         return {
             key: _without_subscore_info(item, inside=True)
             if key in ("subscores", "children")
             else item
-            for key, item in items
+            for key, item in pairs
             if not (inside and key == "info")
         }
     if isinstance(value, list) and inside:
-        return [_without_subscore_info(item, inside=True) for item in cast("list[Any]", value)]
-    return value
+        items = cast("list[Any]", value)
+        return [_without_subscore_info(item, inside=True) for item in items]
+    return cast("Any", value)

@@ -30,7 +30,7 @@ _NOT_FOR_ROWS = ("api_key", "base_url")
 _SDK = "hud.agents.openai_clients"
 
 
-class OpenAIChatAgent(Agent):
+class OpenAIChatAgent(Agent[OpenAIChatConfig]):
     """A model behind Chat Completions: OpenAI itself, a gateway, or a server of one's own.
 
     An empty answer and a refusal are answers. A reply cut by its token limit is one too, with

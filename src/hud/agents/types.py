@@ -22,6 +22,9 @@ __all__ = [
 ]
 
 
+UNKNOWN_MODEL = "unknown"
+
+
 class AgentType(StrEnum):
     """Agents that drive a model, by the name the command line knows."""
 
@@ -40,7 +43,9 @@ class AgentConfig(BaseModel):
         default_factory=set[Literal["length", "malformed_tool_call"]]
     )
     model_name: str = "Agent"
-    model: str = Field(default="unknown", validation_alias=AliasChoices("model", "checkpoint_name"))
+    model: str = Field(
+        default=UNKNOWN_MODEL, validation_alias=AliasChoices("model", "checkpoint_name")
+    )
 
 
 class OpenAIChatConfig(AgentConfig):
