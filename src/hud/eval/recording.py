@@ -44,6 +44,19 @@ def default_store() -> Store:
     return store
 
 
+def flush_stores(timeout_s: float) -> bool:
+    """Make what was put into the default stores durable; return whether that worked in time."""
+    with _lock:
+        stores = list(_stores.values())
+    try:
+        for store in stores:
+            store.flush(timeout_s)
+    except StoreError as error:
+        logger.warning("%s", error)
+        return False
+    return True
+
+
 def close_stores() -> None:
     """Make everything durable and let go of the stores this process opened by default.
 
