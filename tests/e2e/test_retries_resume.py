@@ -456,7 +456,10 @@ class Tell:
             print(run.slug, run.member, run.trace_id, run.reward, flush=True)
 
 async def agent(run):
-    return run.prompt_text.split()[-1]
+    word = run.prompt_text.split()[-1]
+    if word == "w59":  # so that it never ends by itself
+        await asyncio.Event().wait()
+    return word
 
 spec = make_spec(source=source, files=[source], tasks=tasks, agent="echo", model=None, config={},
                  described=None, runtime="local", group=5)
