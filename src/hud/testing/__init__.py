@@ -2,6 +2,7 @@
 
 from hud.testing.check_agent import check_agent
 from hud.testing.check_provider import check_provider
+from hud.testing.check_sink import check_sink
 from hud.testing.check_store import check_store
 
-__all__ = ["check_agent", "check_provider", "check_store"]
+__all__ = ["check_agent", "check_provider", "check_sink", "check_store"]
