@@ -84,7 +84,7 @@ class Recorder:
 
 def _encode(step: Step) -> bytes:
     try:
-        return step.model_dump_json(exclude_none=True).encode()
+        return step.model_dump_json(exclude_none=True, warnings=False).encode()
     except Exception as error:
         # A step may hold what JSON cannot (a lone surrogate, a foreign object in `raw`): the
         # record then keeps everything that can be spelled, and says what could not.
@@ -94,7 +94,7 @@ def _encode(step: Step) -> bytes:
 
 def _encode_leniently(step: Step) -> bytes:
     try:
-        return json.encode(spell(step.model_dump(mode="python", exclude_none=True)))
+        return json.encode(spell(step.model_dump(mode="python", exclude_none=True, warnings=False)))
     except Exception as error:
         logger.warning("a %s cannot be recorded whole: %s", type(step).__name__, type(error))
         rest = {"step_id": step.step_id, "source": step.source, "error": step.error}

@@ -6,9 +6,9 @@ Numbering, timestamps and where steps go belong to the recorder.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from hud.trace.clock import utc_now
 from hud.trace.content import JsonValue, MCPToolCall, MCPToolResult, PromptMessage
@@ -150,6 +150,11 @@ class Trace(BaseModel):
     extra: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
     trace_id: str | None = None
 
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _read_each_as_its_kind(cls, steps: Any) -> Any:
+        return [_of_its_kind(step) for step in steps] if isinstance(steps, list) else steps  # pyright: ignore[reportUnknownVariableType]
+
     def final(self, get: Callable[[Step], T | None]) -> T | None:
         """Return the newest `get(step)` that is not None, or None."""
         for step in reversed(self.steps):
@@ -194,6 +199,19 @@ class SubagentStep(Step):
 
     source: StepSource = "subagent"
     subagent: Trace
+
+
+def _of_its_kind(step: Any) -> Any:
+    """Read a step that is data as the class its source implies."""
+    if not isinstance(step, dict):
+        return step
+    row = cast("dict[str, Any]", step)
+    kinds: dict[Any, type[Step]] = {
+        "agent": AgentStep,
+        "tool": ToolStep,
+        "subagent": SubagentStep,
+    }
+    return kinds.get(row.get("source"), Step).model_validate(row)
 
 
 def stamp(step: Step, number: int) -> None:
