@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, model_serializer
 
 from hud import Environment, instrument
 from hud._core import json, redact
@@ -227,6 +228,12 @@ async def test_concurrent_rollouts_never_mix_traces(spans: Path) -> None:
 # -- what a step may hold --------------------------------------------------------------------
 
 
+class Refusing(BaseModel):
+    @model_serializer
+    def refuse(self) -> str:
+        raise RuntimeError("not today")
+
+
 class Odd:
     def __repr__(self) -> str:
         raise RuntimeError("not even this")
@@ -269,11 +276,9 @@ def test_a_step_that_contains_itself_is_recorded_to_some_depth() -> None:
 
 
 def test_what_cannot_be_recorded_leaves_a_note_and_the_rest_of_its_step() -> None:
-    step = AgentStep(content="beside it", error="but")
-    step.extra = {"deep": _endless()}
-    found = kept(step)
+    found = kept(AgentStep(content="beside it", error="but", raw=Refusing()))
     assert (found["step_id"], found["source"], found["error"]) == (1, "agent", "but")
-    assert "cannot be recorded: ValueError" in found["extra"]["unrecorded"]
+    assert "cannot be recorded: PydanticSerializationError" in found["extra"]["unrecorded"]
 
 
 def test_an_error_text_that_is_no_valid_text_is_kept() -> None:
