@@ -217,7 +217,7 @@ class Page:
             return
         if not received:
             raise PageError(f"the connection was closed instead of sending {expected}")
-        if not _fits(json.loads(expected), json.loads(received), self.ids):
+        if not fits(json.loads(expected), json.loads(received), self.ids):
             raise PageError(
                 f"the page shows\n{expected}\n--- and what came is\n{received.decode()}"
             )
@@ -250,7 +250,7 @@ def _pattern(expected: str) -> str:
     return "".join(lines)
 
 
-def _fits(expected: Any, received: Any, ids: dict[str, str]) -> bool:
+def fits(expected: Any, received: Any, ids: dict[str, str]) -> bool:
     """Compare frames: `…` is anything, and an id is whatever id came, the same from then on."""
     if expected == "…":
         return True
@@ -258,11 +258,11 @@ def _fits(expected: Any, received: Any, ids: dict[str, str]) -> bool:
         shown, came = cast("dict[str, Any]", expected), cast("dict[str, Any]", received)
         if "…" not in shown and shown.keys() != came.keys():
             return False
-        return all(k in came and _fits(v, came[k], ids) for k, v in shown.items() if k != "…")
+        return all(k in came and fits(v, came[k], ids) for k, v in shown.items() if k != "…")
     if isinstance(expected, list) and isinstance(received, list):
         items, others = cast("list[Any]", expected), cast("list[Any]", received)
         pairs = zip(items, others, strict=False)
-        return len(items) == len(others) and all(_fits(a, b, ids) for a, b in pairs)
+        return len(items) == len(others) and all(fits(a, b, ids) for a, b in pairs)
     if isinstance(expected, str) and isinstance(received, str) and _ID.fullmatch(expected):
         return ids.setdefault(expected, received) == received
     if isinstance(expected, str) and isinstance(received, str) and "…" in expected:

@@ -8,15 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.docs import page
-from tests.docs.page import KINDS, blocks_of
+from tests.docs.page import KINDS, blocks_of, fits
 
 ROOT = Path(__file__).parents[2]
 GENERATED = {ROOT / "docs" / "reference" / name for name in ("cli.md", "python.md")}
-PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - GENERATED)]
+# Figures with their date and machine: `scripts/bench` measures them, a test cannot.
+MEASURED = {ROOT / "docs" / "benchmarks.md"}
+PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - GENERATED - MEASURED)]
 
 
 def _name(path: Path) -> str:
@@ -119,3 +122,21 @@ def test_a_page_that_lies_fails(tmp_path: Path) -> None:
         )
         assert done.returncode == 1, f"{name}: {done.stderr}"
         assert done.stderr.startswith(f"{name}.md:"), done.stderr
+
+
+def test_a_received_frame_must_be_what_the_page_shows() -> None:
+    came: dict[str, Any] = {
+        "id": 1,
+        "result": {"score": 1.0, "session_id": "a" * 32, "tags": ["x", "y"]},
+    }
+    ids: dict[str, str] = {}
+    whole = {"id": 1, "result": {"score": 1.0, "session_id": "1" * 32, "tags": ["x", "…"]}}
+    assert fits(whole, came, ids)
+    assert ids == {"1" * 32: "a" * 32}
+    assert fits({"id": 1, "…": "…"}, came, {})
+    assert fits("frame is not JSON: …", "frame is not JSON: nothing", {})
+    assert not fits({"id": 1}, came, {}), "a key the page does not show"
+    assert not fits({"id": 1, "error": "…", "…": "…"}, came, {}), "a key that did not come"
+    assert not fits({"id": 2, "…": "…"}, came, {})
+    assert not fits(whole, {"id": 1, "result": {**came["result"], "tags": ["x"]}}, {})
+    assert not fits("1" * 32, "b" * 32, ids), "an id that is another one by now"
