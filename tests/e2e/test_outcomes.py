@@ -16,6 +16,7 @@ from hud._core.errors import CapabilityFault, Fault, ModelFault, RuntimeFault
 from hud._core.outcome import Outcome
 from hud.agents.base import Agent
 from hud.agents.run import Run
+from hud.agents.types import AgentConfig
 from hud.environment.server import bind
 from hud.environment.task import Task
 from hud.eval import LocalRuntime, Runtime, Taskset, rollout
@@ -339,9 +340,8 @@ async def test_an_agents_own_timeout_error_is_not_its_time_limit() -> None:
 
 
 class _Configured(Agent):
-    class config:  # noqa: N801 -- stands for an agent's config object
-        timeout_seconds = 30
-        model = "m"
+    def __init__(self) -> None:
+        super().__init__(AgentConfig(timeout_seconds=30))
 
     async def __call__(self, run: Run) -> str:
         return "yes"

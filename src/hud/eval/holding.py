@@ -31,16 +31,19 @@ class Interruption:
 
     Both are held back while something is torn down, and take effect right after. A task started
     with one is to be cancelled through it.
+
+    Attributes:
+        is_due: Whether it was cancelled while that was held back, which the task has to see to.
     """
 
-    __slots__ = ("_clock", "_due", "_holding", "_task", "_when")
+    __slots__ = ("_clock", "_holding", "_task", "_when", "is_due")
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
         self._clock: asyncio.Timeout | None = None
         self._when: float | None = None
         self._holding = False
-        self._due = False
+        self.is_due = False
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task of its own, which `cancel` then cancels."""
@@ -55,7 +58,7 @@ class Interruption:
     def cancel(self) -> None:
         """Cancel the task, once it does not tear anything down."""
         if self._holding:
-            self._due = True
+            self.is_due = True
         elif self._task is not None:
             self._task.cancel()
 
@@ -74,9 +77,6 @@ class Interruption:
         if clock is not None and self._when is not None and not clock.expired():
             clock.reschedule(self._when)
         self._when = None
-        if self._due:
-            self._due = False
-            self.cancel()
 
 
 async def outlast(tasks: Sequence[asyncio.Task[None]], through: Sequence[Interruption]) -> None:
@@ -167,6 +167,8 @@ class Placement:
             raise explained from error
         if broken is not None:
             raise broken
+        if error is None and self._interruption.is_due:
+            raise asyncio.CancelledError
 
     async def _hang_up(self) -> None:
         client, connection = self._client, self._connection

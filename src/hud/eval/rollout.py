@@ -182,8 +182,8 @@ async def carry_out(run: Run, plan: Plan, interruption: Interruption) -> None:
             _conclude(run, fault)
         recorder.put(_ended(run, recorder))
         await _keep(recorder)
-        if cancelled is not None:
-            raise cancelled
+        if cancelled is not None or interruption.is_due:
+            raise cancelled or asyncio.CancelledError
 
 
 async def _attempt(

@@ -139,7 +139,7 @@ class Taskset:
         """Write compact rows to a `.json` or `.jsonl` file and return its path.
 
         Raises:
-            InputError: for another suffix.
+            InputError: for another suffix, or when the file cannot be written.
         """
         file = Path(path)
         rows = [task.to_row() for task in self.tasks.values()]
@@ -149,7 +149,10 @@ class Taskset:
             data = json.encode({"name": self.name, "tasks": rows}) + b"\n"
         else:
             raise InputError(f"{file} is neither .json nor .jsonl")
-        file.write_bytes(data)
+        try:
+            file.write_bytes(data)
+        except OSError as error:
+            raise InputError(f"{file} cannot be written: {error.strerror}") from error
         return file
 
     async def run(
@@ -213,22 +216,32 @@ def _read_json(file: Path) -> tuple[str, list[Task]]:
         name, data = str(document.get("name") or name), document["tasks"]
     if not isinstance(data, list):
         raise InputError(f"{file} holds neither a list of tasks nor an object with one")
-    rows = cast("list[Any]", data)
-    return name, [_task(row, f"{file} row {number}") for number, row in enumerate(rows, 1)]
+    rows = enumerate(cast("list[Any]", data), 1)
+    return name, _distinct((f"{file} row {number}", row) for number, row in rows)
 
 
 def _read_jsonl(file: Path) -> list[Task]:
-    tasks: list[Task] = []
-    for number, line in enumerate(_read(file).splitlines(), 1):
-        if line.strip():
-            where = f"{file} line {number}"
-            tasks.append(_task(_parse(line, where), where))
-    return tasks
+    lines = enumerate(_read(file).splitlines(), 1)
+    placed = ((f"{file} line {number}", line) for number, line in lines if line.strip())
+    return _distinct((where, _parse(line, where)) for where, line in placed)
+
+
+def _distinct(rows: Iterable[tuple[str, Any]]) -> list[Task]:
+    tasks: dict[str, Task] = {}
+    for where, row in rows:
+        task = _task(row, where)
+        if task.slug in tasks:
+            raise InputError(
+                f"{where}: two tasks have the slug {task.slug!r}",
+                hint='give one of them another "slug"',
+            )
+        tasks[task.slug] = task
+    return list(tasks.values())
 
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return file.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
 
