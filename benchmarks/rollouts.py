@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import median_run, program
+from benchmarks.measure import program
 
-WARM_UP = 20
+FEW = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +20,51 @@ class Rate:
     cpu_s: float
 
 
-def rate(name: str, work: Mapping[str, Any], *, times: int, peer: Path | None = None) -> Rate:
-    """Run a program several times and return the median run's rate."""
-    cost = median_run(
-        times,
-        lambda: program(name, work, peer=peer),
-        key=lambda cost: float(cost.data["wall_s"]),
-    )
-    rollouts = int(work["rollouts"])
-    return Rate(rollouts / cost.data["wall_s"], cost.data["cpu_s"] / rollouts)
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One program and its work, with the peer's interpreter when it is the peer that works."""
+
+    program: str
+    work: Mapping[str, Any]
+    peer: Path | None = None
 
 
-def held_bytes(place: str, count: int, *, peer: Path | None = None) -> float:
-    """Return the memory each of `count` rollouts takes while all of them are in flight.
+def rates(times: int, loads: Mapping[str, Load]) -> dict[str, Rate]:
+    """Run every load `times` times, in turn, and return the rate of each one's median run.
 
-    Memory of the whole tree at the moment the last agent has been called, less what it was before
-    the job, by the number of rollouts.
+    In turn, so that what is to be compared meets the same moments of a machine that is never
+    quite idle.
     """
+    found: dict[str, list[Rate]] = {name: [] for name in loads}
+    for _ in range(times):
+        for name, load in loads.items():
+            data = program(load.program, load.work, peer=load.peer).data
+            rollouts = int(load.work["rollouts"])
+            found[name].append(Rate(rollouts / data["wall_s"], data["cpu_s"] / rollouts))
+    return {name: sorted(runs, key=_speed)[len(runs) // 2] for name, runs in found.items()}
+
+
+def _speed(rate: Rate) -> float:
+    return rate.per_s
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Memory of a process tree while a number of rollouts were in flight at once.
+
+    Attributes:
+        tree_bytes: The whole tree's, when the last agent had been called.
+        each_bytes: What that is more than before the job, by the number of rollouts; None for so
+            few that it says nothing.
+    """
+
+    tree_bytes: int
+    each_bytes: float | None
+
+
+def held(place: str, count: int, *, peer: Path | None = None) -> Held:
+    """Hold `count` rollouts in flight and return what they take."""
     work = {"place": place, "rollouts": count, "concurrent": count, "hold": True}
-    data = program("rollouts", {**work, "warm_up": WARM_UP}, peer=peer).data
-    return (data["held_bytes"] - data["idle_bytes"]) / count
+    data = program("rollouts", work, peer=peer).data
+    each = (data["held_bytes"] - data["idle_bytes"]) / count
+    return Held(data["held_bytes"], each if count >= FEW else None)
