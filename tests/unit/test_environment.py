@@ -210,3 +210,19 @@ def test_seeds_reach_every_reseed_hook_in_order() -> None:
     env.reseed(lambda seed: seen.append(-seed))
     env.apply_seed(7)
     assert seen == [7, -7]
+
+
+async def test_a_capability_added_while_initializing_is_no_late_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    env = Environment(name="late")
+
+    @env.initialize
+    async def begin() -> None:
+        env.add_capability(Capability.cdp(url="127.0.0.1:1"))
+
+    await env.start()
+    assert "after initialize" not in caplog.text
+    env.add_capability(Capability.rfb(url="127.0.0.1:1"))
+    assert "after initialize" in caplog.text
+    await env.stop()

@@ -42,6 +42,13 @@ class Agent(ABC, Generic[ConfigT_co]):
     @abstractmethod
     async def __call__(self, run: Run) -> Any: ...
 
+    def check_ready(self) -> None:
+        """Load what the agent needs and see that it can work; called before a job begins.
+
+        Raises:
+            InputError: when something is missing that the user can give, such as a key.
+        """
+
     @property
     def name(self) -> str:
         """How jobs and tables call this agent."""

@@ -179,9 +179,7 @@ def _ready(loaded: TaskSource, chosen: Taskset, asked: JobSpec, resume: Resume |
         refuse_differences(resume.job.id, differences(resume.spec, spec))
     place = place_at(asked.runtime, loaded.environment)
     _check_limits(chosen, agent, asked.rollout_timeout)
-    check = getattr(agent, "check_ready", None)
-    if check is not None:
-        check()
+    agent.check_ready()
     job = resume.job if resume else Job(new_id(), chosen.name, group=spec.group)
     return Ready(chosen, agent, place, spec, job, resume)
 

@@ -45,6 +45,7 @@ class Environment:
         self._shutdown: list[Hook] = []
         self._reseed: list[Reseed] = []
         self._started = False
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"<Environment {self.name!r}: {len(self.tasks)} templates>"
@@ -128,7 +129,7 @@ class Environment:
 
     def add_capability(self, cap: Capability) -> None:
         """Expose one more connection; one of the same name is replaced."""
-        if self._started:
+        if self._is_open:
             logger.warning(
                 "capability %r was added after initialize: connected clients do not see it",
                 cap.name,
@@ -194,12 +195,13 @@ class Environment:
             except BaseException:
                 await self.stop()
                 raise
+        self._is_open = True
 
     async def stop(self) -> None:
         """Run the shutdown hooks once, in reverse; one that raises does not stop the others."""
         if not self._started:
             return
-        self._started = False
+        self._started = self._is_open = False
         for fn in reversed(self._shutdown):
             try:
                 await fn()

@@ -190,7 +190,7 @@ def _is_number(value: Any) -> bool:
 def _number(value: Any, name: str) -> float:
     if not _is_number(value):
         raise GraderFault(
-            f"{name} yielded {bounded(value)} as its grade, which is no number",
+            f"{name} yielded {bounded(repr(value))} as its grade, which is no number",
             hint="yield a number, an EvaluationResult, or a dict with a numeric score",
         )
     try:

@@ -131,17 +131,18 @@ async def bind(
     """
     loop = asyncio.get_running_loop()
     server = EnvironmentServer(env)
+    factory = server.connection
     await server.start()
     try:
         try:
             if sock is not None and sock.family == socket.AF_UNIX:
-                listener = await loop.create_unix_server(server.connection, sock=sock)
+                listener = await loop.create_unix_server(factory, sock=sock, start_serving=False)
             elif sock is not None:
-                listener = await loop.create_server(server.connection, sock=sock)
+                listener = await loop.create_server(factory, sock=sock, start_serving=False)
             elif path is not None:
-                listener = await loop.create_unix_server(server.connection, path)
+                listener = await loop.create_unix_server(factory, path, start_serving=False)
             else:
-                listener = await loop.create_server(server.connection, host, port)
+                listener = await loop.create_server(factory, host, port, start_serving=False)
         except OSError as error:
             where = path or f"{host}:{port}"
             raise InputError(
@@ -149,6 +150,8 @@ async def bind(
                 hint="choose another port with --port, or 0 for any free one",
             ) from error
         try:
+            # Serving begins here, where a cancellation finds the listener's owner.
+            await listener.start_serving()
             yield _address(listener)
         finally:
             listener.close()

@@ -46,6 +46,9 @@ async def run_taskset(
         spec: What a later resume needs, recorded with the job.
         graded: (slug, member) of what needs no run any more.
         attempts: How many attempts each member has had already.
+
+    Raises:
+        InputError: when the agent lacks something, such as a key.
     """
     agent = as_agent(agent)
     options = options or Options()
@@ -53,6 +56,7 @@ async def run_taskset(
     size = group or (job.group if job is not None else 1)
     plans = {task.slug: Limits.of(task, agent, rollout_timeout) for task in tasks}
     digests = {task.slug: task.digest() for task in tasks}
+    agent.check_ready()
     sinks = default_sinks()
     if job is None:
         job = Job(new_id(), _job_name(name, len(tasks), size), group=size, taskset_id=taskset_id)
