@@ -28,6 +28,7 @@ MODULES = (
     "hud.types",
     "hud.settings",
     "hud.telemetry",
+    "hud.errors",
     "hud.testing",
 )
 
