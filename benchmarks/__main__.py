@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = machine.describe(peer)
     print(line, file=sys.stderr)
     busy = machine.load()
-    if busy is not None and busy > machine.BUSY_LOAD:
+    is_busy = busy is not None and busy > machine.BUSY_LOAD
+    if is_busy:
         print(f"the machine is busy (load {busy:.1f}): seconds will be too high", file=sys.stderr)
     tables: list[Table] = []
     failed = False
@@ -58,7 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not options.markdown:
                 print(f"\n{table.as_text()}", flush=True)
     if options.markdown:
-        print("\n".join([PREFACE, f"Measured on: {line}.", ""]))
+        where = f"Measured on: {line}."
+        if is_busy:
+            where += f" The machine was busy with something else (load {busy:.1f})."
+        print(f"{PREFACE}\n{where}\n")
         print("\n\n".join(table.as_markdown() for table in tables))
     if options.json is not None:
         found = {"machine": line, "load": busy, "tables": [table.as_data() for table in tables]}

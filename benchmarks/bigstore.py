@@ -11,7 +11,7 @@ from benchmarks.tables import MIB, Column, Table, at_most
 
 ABOUT = (
     "A store that holds one interrupted job of {runs:,} runs with {steps} steps each "
-    "({size:,.0f} MiB on disk). Wall time of the whole command, the median of {rounds} runs. The "
+    "({size:,.0f} MiB on disk). Wall time of the whole command, the median of {rounds}. The "
     "floor is `hud version`, the same command line with nothing to read."
 )
 WITHIN_S = 5.0

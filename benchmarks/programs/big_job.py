@@ -66,6 +66,8 @@ def main(work: Work) -> None:
         described=agent,
         runtime="subprocess",
         group=work.group,
+        max_concurrent=30,
+        retries=2,
     )
     store = open_store(Path(work.home))
     job_id, run_id = new_id(), ""
