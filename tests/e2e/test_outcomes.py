@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hud import Environment
+from hud._core import json
 from hud._core.errors import CapabilityFault, Fault, ModelFault, RuntimeFault
 from hud._core.outcome import Outcome
 from hud.agents.base import Agent
@@ -442,6 +443,42 @@ async def test_what_answers_but_is_no_environment_is_named_environment() -> None
         port = server.sockets[0].getsockname()[1]
         run = await rollout(task("good"), echo, runtime=Runtime(f"tcp://127.0.0.1:{port}"))
     assert_ungraded(run, Outcome.ENVIRONMENT, "refused the handshake")
+
+
+@pytest.mark.parametrize(
+    ("named", "outcome"),
+    [
+        (None, Outcome.ENVIRONMENT),
+        ("nonsense", Outcome.ENVIRONMENT),
+        ("graded", Outcome.ENVIRONMENT),
+        ("agent", Outcome.ENVIRONMENT),
+        ("timeout", Outcome.ENVIRONMENT),
+        ("model", Outcome.MODEL),
+        ("capability", Outcome.CAPABILITY),
+        ("cancelled", Outcome.RUNTIME),
+    ],
+)
+async def test_a_peer_names_only_the_boundaries_that_are_its_own(
+    named: str | None, outcome: Outcome
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            frame = json.decode(line)
+            reply: dict[str, Any] = {"jsonrpc": "2.0", "id": frame["id"]}
+            if frame["method"] == "tasks.start":
+                data = {"data": {"boundary": named}} if named else {}
+                reply["error"] = {"code": -32000, "message": "it broke", **data}
+            else:
+                env = {"name": "peer", "version": "1"}
+                reply["result"] = {"session_id": "s", "env": env, "bindings": []}
+            writer.write(json.encode(reply) + b"\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        run = await rollout(task("good"), echo, runtime=Runtime(f"tcp://127.0.0.1:{port}"))
+    assert_ungraded(run, outcome, "[starting task] it broke")
 
 
 class Dying:

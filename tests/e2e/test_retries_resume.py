@@ -31,7 +31,7 @@ from hud._core.outcome import Outcome
 from hud.agents.base import as_agent
 from hud.agents.run import Run
 from hud.environment.task import Task
-from hud.eval import Job, LocalRuntime, Runtime, Taskset
+from hud.eval import Job, LocalRuntime, Runtime, Taskset, group_relative
 from hud.eval.recording import default_sinks, default_store
 from hud.eval.resume import differences, load_resume, make_spec, refuse_differences
 from hud.eval.running import run_taskset
@@ -195,19 +195,21 @@ def test_options_that_cannot_be_meant_are_refused(wrong: dict[str, Any]) -> None
 
 
 async def test_a_group_of_sixteen_runs_all_at_once_on_one_live_environment() -> None:
-    barrier = asyncio.Barrier(16)
+    barrier = asyncio.Barrier(32)
 
     async def agent(run: Run) -> str:
         async with asyncio.timeout(DEADLINE_S), barrier:
             return await echo(run)
 
-    job = await Taskset(say(word=w) for w in ("one", "two")).run(agent, group=16, max_concurrent=16)
+    job = await Taskset(say(word=w) for w in ("one", "two")).run(agent, group=16)
     assert job.reward == 1.0
     assert [len(runs) for runs in job.results.values()] == [16, 16]
     for runs in job.results.values():
         assert [run.member for run in runs] == list(range(16))
         assert len({run.group_id for run in runs}) == 1
         assert len({run.trace_id for run in runs}) == 16
+        advantages = group_relative([r.reward for r in runs], normalize_std=True)
+        assert advantages == [0.0] * 16, "all of them equally good"
     assert len({run.group_id for run in job.runs}) == 2
 
 
