@@ -9,6 +9,16 @@ import typer
 from hud.cli.boundary import AsJson, Verbosity, guarded
 
 
+def _agents(incomplete: str) -> list[str]:
+    from hud.agents.create import known_agents
+
+    return [name for name in known_agents() if name.startswith(incomplete)]
+
+
+def _places(incomplete: str) -> list[str]:
+    return [name for name in ("local", "subprocess", "tcp://") if name.startswith(incomplete)]
+
+
 @guarded
 def command(
     source: Annotated[
@@ -22,8 +32,10 @@ def command(
     agent: Annotated[
         str | None,
         typer.Argument(
-            help="Who works on the tasks: oracle, noop, human, openai_compatible, …",
+            help="Who works on the tasks: oracle, noop, human, openai_compatible, or your own as "
+            "path.py:attribute.",
             show_default=False,
+            autocompletion=_agents,
         ),
     ] = None,
     all_tasks: Annotated[bool, typer.Option("--all", help="Run every task, not only one.")] = False,
@@ -48,6 +60,7 @@ def command(
         typer.Option(
             help="Where rollouts run: local, subprocess, tcp://host:port or unix:///path.",
             show_default="subprocess",
+            autocompletion=_places,
         ),
     ] = None,
     env_source: Annotated[

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from hud._core.outcome import Outcome
 from hud.eval.statistics import Summary, pass_at_k, summarize
 from hud.store import RunRecord, Store, every_run
@@ -22,8 +24,7 @@ UNFINISHED = "unfinished"
 _NUMBER = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, gc=False):
     """One attempt at one member of one task. Times are microseconds since the epoch."""
 
     run_id: str
@@ -42,7 +43,7 @@ class Member:
         """Why it is ungraded, None when it is graded."""
         if self.outcome is None:
             return UNFINISHED
-        return None if self.outcome.is_graded else self.outcome.value
+        return None if self.outcome is Outcome.GRADED else self.outcome.value
 
 
 @dataclass(slots=True)
