@@ -18,12 +18,13 @@ logger = logging.getLogger(__name__)
 BLOCKED_S = 1.0
 _BEAT_S = 0.2
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
+_FOREIGN = (_PACKAGE, "<", str(Path(asyncio.__file__).parent.parent))
 
 
 class BlockWatch:
     """Watch the running loop from a thread between `start` and `stop`.
 
-    Code that keeps the loop from turning for over a second is logged once per place, with the
+    One call that keeps the loop from turning for over a second is logged once per place, with the
     file and line of the innermost frame that is the user's own.
     """
 
@@ -53,27 +54,40 @@ class BlockWatch:
 
     def _watch(self) -> None:
         while not self._stop.wait(BLOCKED_S / 2):
-            blocked = time.monotonic() - self._beat
-            if blocked < BLOCKED_S:
+            beat = self._beat
+            if time.monotonic() - beat < BLOCKED_S:
                 continue
-            frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
-            place = _place(frames.get(self._thread_id))
-            if place is not None and place not in self._seen:
-                self._seen.add(place)
-                logger.warning(
-                    "%s has blocked the event loop for over %.1f s, and every concurrent "
-                    "rollout with it; %s",
-                    place,
-                    blocked,
-                    self._advice,
-                )
+            frame = self._user_frame()
+            # A busy loop is no blocked one: the same call must still be there a moment later.
+            if frame is None or self._stop.wait(BLOCKED_S / 4):
+                continue
+            if self._user_frame() is frame and self._beat == beat:
+                self._report(frame, time.monotonic() - beat)
+            del frame
 
+    def _user_frame(self) -> FrameType | None:
+        """Return the innermost frame of the user's own code that the loop is running now."""
+        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
+        frame = frames.get(self._thread_id)
+        while frame is not None:
+            name = frame.f_code.co_filename
+            if frame.f_code.co_name == "_run_once" and "asyncio" in name:
+                return None
+            if not name.startswith(_FOREIGN) and "/site-packages/" not in name:
+                return frame
+            frame = frame.f_back
+        return None
 
-def _place(frame: FrameType | None) -> str | None:
-    """Name the innermost frame outside this package, asyncio and the standard library."""
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((_PACKAGE, "<", sys.base_prefix)) and "/asyncio/" not in name:
-            return f"{name}:{frame.f_lineno} ({frame.f_code.co_name})"
-        frame = frame.f_back
-    return None
+    def _report(self, frame: FrameType, blocked_s: float) -> None:
+        code = frame.f_code
+        place = f"{code.co_filename}:{frame.f_lineno} ({code.co_name})"
+        if place in self._seen:
+            return
+        self._seen.add(place)
+        logger.warning(
+            "%s has blocked the event loop for over %.1f s, and every concurrent rollout with it; "
+            "%s",
+            place,
+            blocked_s,
+            self._advice,
+        )

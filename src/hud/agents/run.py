@@ -15,7 +15,7 @@ from hud.agents.grade import Grade
 from hud.clients.client import HudClient
 from hud.protocol.frames import HudProtocolError
 from hud.trace.content import PromptMessage, TextContent, as_message
-from hud.trace.steps import Step, TaskCall, Trace, Usage
+from hud.trace.steps import AgentStep, Step, TaskCall, Trace, Usage
 
 
 class Run:
@@ -135,14 +135,19 @@ class Run:
     @property
     def usage(self) -> Usage:
         """Tokens and money of all model turns; `cost_usd` is None when any turn's is unknown."""
-        turns = [usage for step in self.trace.steps if (usage := getattr(step, "usage", None))]
-        costs = [turn.cost_usd for turn in turns]
-        known = bool(costs) and all(cost is not None for cost in costs)
+        turns = [
+            usage
+            for step in self.trace.steps
+            if isinstance(step, AgentStep) and (usage := step.usage) is not None
+        ]
+        if not turns:
+            return Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0, llm_call_count=0)
+        costs = [turn.cost_usd for turn in turns if turn.cost_usd is not None]
         return Usage(
             prompt_tokens=sum(turn.prompt_tokens or 0 for turn in turns),
             completion_tokens=sum(turn.completion_tokens or 0 for turn in turns),
             cached_tokens=sum(turn.cached_tokens or 0 for turn in turns),
-            cost_usd=sum(costs) if known else None,
+            cost_usd=math.fsum(costs) if len(costs) == len(turns) else None,
             llm_call_count=sum(turn.llm_call_count or 1 for turn in turns),
         )
 

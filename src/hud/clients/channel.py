@@ -96,9 +96,13 @@ class Channel(asyncio.Protocol):
         """Wait until the stream has ended; end it at once when that takes too long."""
         if self._transport is None:
             return
-        await asyncio.wait([self.lost], timeout=within_s)
-        if not self.lost.done():
-            self.abort()
+        if self.lost.done():
+            return
+        clock = self._loop.call_later(within_s, self.abort)
+        try:
+            await asyncio.shield(self.lost)
+        finally:
+            clock.cancel()
 
     def abort(self) -> None:
         """Close the stream at once."""

@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -70,8 +70,17 @@ def json_schema(annotation: Any) -> dict[str, Any]:
     return TypeAdapter(annotation).json_schema()
 
 
+# Shared by all templates: a source executed afresh for every rollout would build them each time.
+_SIMPLE: dict[type, Callable[[], TypeAdapter[Any]]] = {
+    kind: cache(partial(TypeAdapter, kind)) for kind in (str, int, float, bool)
+}
+
+
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
     """Return a validator; a type that pydantic does not know takes any value."""
+    simple = _SIMPLE.get(annotation) if isinstance(annotation, type) else None
+    if simple is not None:
+        return simple()
     try:
         return TypeAdapter(annotation)
     except PydanticSchemaGenerationError:

@@ -36,6 +36,7 @@ class Space:
             finder.invalidate_caches()
         self._owned: dict[str, bool] = {stem: True, "hud": False}
         self._stem = stem
+        self.is_used = False
         self.builtins: dict[str, Any] = {**vars(builtins), "__import__": self._import}
 
     def open(self, module: ModuleType) -> None:
@@ -58,6 +59,8 @@ class Space:
         return {name[start:]: sys.modules[name] for name in self._submodules()}
 
     def _submodules(self) -> list[str]:
+        if not self.is_used:
+            return []
         prefix = f"{self.name}."
         return [name for name in list(sys.modules) if name.startswith(prefix)]
 
@@ -118,6 +121,7 @@ class _Finder:
         space = _spaces.get(own) if dot else None
         if space is None:
             return None
+        space.is_used = True
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
             spec.loader = _Loader(spec.loader.name, spec.loader.path, space)

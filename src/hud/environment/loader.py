@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, cast
@@ -30,14 +31,14 @@ _compiled: dict[Path, tuple[tuple[int, int], CodeType]] = {}
 _local_names: dict[Path, set[str]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """A resolved source: the file to execute, the folder it imports from, and what was named."""
 
     path: Path
     attribute: str | None = None
 
-    @property
+    @cached_property
     def root(self) -> Path:
         return self.path.parent
 

@@ -17,7 +17,7 @@ from hud.environment.runtime_config import RuntimeConfig
 
 if TYPE_CHECKING:
     from hud.environment.environment import Environment
-    from hud.eval import Agent, Job, Provider
+    from hud.eval import Agent, AgentFunction, Job, Provider
 
 
 def default_slug(task_id: str, args: dict[str, Any]) -> str:
@@ -98,7 +98,7 @@ class Task(BaseModel):
 
     async def run(
         self,
-        agent: Agent,
+        agent: Agent | AgentFunction,
         *,
         runtime: Provider | None = None,
         group: int | None = None,

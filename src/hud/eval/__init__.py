@@ -1,6 +1,6 @@
 """Run tasks and make sense of the results: tasksets, rollouts, jobs, statistics."""
 
-from hud.agents.base import Agent
+from hud.agents.base import Agent, AgentFunction
 from hud.agents.grade import Grade
 from hud.agents.run import Run
 from hud.environment.runtime_config import (
@@ -22,6 +22,7 @@ from hud.trace.steps import Trace
 
 __all__ = [
     "Agent",
+    "AgentFunction",
     "Chat",
     "Grade",
     "Job",

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from hud._core.garbage import fewer_collections
 from hud._core.ids import new_id
 from hud.agents.base import Agent, AgentFunction, as_agent
 from hud.environment.environment import Environment
@@ -82,7 +83,8 @@ async def run_taskset(
             graded, attempts = {*graded, *found[0]}, {**attempts, **found[1]}
         slots = _slots(tasks, size, job, graded, attempts)
         async with provider_scope(provider):
-            await run_slots(job, slots, plan_for, options)
+            with fewer_collections():
+                await run_slots(job, slots, plan_for, options)
     return job
 
 
