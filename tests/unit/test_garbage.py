@@ -11,7 +11,7 @@ from hud._core.garbage import fewer_collections
 
 
 @pytest.fixture(autouse=True)
-def _thresholds() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+def _thresholds() -> Iterator[None]:
     before = gc.get_threshold()
     yield
     gc.set_threshold(*before)
