@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, cast
@@ -154,11 +155,12 @@ def execute(source: Source, *, isolated: bool = True) -> Loaded:
     module = _new_module(name, source.path, [str(source.root)])
     with _lock:
         hidden = _hide_local(source.root)
-        before = set(sys.modules)
         sys.path.insert(0, str(source.root))
         space.open(module)
-        if stem not in sys.modules and stem not in sys.stdlib_module_names:
+        lends_name = stem not in sys.modules and stem not in sys.stdlib_module_names
+        if lends_name:
             sys.modules[stem] = module
+        before = len(sys.modules)
         try:
             _run(code, module, source.path)
         except BaseException:
@@ -166,9 +168,10 @@ def execute(source: Source, *, isolated: bool = True) -> Loaded:
             raise
         finally:
             sys.path.remove(str(source.root))
-            dynamic = _take_new(source.root, before, name)
+            dynamic = _take_new(source.root, before)
+            if lends_name:
+                sys.modules.pop(stem, None)
             sys.modules.update(hidden)
-    dynamic.pop(stem, None)
     return Loaded(source, module, {**dynamic, **space.siblings()}, space)
 
 
@@ -330,11 +333,12 @@ def _hide_local(root: Path) -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in list(names) if name in sys.modules}
 
 
-def _take_new(root: Path, before: set[str], own: str) -> dict[str, ModuleType]:
-    """Remove from `sys.modules`, and return, the local modules imported since `before`."""
-    if len(sys.modules) == len(before):
-        return {}
-    new = [name for name in sys.modules if name not in before and name != own]
+def _take_new(root: Path, before: int) -> dict[str, ModuleType]:
+    """Remove from `sys.modules`, and return, the local modules beyond the first `before`.
+
+    The mapping keeps the order of imports, so what is new stands at its end.
+    """
+    new = list(islice(reversed(sys.modules), max(0, len(sys.modules) - before)))
     local = [name for name in new if _is_local(name, root)]
     _local_names[root].update(local)
     return {name: sys.modules.pop(name) for name in local}
