@@ -1,5 +1,7 @@
 """Run tasks and make sense of the results: tasksets, rollouts, jobs, statistics."""
 
+from typing import TYPE_CHECKING, Any
+
 from hud.agents.base import Agent, AgentFunction
 from hud.agents.grade import Grade
 from hud.agents.run import Run
@@ -20,6 +22,9 @@ from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.local import LocalRuntime
 from hud.trace.steps import Trace
 
+if TYPE_CHECKING:
+    from hud.runtimes.subprocess import SubprocessRuntime
+
 __all__ = [
     "Agent",
     "AgentFunction",
@@ -36,9 +41,19 @@ __all__ = [
     "RuntimeResources",
     "RuntimeTPU",
     "Shared",
+    "SubprocessRuntime",
     "Task",
     "Taskset",
     "Trace",
     "group_relative",
     "rollout",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what starts processes only when it is asked for."""
+    if name == "SubprocessRuntime":
+        from hud.runtimes.subprocess import SubprocessRuntime
+
+        return SubprocessRuntime
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

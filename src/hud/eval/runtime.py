@@ -9,6 +9,7 @@ from hud.environment.runtime_config import (
 )
 from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.local import LocalRuntime
+from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
     "LocalRuntime",
@@ -20,4 +21,5 @@ __all__ = [
     "RuntimeResources",
     "RuntimeTPU",
     "Shared",
+    "SubprocessRuntime",
 ]
