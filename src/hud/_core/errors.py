@@ -27,10 +27,11 @@ class HudError(Exception):
         code: Stable machine-readable name of the kind of error.
         message: One sentence with the offending value.
         hint: What the reader can do about it, or None.
+        exit_code: What a command line that fails with it exits with.
     """
 
     code: ClassVar[str] = "error"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, message: str = "", *, hint: str | None = None) -> None:
         self.message = bounded(message, _MESSAGE_LIMIT)

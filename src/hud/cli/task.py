@@ -39,12 +39,19 @@ Out = Annotated[str | None, typer.Option("--out", "-o", help="Write the whole fr
 @app.command("list")
 @guarded
 def list_command(
-    source: Source = None, url: Url = None, as_json: AsJson = False, verbose: Verbosity = 0
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[SOURCE]", help="The same as --source.", show_default=False),
+    ] = None,
+    source: Source = None,
+    url: Url = None,
+    as_json: AsJson = False,
+    verbose: Verbosity = 0,
 ) -> None:
     """List tasks: of a source with their slugs, of a served environment its templates."""
     from hud.cli import tasking
 
-    tasking.list_tasks(tasking.Where(source, url), as_json=as_json)
+    tasking.list_tasks(tasking.Where(source or file, url), as_json=as_json)
 
 
 @app.command("start")

@@ -95,6 +95,8 @@ class HudProtocolError(HudError, RuntimeError):
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        if code == INVALID_PARAMS:
+            self.exit_code = 2
         self.code: int = code  # type: ignore[misc]
         self.boundary = boundary
 
