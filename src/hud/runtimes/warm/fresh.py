@@ -28,7 +28,8 @@ class FreshOrder(msgspec.Struct, frozen=True):
 def command(order: FreshOrder) -> list[str]:
     """Return the command line that serves one rollout in an interpreter of its own."""
     text = msgspec.json.encode(order).decode()
-    return [sys.executable, "-P", "-m", "hud.runtimes.warm", "--fresh", text]
+    # Unbuffered: what a rollout printed last is wanted most when it crashed.
+    return [sys.executable, "-u", "-P", "-m", "hud.runtimes.warm", "--fresh", text]
 
 
 def main(text: str) -> NoReturn:
