@@ -198,7 +198,8 @@ async def _attempt(
         return error, None
     except TimeoutError as error:
         message = f"the rollout took longer than {limit_s or math.nan:g} s"
-        return fault_for(Outcome.TIMEOUT, message, phase_of(error.__cause__ or error.__context__ or error)), None
+        phase = phase_of(error.__cause__ or error.__context__ or error)
+        return fault_for(Outcome.TIMEOUT, message, phase), None
     except asyncio.CancelledError as error:
         return fault_for(Outcome.CANCELLED, "the rollout was cancelled", phase_of(error)), error
     except Exception as error:
