@@ -51,10 +51,29 @@ def marked(mark: str) -> list[int]:
 
 
 async def until_gone(mark: str) -> None:
-    """Wait until no process with this test's mark is left."""
-    async with asyncio.timeout(DEADLINE_S):
-        while marked(mark):  # noqa: ASYNC110 -- other processes signal no event
-            await asyncio.sleep(0.01)
+    """Wait until no process with this test's mark is left.
+
+    Raises:
+        AssertionError: naming what is left when the time is up.
+    """
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while marked(mark):  # noqa: ASYNC110 -- other processes signal no event
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"still running: {[described(pid) for pid in marked(mark)]}") from None
+
+
+def described(pid: int) -> str:
+    """Say what a process is and what it waits for."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        words = (folder / "cmdline").read_text().replace("\0", " ")[:300]
+        waits = (folder / "wchan").read_text()
+        state = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        return f"{pid}: {words}| state, parent, group {state} | {waits}"
+    except OSError:
+        return f"{pid}: gone"
 
 
 def alive(pid: int) -> bool:

@@ -13,7 +13,7 @@ def main() -> None:
         fresh.main(sys.argv[2])
     from hud.runtimes.warm import parent
 
-    parent.main(int(sys.argv[1]))
+    parent.main(*(int(number) for number in sys.argv[1:4]))
 
 
 if __name__ == "__main__":

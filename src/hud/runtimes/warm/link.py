@@ -22,7 +22,7 @@ from pathlib import Path
 from hud._core import processes
 from hud._core.errors import EnvironmentFault, HudError, RuntimeFault
 from hud._core.redact import redact
-from hud.runtimes.warm import wire
+from hud.runtimes.warm import guard, wire
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +76,19 @@ class Link:
         self._tail = bytearray()
         self._control: socket.socket | None = None
         self._output: int | None = None
+        self._alive: int | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
+        self._hung_up = False
         self._loaded: asyncio.Future[wire.Loaded] = self._loop.create_future()
         self.lost: str | None = None
         self.succeeded = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether places can be asked for: the warm parent still listens."""
+        return self.lost is None and self._control is not None and not self._hung_up
 
     @property
     def pid(self) -> int | None:
@@ -158,25 +165,29 @@ class Link:
     async def _spawn(self) -> None:
         near, far = wire.pair()
         read, write = os.pipe()
+        lifeline, self._alive = os.pipe()
+        inherited = [far.fileno(), lifeline, self._alive]
         near.setblocking(False)
         os.set_blocking(read, False)
         self._control, self._output = near, read
         try:
             process = self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "hud.runtimes.warm", str(far.fileno())),
+                *(sys.executable, "-P", "-m", "hud.runtimes.warm", *map(str, inherited)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write,
                 stderr=write,
-                pass_fds=[far.fileno()],
+                pass_fds=inherited,
                 start_new_session=True,
                 env={**os.environ, wire.MARKER: self._marker},
             )
         finally:
             far.close()
             os.close(write)
+            os.close(lifeline)
             if self._process is None:
                 self._end_control()
                 self._end_output()
+                self._end_alive()
         self._loop.add_reader(near, self._receive)
         self._loop.add_reader(read, self._drain)
         self._watch = self._loop.create_task(self._watch_process(process))
@@ -189,9 +200,10 @@ class Link:
         self._end_control()
         self._end_output()
         if not self._closing or status != 0:
-            left = await asyncio.to_thread(processes.kill_marked, wire.MARKER, self._marker)
+            left = await asyncio.to_thread(self._sweep)
             if left:
                 logger.warning("processes %s of %s could not be killed", left, self._order.path)
+        self._end_alive()
         how = processes.describe_exit(process.pid, status)
         self.lost = f"the parent of the rollouts' processes is gone: {how}{self._printed()}"
         if not self._loaded.done():
@@ -199,6 +211,10 @@ class Link:
             self._loaded.exception()
         for place in list(self._places.values()):
             self._forget(place, self.lost)
+
+    def _sweep(self) -> list[int]:
+        """Kill what is left; the guard lives on, to finish should this process be killed too."""
+        return processes.kill_marked(wire.MARKER, self._marker, spared=guard.NAME)
 
     def _import_ended(self, how: str, status: int) -> HudError:
         text = f"{Path(self._order.path).name} ended its interpreter while it was imported: {how}"
@@ -270,6 +286,7 @@ class Link:
                 packet = b""
             if not packet:
                 self._loop.remove_reader(self._control)
+                self._hung_up = True
                 return
             yield wire.decode_from_parent(packet)
 
@@ -339,6 +356,12 @@ class Link:
         if output is not None:
             self._loop.remove_reader(output)
             os.close(output)
+
+    def _end_alive(self) -> None:
+        """Let the guard go: what it would have swept is gone."""
+        alive, self._alive = self._alive, None
+        if alive is not None:
+            os.close(alive)
 
     def _end_control(self) -> None:
         control, self._control = self._control, None

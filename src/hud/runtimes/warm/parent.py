@@ -24,7 +24,7 @@ from typing import NoReturn, cast
 from hud._core import processes
 from hud._core.errors import HudError, RuntimeFault
 from hud.environment.environment import Environment
-from hud.runtimes.warm import child, fresh, safety, wire
+from hud.runtimes.warm import child, fresh, guard, safety, wire
 from hud.runtimes.warm.brood import Brood, Child
 from hud.runtimes.warm.source import WarmSource, freeze
 
@@ -57,9 +57,13 @@ class _Slots:
         return max(self.listener, self.control) + 1
 
 
-def main(control_fd: int) -> NoReturn:
-    """Serve the eval process at the other end of `control_fd` until it is gone."""
-    os.set_inheritable(control_fd, False)
+def main(control_fd: int, lifeline: int, alive: int) -> NoReturn:
+    """Serve the eval process at the other end of `control_fd` until it is gone.
+
+    `lifeline` and `alive` are the two ends of the pipe the guard watches.
+    """
+    for fd in (control_fd, lifeline, alive):
+        os.set_inheritable(fd, False)
     control = socket.socket(fileno=control_fd)
     packet = control.recv(wire.PACKET_BYTES)
     order = wire.decode_to_parent(packet) if packet else None
@@ -67,9 +71,11 @@ def main(control_fd: int) -> NoReturn:
         os._exit(_STATUS_UNUSABLE)
     status = _STATUS_UNUSABLE
     try:
+        if processes.LINUX:
+            guard.start(lifeline, order.parent, order.directory)
         source = _prepare(control, order)
         if source is not None or order.fresh:
-            Parent(control, order, source).run()
+            Parent(control, order, source, alive).run()
             status = 0
     except BaseException:
         traceback.print_exc()
@@ -102,12 +108,17 @@ def _prepare(control: socket.socket, order: wire.Load) -> WarmSource | None:
 class Parent:
     """Fork, stop and reap on request; one selector, no threads."""
 
-    def __init__(self, control: socket.socket, order: wire.Load, source: WarmSource | None) -> None:
+    def __init__(
+        self, control: socket.socket, order: wire.Load, source: WarmSource | None, alive: int
+    ) -> None:
         self._control = control
         self._order = order
         self._source = source
         self._pid = os.getpid()
         self._slots = _Slots.reserve()
+        # Where children close everything unseen: none of them may keep the guard waiting.
+        fcntl.fcntl(alive, fcntl.F_DUPFD_CLOEXEC, self._slots.first_free)
+        os.close(alive)
         self._limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._open_files = _raise_open_files(*self._limits)
         self._selector = selectors.DefaultSelector()

@@ -104,7 +104,7 @@ class Scope:
         """Return a living warm parent; many waiters share one start, and none can cancel it."""
         if self._failure is not None:
             raise _again(self._failure)
-        if self._link is not None and self._link.lost is None:
+        if self._link is not None and self._link.is_usable:
             return self._link
         if self._starting is None:
             self._starting = asyncio.get_running_loop().create_task(self._start())
