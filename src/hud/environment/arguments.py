@@ -187,6 +187,8 @@ class Arguments:
         Raises:
             TypeError: when they do not fit the signature.
         """
+        if not args and kwargs.keys() <= self._named.keys():
+            return dict(kwargs)
         bound = self.signature.bind_partial(*args, **kwargs)
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():

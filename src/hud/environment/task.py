@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from hud.eval import Agent, AgentFunction, Job, Provider
 
 
+_sorted = stdlib_json.JSONEncoder(sort_keys=True)
+
+
 def default_slug(task_id: str, args: dict[str, Any]) -> str:
     """Return the template id, and for a task with arguments eight hex digits of their SHA-1."""
     if not args:
         return task_id
-    text = stdlib_json.dumps(json.to_plain(args), sort_keys=True)
+    text = _sorted.encode(json.to_plain(args))
     digest = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
     return f"{task_id}-{digest[:8]}"
 
