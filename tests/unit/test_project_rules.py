@@ -81,8 +81,5 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not loaded_by("import hud") & HEAVY
 
 
-@pytest.mark.skipif(
-    not (PACKAGE / "trace" / "steps.py").exists(), reason="hud.trace.steps is not built yet"
-)
 def test_step_types_do_not_load_heavy_clients() -> None:
     assert not loaded_by("import hud.trace.steps") & HEAVY
