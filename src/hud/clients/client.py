@@ -9,15 +9,18 @@ import asyncio
 import functools
 import logging
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast, overload
 
 import msgspec
 
 from hud._core import json
 from hud._core.errors import HudError, InputError
+from hud.capabilities.base import CapabilityClient
+from hud.capabilities.registry import client_class
 from hud.clients.channel import Channel
 from hud.clients.dial import dial
 from hud.clients.forward import Forwarder
+from hud.clients.opened import OpenedClients
 from hud.protocol import frames, methods
 from hud.protocol.capability import Capability
 from hud.protocol.frames import HudProtocolError
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 120.0
 CLOSE_GRACE_S = 5.0
+
+C = TypeVar("C", bound=CapabilityClient)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class HudClient:
         self._url = url or (f"tcp://{endpoint[0]}:{endpoint[1]}" if endpoint else None)
         self._forwarders: list[Forwarder] = []
         self._local: dict[str, Capability] = {}
+        self._opened = OpenedClients()
         self._heartbeat: asyncio.TimerHandle | None = None
         self.manifest: Manifest | None = None
 
@@ -142,6 +148,35 @@ class HudClient:
             raise InputError(f"{ref!r} matches {len(matches)} capabilities: {names}")
         raise InputError(f"no capability {ref!r}", hint=f"the environment exposes: {names}")
 
+    @overload
+    async def open(self, ref: str) -> CapabilityClient: ...
+    @overload
+    async def open(self, ref: str, client: type[C], **options: Any) -> C: ...
+    @overload
+    async def open(self, ref: str, client: None = None, **options: Any) -> CapabilityClient: ...
+    async def open(
+        self, ref: str, client: type[CapabilityClient] | None = None, **options: Any
+    ) -> CapabilityClient:
+        """Return a live client of a capability; `ref` as for `binding`.
+
+        It is connected through this connection and shared by everyone who opens the same
+        capability with the same class and options; this connection closes it.
+
+        Args:
+            client: The class to use; otherwise the one that `hud.capabilities.registry` knows
+                for the row's protocol.
+            options: Passed on to its `connect`. What a template says of a capability for one
+                episode is in `run.bindings`, so a robot is opened with
+                `client.open("robot", token=run.bindings["robot"]["token"])`.
+
+        Raises:
+            InputError: when `ref` does not name one capability, or nothing drives its protocol.
+            CapabilityFault: when its daemon cannot be reached, or is not what the row says.
+            RuntimeFault: when this connection is closed.
+        """
+        row = self.binding(ref)
+        return await self._opened.open(row, client or client_class(row), options)
+
     async def list_tasks(self) -> list[dict[str, Any]]:
         """Return the manifest entries of the environment's templates."""
         result = await self._call(methods.TASKS_LIST, {})
@@ -177,13 +212,19 @@ class HudClient:
         await self._call(methods.BYE, {})
 
     async def close(self) -> None:
-        """Close the connection without saying bye: a suspended task stays parked."""
+        """Close the connection without saying bye: a suspended task stays parked.
+
+        The capability clients opened over it are closed before.
+        """
         self._stop_heartbeat()
-        self._channel.close()
-        forwarders, self._forwarders = self._forwarders, []
-        for forwarder in forwarders:
-            await forwarder.aclose()
-        await self._channel.wait_lost(CLOSE_GRACE_S)
+        try:
+            await self._opened.aclose()
+        finally:
+            self._channel.close()
+            forwarders, self._forwarders = self._forwarders, []
+            for forwarder in forwarders:
+                await forwarder.aclose()
+            await self._channel.wait_lost(CLOSE_GRACE_S)
 
     def abort(self) -> None:
         """Drop the connection at once."""
