@@ -1,0 +1,77 @@
+"""Type text and press keys in a page, with the events a person at a keyboard causes."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from hud.capabilities.cdp.connection import Params
+from hud.capabilities.cdp.errors import CDPError, DialogOpen
+from hud.capabilities.cdp.keys import MODIFIERS, Chord, Key, key_for, mask, modifier_key
+from hud.capabilities.cdp.page import Page
+
+_TOGETHER = 100
+
+
+async def type_text(page: Page, text: str) -> None:
+    """Type into what has the focus; characters no US keyboard has are put in as they are.
+
+    Raises:
+        CDPError: when the page goes away or stops answering.
+    """
+    text = text.replace("\r\n", "\n")
+    for on_keyboard, run in groupby(text, lambda character: key_for(character) is not None):
+        characters = "".join(run)
+        if not on_keyboard:
+            await press_all(page, [("Input.insertText", {"text": characters})])
+            continue
+        for start in range(0, len(characters), _TOGETHER):
+            calls: list[tuple[str, Params]] = []
+            for character in characters[start : start + _TOGETHER]:
+                key = key_for(character)
+                if key is not None:
+                    calls += _stroke(key, MODIFIERS["Shift"] if key.shifted else 0)
+            await press_all(page, calls)
+
+
+async def press(page: Page, chord: Chord) -> None:
+    """Hold the chord's modifiers, press its key, and let go of all of them."""
+    held: tuple[str, ...] = ()
+    down: list[tuple[str, Params]] = []
+    up: list[tuple[str, Params]] = []
+    for name in chord.modifiers:
+        up.insert(0, _event("keyUp", modifier_key(name), mask(held)))
+        held = (*held, name)
+        down.append(_event("rawKeyDown", modifier_key(name), mask(held)))
+    await press_all(page, [*down, *_stroke(chord.key, chord.mask), *up])
+
+
+async def press_all(page: Page, calls: list[tuple[str, Params]]) -> None:
+    """Send input events in order. One that opened a dialog has done its work."""
+    try:
+        results = await page.call_all(calls)
+    except DialogOpen:
+        return
+    for result in results:
+        if isinstance(result, CDPError):
+            raise result
+
+
+def _stroke(key: Key, modifiers: int) -> list[tuple[str, Params]]:
+    types = key.text and not modifiers & ~MODIFIERS["Shift"]
+    down = _event("keyDown" if types else "rawKeyDown", key, modifiers)
+    if types:
+        down[1].update(text=key.text, unmodifiedText=key.text)
+    return [down, _event("keyUp", key, modifiers)]
+
+
+def _event(kind: str, key: Key, modifiers: int) -> tuple[str, Params]:
+    params: Params = {
+        "type": kind,
+        "modifiers": modifiers,
+        "key": key.value,
+        "code": key.code,
+        "windowsVirtualKeyCode": key.number,
+    }
+    if key.value in MODIFIERS:
+        params["location"] = 1
+    return "Input.dispatchKeyEvent", params

@@ -1,0 +1,121 @@
+"""Move, click, drag and scroll with the mouse, in CSS pixels of the viewport."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from hud.capabilities.cdp.connection import Params
+from hud.capabilities.cdp.errors import CDPError
+from hud.capabilities.cdp.keyboard import press_all
+from hud.capabilities.cdp.page import Page
+
+Button = Literal["left", "middle", "right", "back", "forward"]
+Point = tuple[float, float]
+
+_MASKS: dict[str, int] = {"left": 1, "right": 2, "middle": 4, "back": 8, "forward": 16}
+_FAR = 100_000.0
+_MOUSE = "Input.dispatchMouseEvent"
+_DRAG = "Input.dispatchDragEvent"
+_DROP = ("dragEnter", "dragOver", "drop")
+
+
+async def move(page: Page, point: Point, modifiers: int = 0) -> None:
+    """Move the pointer there."""
+    await press_all(page, [_to(page, point, modifiers)])
+
+
+async def click(page: Page, point: Point, button: Button, count: int, modifiers: int) -> None:
+    """Move the pointer there and click `count` times, as a double or triple click.
+
+    Raises:
+        CDPError: when the point is none, or the page goes away or stops answering.
+    """
+    if not 1 <= count <= 10:
+        raise CDPError(f"cannot click {count} times at once", hint="1 to 10 clicks")
+    calls = [_to(page, point, modifiers)]
+    for number in range(1, count + 1):
+        for kind, held in (("mousePressed", _mask(button)), ("mouseReleased", 0)):
+            calls.append(_event(kind, point, button, held, modifiers, number))
+    await press_all(page, calls)
+
+
+async def drag(page: Page, start: Point, end: Point, steps: int, modifiers: int) -> None:
+    """Press the left button at `start`, move to `end` in `steps`, and let go there.
+
+    An element that can be dragged and dropped is dropped at `end`.
+    """
+    (x0, y0), (x1, y1) = _checked(start), _checked(end)
+    parts = [step / max(steps, 2) for step in range(1, max(steps, 2))]
+    points = [(x0 + (x1 - x0) * part, y0 + (y1 - y0) * part) for part in parts]
+    held = _MASKS["left"]
+    page.dragged = None
+    await page.call("Input.setInterceptDrags", {"enabled": True})
+    try:
+        await press_all(
+            page,
+            [
+                _to(page, start, modifiers),
+                _event("mousePressed", start, "left", held, modifiers, 1),
+                *(_event("mouseMoved", point, "left", held, modifiers) for point in points),
+            ],
+        )
+        page.mouse = _checked(end)
+        if page.dragged is None:
+            await press_all(page, [_event("mouseMoved", end, "left", held, modifiers)])
+        if page.dragged is not None:
+            await press_all(page, [_dropping(kind, end, page.dragged, modifiers) for kind in _DROP])
+        await press_all(page, [_event("mouseReleased", end, "left", 0, modifiers, 1)])
+    finally:
+        if not page.is_gone:
+            page.post("Input.setInterceptDrags", {"enabled": False})
+
+
+async def scroll(page: Page, point: Point | None, dx: float, dy: float, modifiers: int) -> None:
+    """Turn the wheel by so many pixels, to the right and down, over a point."""
+    at = _checked(point if point is not None else page.mouse)
+    wheel = _event("mouseWheel", at, "none", 0, modifiers)
+    wheel[1].update(deltaX=_number(dx), deltaY=_number(dy))
+    await press_all(page, [_to(page, at, modifiers), wheel])
+
+
+def _to(page: Page, point: Point, modifiers: int) -> tuple[str, Params]:
+    page.mouse = _checked(point)
+    return _event("mouseMoved", point, "none", 0, modifiers)
+
+
+def _event(
+    kind: str, point: Point, button: str, held: int, modifiers: int, count: int = 0
+) -> tuple[str, Params]:
+    x, y = _checked(point)
+    return _MOUSE, {
+        "type": kind,
+        "x": x,
+        "y": y,
+        "button": button,
+        "buttons": held,
+        "modifiers": modifiers,
+        "clickCount": count,
+    }
+
+
+def _dropping(kind: str, point: Point, data: Params, modifiers: int) -> tuple[str, Params]:
+    x, y = _checked(point)
+    return _DRAG, {"type": kind, "x": x, "y": y, "data": data, "modifiers": modifiers}
+
+
+def _mask(button: str) -> int:
+    if button not in _MASKS:
+        raise CDPError(f"no mouse button {button!r}", hint=f"buttons: {', '.join(_MASKS)}")
+    return _MASKS[button]
+
+
+def _checked(point: Point) -> Point:
+    return _number(point[0]), _number(point[1])
+
+
+def _number(value: float) -> float:
+    number = float(value)
+    if not math.isfinite(number) or abs(number) > _FAR:
+        raise CDPError(f"{value!r} is no place on a page")
+    return number

@@ -1,0 +1,113 @@
+"""Pictures of a page whose pixels are the CSS pixels that clicks are given in.
+
+Decoding them is left to whoever needs to: no imaging library is used here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Literal
+
+from hud._core.errors import CapabilityFault, bounded
+from hud.capabilities.cdp.connection import Params
+from hud.capabilities.cdp.elements import Box
+from hud.capabilities.cdp.errors import CDPError
+from hud.capabilities.cdp.page import Page
+from hud.capabilities.cdp.reply import record
+
+Format = Literal["png", "jpeg", "webp"]
+
+# What a picture may measure along one side; browsers draw no larger ones reliably.
+SIDE_LIMIT = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is to be taken: a format, a region, a size.
+
+    Attributes:
+        quality: 0 to 100, for jpeg and webp.
+        full_page: The whole document instead of the viewport.
+        clip: This part of the viewport (of the document, when `full_page`).
+        scale: Pixels per CSS pixel.
+        max_size: Scale down, keeping proportions, to at most this width and height.
+    """
+
+    format: Format = "png"
+    quality: int | None = None
+    full_page: bool = False
+    clip: Box | None = None
+    scale: float = 1.0
+    max_size: tuple[int, int] | None = None
+
+
+async def take(page: Page, picture: Picture, timeout_s: float) -> bytes:
+    """Return the encoded picture.
+
+    Raises:
+        CDPError: when there is nothing to see, or it takes too long.
+    """
+    params: Params = {"format": picture.format, "optimizeForSpeed": True}
+    if picture.format not in ("png", "jpeg", "webp"):
+        raise CDPError(f"no picture format {bounded(picture.format)!r}", hint="png, jpeg or webp")
+    if picture.quality is not None and picture.format != "png":
+        params["quality"] = min(max(int(picture.quality), 0), 100)
+    clip = _clip(await page.call("Page.getLayoutMetrics", timeout_s=timeout_s), picture)
+    if clip is not None:
+        params["clip"] = clip
+        params["captureBeyondViewport"] = picture.full_page
+    reply = await page.call("Page.captureScreenshot", params, timeout_s=timeout_s)
+    try:
+        return base64.b64decode(str(reply.get("data", "")), validate=True)
+    except binascii.Error as error:
+        raise CapabilityFault(f"the browser sent a picture that is none: {error}") from error
+
+
+def _clip(metrics: Params, picture: Picture) -> Params | None:
+    """Return the region and its scale, or None for the viewport as it is."""
+    view, content = record(metrics, "cssVisualViewport"), record(metrics, "cssContentSize")
+    ratio = _ratio(metrics)
+    whole = _whole(view, content, picture)
+    region = _within(picture.clip, whole) if picture.clip is not None else whole
+    if region.width < 1 or region.height < 1:
+        raise CDPError("the part of the page to take a picture of is empty")
+    scale = picture.scale
+    if picture.max_size is not None:
+        width, height = picture.max_size
+        scale = min(scale, width / region.width, height / region.height)
+    scale = min(scale, SIDE_LIMIT / region.width, SIDE_LIMIT / region.height)
+    if not scale > 0:
+        raise CDPError(f"a picture cannot be scaled by {scale:g}")
+    plain = not picture.full_page and picture.clip is None
+    if plain and scale == 1 and ratio == 1:
+        return None
+    return {
+        "x": region.x,
+        "y": region.y,
+        "width": region.width,
+        "height": region.height,
+        "scale": scale / ratio,
+    }
+
+
+def _ratio(metrics: Params) -> float:
+    """Return how many pixels of the screen one CSS pixel takes."""
+    css, device = record(metrics, "cssVisualViewport"), record(metrics, "visualViewport")
+    wide, css_wide = device.get("clientWidth"), css.get("clientWidth")
+    return float(wide / css_wide) if wide and css_wide else 1.0
+
+
+def _whole(view: Params, content: Params, picture: Picture) -> Box:
+    if picture.full_page:
+        return Box(0, 0, content["width"], min(content["height"], SIDE_LIMIT))
+    return Box(view["pageX"], view["pageY"], view["clientWidth"], view["clientHeight"])
+
+
+def _within(clip: Box, whole: Box) -> Box:
+    """Return the part of `clip`, which is relative to `whole`, that lies inside it."""
+    left, top = max(clip.x, 0.0), max(clip.y, 0.0)
+    right = min(clip.x + clip.width, whole.width)
+    bottom = min(clip.y + clip.height, whole.height)
+    return Box(whole.x + left, whole.y + top, right - left, bottom - top)
