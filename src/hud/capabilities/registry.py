@@ -120,10 +120,9 @@ def _describe(point: EntryPoint) -> str:
 
 
 def _check(cls: Any, where: str) -> None:
-    if not (isinstance(cls, type) and issubclass(cls, CapabilityClient)):
-        raise TypeError(f"{where}: {bounded(repr(cls))} is no subclass of CapabilityClient")
+    is_client = isinstance(cls, type) and issubclass(cast("type[Any]", cls), CapabilityClient)
+    if not is_client:
+        raise TypeError(f"{where}: {bounded(cls)} is no subclass of CapabilityClient")
     protocol: Any = getattr(cls, "protocol", None)
     if not isinstance(protocol, str) or not protocol:
-        raise TypeError(
-            f"{where}: {cls.__qualname__}.protocol must be a protocol id, such as raw/1"
-        )
+        raise TypeError(f"{where}: its protocol must be an id such as raw/1, not {protocol!r}")
