@@ -1,0 +1,35 @@
+"""Robots: simulations served over `openpi/0`, each in a process of its own."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hud.environment.robot.bridge import RobotBridge
+    from hud.environment.robot.endpoint import RobotEndpoint, gym_endpoint
+    from hud.environment.robot.gym import GymBridge
+    from hud.environment.robot.serve import serve_bridge
+
+_HOMES = {
+    "GymBridge": "gym",
+    "RobotBridge": "bridge",
+    "RobotEndpoint": "endpoint",
+    "gym_endpoint": "endpoint",
+    "serve_bridge": "serve",
+}
+
+__all__ = ["GymBridge", "RobotBridge", "RobotEndpoint", "gym_endpoint", "serve_bridge"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'hud.environment.robot' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"hud.environment.robot.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
