@@ -144,18 +144,21 @@ def too_large(exceeded: Limit, max_entries: int | None, max_depth: int) -> TooLa
     return TooLarge(f"the tree holds more than {max_entries or 0:,} entries")
 
 
-def usage(root: AnyPath, *, max_files: int, max_bytes: int, max_depth: int = MAX_DEPTH) -> Usage:
+def usage(
+    root: AnyPath, *, max_files: int | None, max_bytes: int | None, max_depth: int = MAX_DEPTH
+) -> Usage:
     """Count entries and the space they take, and stop as soon as a limit is passed.
 
-    A tree deeper than `max_depth`, of which a part stays unseen, has passed a limit as well.
+    A limit of None is none. A tree deeper than `max_depth`, of which a part stays unseen, has
+    passed a limit as well.
     """
-    tree = Walk(root, max_entries=max_files + 1, max_depth=max_depth)
+    tree = Walk(root, max_entries=None if max_files is None else max_files + 1, max_depth=max_depth)
     files = size = 0
     seen: set[tuple[int, int]] = set()
     with contextlib.closing(iter(tree)) as entries:
         for entry in entries:
             files += 1
-            if files > max_files:
+            if max_files is not None and files > max_files:
                 return Usage(files, size, "entries")
             found = entry.stat
             if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
@@ -164,7 +167,7 @@ def usage(root: AnyPath, *, max_files: int, max_bytes: int, max_depth: int = MAX
                     continue
                 seen.add(key)
             size += found.st_blocks * _BLOCK_BYTES
-            if size > max_bytes:
+            if max_bytes is not None and size > max_bytes:
                 return Usage(files, size, "bytes")
             if tree.exceeded is not None:
                 break
