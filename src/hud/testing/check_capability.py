@@ -69,6 +69,7 @@ async def check_capability(
     parallel: int = 2,
     connect_limit_s: float = 60.0,
     impatient: Mapping[str, Any] | None = None,
+    settle_s: float = 15.0,
 ) -> None:
     """Run a client class through the whole contract; return when it keeps every rule.
 
@@ -84,6 +85,7 @@ async def check_capability(
         parallel: How many clients to hold at once.
         connect_limit_s: How long a client may take to give up on a peer that says nothing.
         impatient: What to pass to `connect` to make it give up soon; found out when left out.
+        settle_s: How long what is being closed may take to be gone.
 
     Raises:
         AssertionError: when a rule is broken, with the rule.
@@ -91,7 +93,17 @@ async def check_capability(
     if impatient is None:
         takes = inspect.signature(client_class.connect).parameters
         impatient = _IMPATIENCE if takes.keys() >= _IMPATIENCE.keys() else {}
-    case = _Case(client_class, capability, use, kill, prepare, parallel, connect_limit_s, impatient)
+    case = _Case(
+        client_class,
+        capability,
+        use,
+        kill,
+        prepare,
+        parallel,
+        connect_limit_s,
+        impatient,
+        settle_s,
+    )
     rules: list[Callable[[_Case[C]], Awaitable[None]]] = [
         _it_connects_works_and_closes,
         _clients_side_by_side_leave_each_other_alone,
@@ -104,12 +116,16 @@ async def check_capability(
     if kill is not None:
         rules.append(_a_daemon_that_dies_is_a_fault)
     for rule in rules:
+        sentence = rule.__name__.strip("_").replace("_", " ")
+        limit = asyncio.timeout(_DEADLINE_S + 5 * connect_limit_s)
         try:
-            async with asyncio.timeout(_DEADLINE_S + 5 * connect_limit_s):
+            async with limit:
                 await rule(case)
-        except TimeoutError as error:
-            sentence = rule.__name__.strip("_").replace("_", " ")
-            raise AssertionError(f"{sentence}: not within the check's time") from error
+        except Exception as error:
+            if isinstance(error, AssertionError):
+                raise
+            reason = "not within the check's time" if limit.expired() else repr(error)
+            raise AssertionError(f"{sentence}: {reason}") from error
 
 
 @dataclass(slots=True)
@@ -124,6 +140,7 @@ class _Case(Generic[C]):
     parallel: int
     connect_limit_s: float
     impatient: Mapping[str, Any]
+    settle_s: float
     connect_s: float = field(default=0.0)
 
     async def options(self) -> dict[str, Any]:
@@ -145,7 +162,7 @@ async def _it_connects_works_and_closes(case: _Case[C]) -> None:
         f"a row of {case.row.protocol!r}"
     )
     await (await case.connect()).close()  # whatever is made once is made now
-    before = _Census.take()
+    before = _Census.take(case.settle_s)
     loop = asyncio.get_running_loop()
     began = loop.time()
     client = await case.connect()
@@ -165,11 +182,11 @@ async def _it_connects_works_and_closes(case: _Case[C]) -> None:
 async def _clients_side_by_side_leave_each_other_alone(case: _Case[C]) -> None:
     if case.parallel < 2:
         return
-    before = _Census.take()
+    before = _Census.take(case.settle_s)
     async with contextlib.AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(await case.connect()) for _ in range(2)]
-        for _ in range(case.parallel - 2):
-            clients.append(await stack.enter_async_context(await case.connect()))
+        clients = [
+            await stack.enter_async_context(await case.connect()) for _ in range(case.parallel)
+        ]
         await asyncio.gather(*(case.use(client) for client in clients))
         first, *others = clients
         await first.close()
@@ -212,7 +229,7 @@ async def _a_peer_that_does_not_speak_the_protocol_is_a_fault(case: _Case[C]) ->
         ("a peer that sends garbage without end", _GARBAGE, "go on"),
         ("a peer that says nothing", b"", "wait"),
     ):
-        before = _Census.take()
+        before = _Census.take(case.settle_s)
         async with _peer(says, then) as port:
             await _expect(CapabilityFault, case, case.at(port), what)
         await before.settle(f"after {what}")
@@ -220,7 +237,7 @@ async def _a_peer_that_does_not_speak_the_protocol_is_a_fault(case: _Case[C]) ->
 
 async def _a_cancelled_connect_leaves_nothing_behind(case: _Case[C]) -> None:
     async with _peer(b"", "wait") as port:
-        before = _Census.take()
+        before = _Census.take(case.settle_s)
         for turns in _CANCEL_AFTER_TURNS:
             work = asyncio.ensure_future(case.cls.connect(case.at(port)))
             for _ in range(turns):
@@ -229,7 +246,7 @@ async def _a_cancelled_connect_leaves_nothing_behind(case: _Case[C]) -> None:
             await before.settle(f"after a connect was cancelled at turn {turns} of the loop")
     for part in range(_CANCEL_AFTER_PARTS):
         options = await case.options()
-        before = _Census.take()
+        before = _Census.take(case.settle_s)
         after_s = case.connect_s * part / (_CANCEL_AFTER_PARTS - 2)
         work = asyncio.ensure_future(case.cls.connect(case.row, **options))
         await asyncio.wait([work], timeout=after_s)
@@ -240,19 +257,20 @@ async def _a_cancelled_connect_leaves_nothing_behind(case: _Case[C]) -> None:
 async def _a_daemon_that_dies_is_a_fault(case: _Case[C]) -> None:
     assert case.kill is not None
     client = await case.connect()
-    rounds = 0
+    at_work = asyncio.Event()
 
     async def work_on() -> None:
-        nonlocal rounds
-        while True:
-            await case.use(client)
-            rounds += 1
-            await asyncio.sleep(0)
+        try:
+            while True:
+                await case.use(client)
+                at_work.set()
+                await asyncio.sleep(0)
+        finally:
+            at_work.set()
 
     work = asyncio.create_task(work_on())
     try:
-        while rounds < 2 and not work.done():
-            await asyncio.sleep(_POLL_S)
+        await at_work.wait()
         killed = case.kill()
         if killed is not None:
             await killed
@@ -365,18 +383,19 @@ class _Census:
 
     descriptors: int
     tasks: int
+    settle_s: float
 
     @classmethod
-    def take(cls) -> _Census:
+    def take(cls, settle_s: float) -> _Census:
         try:
             descriptors = len(os.listdir("/dev/fd"))  # noqa: PTH208 -- one name is the listing
         except OSError:
             descriptors = 0
-        return cls(descriptors, len(asyncio.all_tasks()))
+        return cls(descriptors, len(asyncio.all_tasks()), settle_s)
 
     async def settle(self, when: str) -> None:
         """Wait until nothing more is held than at the time of this census."""
-        deadline = asyncio.get_running_loop().time() + _DEADLINE_S / 4
+        deadline = asyncio.get_running_loop().time() + self.settle_s
         while leaks := self._leaks():
             if asyncio.get_running_loop().time() > deadline:
                 break
@@ -384,7 +403,7 @@ class _Census:
         assert not leaks, f"{when}, {leaks} left behind"
 
     def _leaks(self) -> str:
-        now = _Census.take()
+        now = _Census.take(self.settle_s)
         found = {
             "open descriptors": now.descriptors - self.descriptors,
             "tasks": now.tasks - self.tasks,
