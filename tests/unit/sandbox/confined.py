@@ -12,15 +12,16 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hud.sandbox.guest import landlock
-from hud.sandbox.guest.confine import confine, uid_rules
+from hud.sandbox.guest.confine import confine, set_limits, uid_rules
 from hud.sandbox.guest.seccomp import program
+from tests.needs import missing
 
 UID = 64_301
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -46,7 +47,7 @@ def in_child(do: Callable[[], Any]) -> Any:
         finally:
             os._exit(0)
     os.close(writing)
-    with open(reading, "rb") as pipe:
+    with os.fdopen(reading, "rb") as pipe:
         data = pipe.read()
     _, status = os.waitpid(pid, 0)
     assert data, f"the child ended with status {os.waitstatus_to_exitcode(status)}"
@@ -100,8 +101,16 @@ def need_filter() -> None:
         pytest.skip(str(error))
 
 
+def system_python() -> str:
+    """Return a Python that an agent without extra mounts can reach."""
+    path = "/usr/bin/python3"
+    if not Path(path).exists():
+        missing(path)
+    return path
+
+
 @contextlib.contextmanager
-def open_folder() -> Iterator[Path]:
+def open_folder() -> Generator[Path]:
     """Yield a folder that every uid can reach, which those of pytest are not."""
     path = Path(tempfile.mkdtemp(prefix="hud-confine-"))
     path.chmod(0o755)
@@ -116,9 +125,19 @@ def rules_for(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 def run_confined(
-    argv: list[str], rules: dict[str, Any], folder: Path, *, env: dict[str, str] | None = None
+    argv: list[str],
+    rules: dict[str, Any],
+    folder: Path,
+    *,
+    env: dict[str, str] | None = None,
+    limits: dict[str, int] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program as the agent would: confined between fork and exec."""
+
+    def before_exec() -> None:
+        set_limits(limits or {})
+        confine(rules)
+
     return subprocess.run(
         argv,
         cwd=folder,
@@ -133,5 +152,5 @@ def run_confined(
         capture_output=True,
         text=True,
         timeout=120,
-        preexec_fn=lambda: confine(rules),  # noqa: PLW1509
+        preexec_fn=before_exec,
     )

@@ -64,6 +64,7 @@ _CAPABILITY_VERSION_3 = 0x2008_0522
 _CAPABILITIES_AT_MOST = 64
 _CLOSE_RANGE = 436
 _CLOSE_RANGE_CLOEXEC = 4
+_NO_ID = 0xFFFF_FFFF
 _FIRST_FREE_FD = 3
 _PTY_SLAVES = range(136, 144)
 _LAST_FD = 0xFFFF_FFFF
@@ -89,8 +90,12 @@ class ConfineError(Exception):
     """A step that failed."""
 
     def __init__(self, step: Step, message: str) -> None:
-        super().__init__(f"cannot confine the process: {message}")
+        super().__init__(step, message)
         self.step = step
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"cannot confine the process: {self.message}"
 
 
 def uid_rules(
@@ -160,8 +165,8 @@ def apply_rules(rules: dict[str, Any]) -> None:
     unknown = rules.keys() - _RULES
     if unknown:
         raise ConfineError(Step.RULES, f"unknown rules {sorted(unknown)}")
-    uid, gid = rules.get("uid"), rules.get("gid")
-    if not (type(uid) is int and type(gid) is int and uid > 0 and gid > 0):
+    uid, gid = rules.get("uid", 0), rules.get("gid", 0)
+    if not all(type(number) is int and 0 < number < _NO_ID for number in (uid, gid)):
         raise ConfineError(Step.IDENTITY, f"uid {uid!r} and gid {gid!r} are not those of an agent")
     libc = ctypes.CDLL(None, use_errno=True)
     has_tcp = rules.get("tcp_connect") is not None or rules.get("tcp_bind") is not None
