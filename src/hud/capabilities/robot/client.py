@@ -67,6 +67,11 @@ class RobotClient(CapabilityClient):
             self._take(seed)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the connection has ended."""
+        return not self._line.is_open
+
+    @property
     def contract(self) -> dict[str, Any]:
         """What the robot is: type, control rate, and its features by name."""
         held = self.capability.params.get("contract")
@@ -83,12 +88,18 @@ class RobotClient(CapabilityClient):
 
     @classmethod
     async def connect(
-        cls, cap: Capability, *, token: str | None = None, record: bool = True
+        cls,
+        cap: Capability,
+        *,
+        token: str | None = None,
+        record: bool = True,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> Self:
         """Connect, claim a slot, and return once its first observation is here.
 
         Args:
             token: The slot's token, from the task's `bindings`; None takes the only claimed slot.
+            connect_timeout_s: How long to wait for a robot that does not answer.
             record: Whether states and actions go onto the trace of the run this is called in.
         """
         url = cap.url
@@ -109,7 +120,7 @@ class RobotClient(CapabilityClient):
 
         line = _line(url, keep)
         try:
-            frame = await _begin(line, cap, token, arrived)
+            frame = await _begin(line, cap, token, arrived, connect_timeout_s)
             client = cls(cap, line, seed=frame)
         except BaseException:
             line.abort()
@@ -280,7 +291,11 @@ def _line(url: str, arrived: Any) -> Any:
 
 
 async def _begin(
-    line: Any, cap: Capability, token: str | None, arrived: asyncio.Queue[bytes | str]
+    line: Any,
+    cap: Capability,
+    token: str | None,
+    arrived: asyncio.Queue[bytes | str],
+    timeout_s: float,
 ) -> dict[str, Any]:
     """Dial, claim, and return the frame of the first observation."""
     where = f"robot {cap.name!r}"
@@ -288,7 +303,7 @@ async def _begin(
     assert address is not None
     secure = ssl.create_default_context() if cap.url.startswith("wss:") else None
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: line, *address, ssl=secure)
             await line.opened

@@ -7,7 +7,7 @@ images, everything else is a row of float32. A `contract.json` adds to what is d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -169,7 +169,7 @@ def _children(space: Any) -> list[tuple[Step, Any]] | None:
     held: Any = space.spaces
     if isinstance(held, Mapping):
         return list(cast("Mapping[str, Any]", held).items())
-    return list(enumerate(held))
+    return list(enumerate(cast("Iterable[Any]", held)))
 
 
 def _walk(

@@ -51,6 +51,9 @@ class RobotEndpoint(Daemon):
         host: With `port`: the control address of a bridge somebody else runs.
         connect_timeout_s: How long a simulator may take until it serves.
         name: Name of the capability's row.
+        recipe: Instead of a bridge class: how to build the bridge.
+        claim_wait_s: How long a reset waits for a free slot, before it takes one over that no
+            agent is connected to.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class RobotEndpoint(Daemon):
         connect_timeout_s: float = 900.0,
         name: str = "robot",
         recipe: Recipe | None = None,
+        claim_wait_s: float = CLAIM_WAIT_S,
     ) -> None:
         super().__init__(name)
         given = [bridge is not None, cmd is not None, host is not None, recipe is not None]
         if sum(given) != 1 or (host is None) != (port is None):
             raise TypeError("RobotEndpoint: give a bridge, a cmd, or host and port")
         self._timeout_s = connect_timeout_s
+        self._claim_wait_s = claim_wait_s
         self._cmd = None if cmd is None else list(cmd)
         self._address = None if host is None or port is None else (host, port)
         self._bridge = bridge if isinstance(bridge, RobotBridge) else None
@@ -145,6 +150,11 @@ class RobotEndpoint(Daemon):
             return near
         return None if self._process is None else self._process.dial()
 
+    @property
+    def pid(self) -> int | None:
+        """The simulator's process, or None while it has none of its own."""
+        return None if self._process is None else self._process.pid
+
     async def begin_episode(self) -> None:
         await self.start()
         if self.is_exclusive:
@@ -187,7 +197,7 @@ class RobotEndpoint(Daemon):
         """
         await self.start()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + CLAIM_WAIT_S
+        deadline = loop.time() + self._claim_wait_s
         is_last = False
         while True:
             self._freed.clear()
@@ -305,7 +315,12 @@ class _Local:
 
 
 def gym_endpoint(
-    target: Any, *, name: str = "robot", num_envs: int | None = None, **kwargs: Any
+    target: Any,
+    *,
+    name: str = "robot",
+    num_envs: int | None = None,
+    claim_wait_s: float = CLAIM_WAIT_S,
+    **kwargs: Any,
 ) -> RobotEndpoint:
     """Return the endpoint behind `env.gym(…)`; see there for the arguments."""
     from hud.environment.robot.gym import GymBridge, is_simulator
@@ -314,6 +329,6 @@ def gym_endpoint(
         kwargs["num_envs"] = num_envs
     cls = SharedRobotEndpoint if (num_envs or 1) > 1 else RobotEndpoint
     if is_simulator(target):
-        return cls(GymBridge(target, **kwargs), name=name)
+        return cls(GymBridge(target, **kwargs), name=name, claim_wait_s=claim_wait_s)
     recipe = Recipe.of(GymBridge, target, **kwargs)
-    return cls(recipe=recipe, name=name)
+    return cls(recipe=recipe, name=name, claim_wait_s=claim_wait_s)

@@ -47,6 +47,10 @@ class SimProcess:
         return self._control
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         control = self._control
         return self._process.returncode is None and control is not None and control.is_open
