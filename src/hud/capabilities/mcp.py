@@ -120,7 +120,7 @@ class MCPClient(CapabilityClient):
         self._session = session
 
     @classmethod
-    async def connect(cls, cap: Capability) -> Self:
+    async def connect(cls, cap: Capability, *, connect_timeout_s: float = 30.0) -> Self:
         # The SDK takes most of a second to import, and most environments expose no tools.
         from hud.capabilities.mcp_session import Session
 
@@ -128,7 +128,7 @@ class MCPClient(CapabilityClient):
         # What has a key's shape is found by it, and registering costs for the life of the process.
         if isinstance(token, str) and redact.redact(token) == token:
             redact.register_secret(token)
-        return cls(cap, await Session.open(cap))
+        return cls(cap, await Session.open(cap, connect_timeout_s))
 
     @property
     def has_new_tools(self) -> bool:

@@ -21,9 +21,8 @@ from hud._version import __version__
 from hud.capabilities.mcp_transport import Link, Reply, check_row, expected, open_streams
 from hud.protocol.capability import Capability
 
-CONNECT_TIMEOUT_S = 30.0
 CLOSE_GRACE_S = 5.0
-_UNWIND_S = 1.0
+_UNWIND_S = 0.2
 
 # Answers that are about the connection or the session, and never about what was asked.
 _BROKEN = {
@@ -69,7 +68,7 @@ class Session:
         self._owner: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, row: Capability) -> Session:
+    async def open(cls, row: Capability, timeout_s: float) -> Session:
         """Connect and initialize; `close` it. Cancelling leaves nothing open.
 
         Raises:
@@ -81,9 +80,7 @@ class Session:
         owner = session._owner = asyncio.create_task(session._run(), name=f"mcp {row.name}")
         try:
             waited = {owner, session._ready}
-            await asyncio.wait(
-                waited, timeout=CONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(waited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await session._end()
             raise
@@ -91,7 +88,7 @@ class Session:
             return session
         if not owner.done():
             await session._end()
-            raise session._fault(f"gave no answer within {CONNECT_TIMEOUT_S:g} s")
+            raise session._fault(f"gave no answer within {timeout_s:g} s")
         raise session._fault("cannot be connected to", session._link.failure)
 
     async def _run(self) -> None:

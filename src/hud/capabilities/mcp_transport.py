@@ -275,8 +275,6 @@ def _endpoint(url: str, told: str) -> str:
 @contextlib.asynccontextmanager
 async def _websocket(url: str, headers: dict[str, str], link: Link) -> AsyncGenerator[Streams]:
     """Connect with one text frame per message, under the subprotocol `mcp`."""
-    received, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-    outgoing, sent = anyio.create_memory_object_stream[SessionMessage](0)
     parts = urlsplit(url)
     connecting = websockets.connect(
         url,
@@ -291,6 +289,8 @@ async def _websocket(url: str, headers: dict[str, str], link: Link) -> AsyncGene
         close_timeout=1.0,
     )
     async with connecting as socket:
+        received, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+        outgoing, sent = anyio.create_memory_object_stream[SessionMessage](0)
 
         async def read() -> None:
             try:

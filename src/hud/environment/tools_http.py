@@ -178,23 +178,23 @@ class SocketServer:
             CapabilityFault: when none is to be had now.
         """
         self._transports = {one for one in self._transports if not one.is_closing()}
-        if self._why_not is None and len(self._transports) >= MAX_CONNECTIONS:
+        if self._why_not is not None:
+            raise CapabilityFault(self._why_not)
+        if len(self._transports) >= MAX_CONNECTIONS:
             raise CapabilityFault(f"{len(self._transports)} connections are open already")
         near, far = socket.socketpair()
         try:
             near.setblocking(False)
             far.setblocking(False)
-            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol, near
-            )
-            self._transports.add(transport)
-            if self._why_not is not None:
-                transport.abort()
-                raise CapabilityFault(self._why_not)
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.connect_accepted_socket(self._protocol, near)
         except BaseException:
             near.close()
             far.close()
             raise
+        self._transports.add(transport)
+        if self._why_not is not None:  # cut while it was made: the far end reads its end
+            transport.abort()
         return far
 
     def _protocol(self) -> asyncio.Protocol:
