@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import mcp.types as wire
 
@@ -41,19 +42,19 @@ class ToolFunction:
             TypeError: when it is no function whose parameters all have names.
             ValueError: when the name is not one that models can call.
         """
-        if not callable(fn) or inspect.isclass(fn):
-            raise TypeError(f"{bounded(fn)}: a tool is a function")
+        if not callable(fn) or inspect.isclass(fn) or isinstance(fn, functools.partial):
+            raise TypeError(f"{bounded(cast('object', fn))}: a tool is a function")
+        self.name = name or getattr(fn, "__name__", "")
+        if not inspect.isroutine(fn):
+            fn = fn.__call__
         if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
             raise TypeError(f"{fn.__qualname__}: a tool returns its result, it does not yield")
-        self.name = name or getattr(fn, "__name__", "")
         if _NAME.fullmatch(self.name) is None:
             raise ValueError(
                 f"{bounded(self.name)!r} is no name for a tool: letters, digits, _ and -, "
                 "64 at most"
             )
-        self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
-            getattr(fn, "__call__", None)  # noqa: B004 -- asked of the object, not whether it has one
-        )
+        self.is_async = inspect.iscoroutinefunction(fn)
         self._fn = fn
         self._description = description or inspect.getdoc(fn) or ""
         self._arguments = Arguments(fn)
