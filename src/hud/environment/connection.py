@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from hud._core.errors import EnvironmentFault, RolloutCancelled
 from hud._core.relay import Relay
 from hud.environment import tunnel
+from hud.environment.daemon import Daemon
 from hud.environment.episode import Episode
 from hud.environment.replies import error_line, result_line
 from hud.environment.sessions import NoSuchSession, Session
@@ -329,20 +330,26 @@ class ServerConnection(asyncio.Protocol):
     def _open_tunnel(self, request_id: RequestId | None, name: str) -> None:
         transport = self._transport
         address = self._server.env.capability_address(name)
-        if transport is None or address is None:
+        daemon = self._server.env.daemons.find(name)
+        if transport is None or (address is None and daemon is None):
             self._send(error_line(request_id, _no_such_capability(name)))
             self._hang_up()
             return
         near = self._tunnel = Relay()
         near.connection_made(transport)
         transport.pause_reading()
-        self._server.spawn(self._stream(request_id, name, address, near))
+        self._server.spawn(self._stream(request_id, name, address, daemon, near))
 
     async def _stream(
-        self, request_id: RequestId | None, name: str, address: tuple[str, int], near: Relay
+        self,
+        request_id: RequestId | None,
+        name: str,
+        address: tuple[str, int] | None,
+        daemon: Daemon | None,
+        near: Relay,
     ) -> None:
         try:
-            far = await tunnel.dial(name, address)
+            far = await tunnel.dial(name, address, daemon)
         except HudProtocolError as error:
             self._send(error_line(request_id, error))
             self._tunnel = None

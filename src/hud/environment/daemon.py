@@ -26,6 +26,11 @@ class Daemon(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @property
+    def untrusted_uid(self) -> int | None:
+        """Uid of the agent's processes where nothing but it separates them from the control port."""
+        return None
+
     @abstractmethod
     async def start(self) -> None:
         """Start it and return once it answers; on failure or cancellation nothing stays behind.

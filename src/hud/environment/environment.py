@@ -6,16 +6,27 @@ Serving it is `server`; finding it in a source file is `loader`; running its tas
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ParamSpec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from hud._core.errors import EnvironmentFault, InputError, bounded
+from hud._core.errors import EnvironmentFault, Fault, InputError, bounded
+from hud.environment.daemon import Daemon
+from hud.environment.daemons import Daemons
 from hud.environment.template import Solution, Template, TemplateFunction
 from hud.protocol.capability import Capability
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from hud.environment.workspace import Workspace
+    from hud.environment.workspace_options import WorkspaceOptions
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
+D = TypeVar("D", bound=Daemon)
 
 Hook = Callable[[], Awaitable[None]]
 Reseed = Callable[[int], None]
@@ -41,6 +52,7 @@ class Environment:
         self.version = version
         self.capabilities: list[Capability] = list(capabilities or ())
         self.tasks: dict[str, Template[...]] = {}
+        self.daemons = Daemons()
         self._initialize: list[Hook] = []
         self._shutdown: list[Hook] = []
         self._reseed: list[Reseed] = []
@@ -137,6 +149,54 @@ class Environment:
         self.capabilities = [held for held in self.capabilities if held.name != cap.name]
         self.capabilities.append(cap)
 
+    def add_daemon(self, daemon: D) -> D:
+        """Have a daemon started and stopped with this environment, and its row shown to agents.
+
+        Daemons and `initialize` hooks start in the order they were declared.
+
+        Raises:
+            ValueError: when the name is taken by another daemon.
+        """
+        self.daemons.add(daemon)
+
+        async def start_daemon() -> None:
+            await daemon.start()
+            self.add_capability(daemon.capability())
+
+        self.initialize(start_daemon)
+        self.shutdown(daemon.stop)
+        return daemon
+
+    def workspace(
+        self,
+        root: Path | str | None = None,
+        *,
+        name: str = "shell",
+        track_files: bool | None = None,
+        **kwargs: Unpack[WorkspaceOptions],
+    ) -> Workspace:
+        """Expose a folder with a shell over SSH, in a sandbox (`ssh`).
+
+        Args:
+            root: The folder; a new one for every start of the environment when None.
+            name: Name of the capability.
+            track_files: Whether changes of its files are recorded on the trace; None follows the
+                setting `file_tracking_enabled`.
+            kwargs: As `Workspace` takes them.
+
+        Raises:
+            InputError: when the folder holds this environment's own source.
+        """
+        from hud.environment.workspace import Workspace
+
+        workspace = Workspace(root, name=name, track_files=track_files, **kwargs)
+        workspace.keep_private(sys._getframe(1).f_globals.get("__file__"))
+        self.add_daemon(workspace)
+        tracker = workspace.tracker
+        if tracker is not None:
+            self.add_daemon(tracker)
+        return workspace
+
     def capability(self, name: str) -> Capability:
         """Return the row of that name.
 
@@ -186,6 +246,9 @@ class Environment:
         for fn in self._initialize:
             try:
                 await fn()
+            except Fault:
+                await self.stop()
+                raise
             except (Exception, SystemExit) as error:
                 await self.stop()
                 raise EnvironmentFault(
@@ -195,6 +258,7 @@ class Environment:
             except BaseException:
                 await self.stop()
                 raise
+        self.daemons.started()
         self._is_open = True
 
     async def stop(self) -> None:

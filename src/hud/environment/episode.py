@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from hud._core import json
 from hud._core.errors import EnvironmentFault, Fault, GraderFault, InputError, bounded
 from hud.environment.arguments import parse_answer
+from hud.environment.daemons import Stage
 from hud.environment.template import Template
+from hud.sandbox import roots
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ class Episode:
         self._args = args
         self._bound: dict[str, Any] | None = None
         self._generator: AsyncGenerator[Any, Any] | None = None
+        self._stage: Stage | None = None
 
     @property
     def _name(self) -> str:
@@ -53,16 +57,25 @@ class Episode:
             InputError: when the arguments do not fit the template.
             EnvironmentFault: when the template raises or ends before its prompt.
         """
-        self._generator = self.template.fn(**self.bind())
+        args = self.bind()
+        daemons = self.template.env.daemons
+        if len(daemons):
+            self._stage = daemons.enter()
+            await self._stage.begin()
+        self._generator = self.template.fn(**args)
         try:
-            value = await self._generator.asend(None)
+            with self._workspaces():
+                value = await self._generator.asend(None)
         except StopAsyncIteration:
             raise EnvironmentFault(f"{self._name} ended without yielding a prompt") from None
         except Fault:
             raise
         except (Exception, SystemExit) as error:
             raise EnvironmentFault(f"{self._name} raised {_describe(error)}") from error
-        return prompt_frame(value, self._name)
+        frame = prompt_frame(value, self._name)
+        if self._stage is not None:
+            await self._stage.hand_over()
+        return frame
 
     async def grade(self, answer: Any) -> dict[str, Any]:
         """Send the answer, return the grade frame, and run the template to its end.
@@ -76,8 +89,11 @@ class Episode:
             raise EnvironmentFault(f"{self._name} was not started")
         if self.template.returns is not None:
             answer = parse_answer(self.template.returns, answer)
+        if self._stage is not None:
+            await self._stage.end()
         try:
-            value = await generator.asend(answer)
+            with self._workspaces():
+                value = await generator.asend(answer)
         except StopAsyncIteration:
             raise EnvironmentFault(
                 f"{self._name} ended without yielding a grade",
@@ -100,8 +116,17 @@ class Episode:
             hint="a template yields exactly twice: the prompt, then the grade",
         )
 
+    def _workspaces(self) -> AbstractContextManager[None]:
+        return roots.graded_for(self.template.env.daemons)
+
     async def close(self) -> None:
-        """Close the generator so that its `finally` blocks run; safe to call twice."""
+        """End the agent's part, close the generator so that its `finally` blocks run; idempotent."""
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            try:
+                await stage.close()
+            except (Exception, SystemExit) as error:
+                logger.warning("%s: its capabilities raised %s", self._name, _describe(error))
         generator, self._generator = self._generator, None
         if generator is None:
             return

@@ -8,16 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from hud._core.errors import CapabilityFault
 from hud._core.outcome import Outcome
 from hud._core.relay import Relay
+from hud.environment.daemon import Daemon
 from hud.protocol import frames
 from hud.protocol.frames import HudProtocolError
 
 DIAL_TIMEOUT_S = 30.0
 
 
-async def dial(name: str, address: tuple[str, int]) -> Relay:
+async def dial(name: str, address: tuple[str, int] | None, daemon: Daemon | None) -> Relay:
     """Connect to a capability's daemon; the far side it returns reads nothing until told.
+
+    Args:
+        address: Where to connect, unless the daemon gives a connection itself.
 
     Raises:
         HudProtocolError: -32000 when the daemon cannot be reached.
@@ -26,8 +31,14 @@ async def dial(name: str, address: tuple[str, int]) -> Relay:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(DIAL_TIMEOUT_S):
-            transport, _ = await loop.create_connection(lambda: far, *address)
-    except (OSError, TimeoutError) as error:
+            sock = None if daemon is None else await daemon.dial()
+            if sock is not None:
+                transport, _ = await loop.create_connection(lambda: far, sock=sock)
+            elif address is not None:
+                transport, _ = await loop.create_connection(lambda: far, *address)
+            else:
+                raise ConnectionRefusedError("it has no address")
+    except (OSError, TimeoutError, CapabilityFault) as error:
         reason = str(error) or f"no answer within {DIAL_TIMEOUT_S:g} s"
         raise HudProtocolError(
             frames.SERVER_ERROR,

@@ -8,6 +8,7 @@ from hud.graders.base import Grader
 from hud.graders.bash import BashGrader
 from hud.graders.combine import combine, combine_all, combine_any
 from hud.graders.judge import LLMJudgeGrader
+from hud.graders.pytest_grader import PytestGrader
 from hud.graders.result import EvaluationResult, SubScore
 from hud.graders.text import (
     contains,
@@ -24,6 +25,7 @@ __all__ = [
     "EvaluationResult",
     "Grader",
     "LLMJudgeGrader",
+    "PytestGrader",
     "SubScore",
     "combine",
     "combine_all",

@@ -10,8 +10,9 @@ import os
 from typing import Any, ClassVar
 
 from hud.graders.base import Grader
-from hud.graders.command import CommandRunner, NoWorkingDirectory, run_in_own_group
+from hud.graders.command import CommandRunner, NoWorkingDirectory
 from hud.graders.result import SubScore
+from hud.graders.sandboxed import run_where_it_belongs
 
 
 class BashGrader(Grader):
@@ -19,13 +20,13 @@ class BashGrader(Grader):
 
     Attributes:
         default_timeout: Seconds a command may take when `timeout_seconds` is not given.
-        runner: What runs the command. By default a plain process group on this machine; replace
-            it in a subclass to run in a sandbox.
+        runner: What runs the command: over a workspace in a sandbox made for it, elsewhere as a
+            plain process group on this machine.
     """
 
     name: ClassVar[str] = "BashGrader"
     default_timeout: ClassVar[float] = 600
-    runner: ClassVar[CommandRunner] = staticmethod(run_in_own_group)
+    runner: ClassVar[CommandRunner] = staticmethod(run_where_it_belongs)
 
     @classmethod
     async def compute_score(

@@ -1,0 +1,503 @@
+"""A workspace: a folder with a shell over SSH, in a sandbox of its own.
+
+The sandbox is `hud.sandbox`, the SSH server `ssh_server`; this joins the two and says what an
+episode's beginning and end mean for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack
+
+from hud._core.errors import CapabilityFault, InputError
+from hud._core.settings import get_settings
+from hud.environment.daemon import Daemon
+from hud.environment.workspace_options import WorkspaceOptions
+from hud.protocol.capability import Capability
+from hud.sandbox import bwrap, files, roots
+from hud.sandbox.fresh import run_fresh
+from hud.sandbox.process import Completed, Process
+from hud.sandbox.sandbox import Sandbox
+from hud.sandbox.spec import DEFAULT_SYSTEM_MOUNTS, Isolation, Limits, Mount, SandboxSpec
+from hud.sandbox.watch import Watch
+
+if TYPE_CHECKING:
+    import asyncssh
+
+    from hud.environment.filetracking import FileTracker
+    from hud.environment.ssh_server import SSHServer
+
+logger = logging.getLogger(__name__)
+
+ProcessResult = Completed
+
+
+class Workspace(Daemon):
+    """A folder an agent works in, with a shell and SFTP over SSH.
+
+    Commands and files share one sandbox: a server started in one command is reachable from the
+    next, until the episode ends. Args: see `WorkspaceOptions`.
+
+    Attributes:
+        root: The folder on this machine; for a workspace without one, made at every start.
+    """
+
+    def __init__(
+        self,
+        root: Path | str | None = None,
+        *,
+        name: str = "shell",
+        track_files: bool | None = False,
+        **options: Unpack[WorkspaceOptions],
+    ) -> None:
+        super().__init__(name)
+        unknown = set(options) - set(WorkspaceOptions.__annotations__)
+        if unknown:
+            raise TypeError(f"Workspace has no option {sorted(unknown)[0]!r}")
+        self._options = options
+        self._own_root: Path | None = None
+        self._given_root = None if root is None else Path(root).expanduser().absolute()
+        if self._given_root is not None and options.get("files") is not None:
+            raise InputError("a workspace has either a root or files to begin with, not both")
+        self._private: list[Path] = []
+        self._sandbox: Sandbox | None = None
+        self._server: SSHServer | None = None
+        self._host_key: asyncssh.SSHKey | None = None
+        self._client_key: asyncssh.SSHKey | None = None
+        self._key_path: Path | None = None
+        self._port = 0
+        self._watch: Watch | None = None
+        self._reviving = asyncio.Lock()
+        self._notice = ""
+        self.user: str = options.get("user", "agent")
+        tracks = get_settings().file_tracking_enabled if track_files is None else track_files
+        self.tracker: FileTracker | None = self._make_tracker() if tracks else None
+        self._spec()  # says at once what is wrong with the options
+
+    @property
+    def root(self) -> Path:
+        """The folder on this machine.
+
+        Raises:
+            CapabilityFault: before the start of a workspace that makes its own.
+        """
+        root = self._given_root or self._own_root
+        if root is None:
+            raise CapabilityFault(f"workspace {self.name!r} has no folder before it is started")
+        return root
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The sandbox its commands run in.
+
+        Raises:
+            CapabilityFault: before it is started.
+        """
+        if self._sandbox is None:
+            raise CapabilityFault(f"workspace {self.name!r} is not started")
+        return self._sandbox
+
+    @property
+    def isolation(self) -> Isolation:
+        """What separates the agent from this machine."""
+        return self.sandbox.isolation
+
+    @property
+    def guest_path(self) -> str:
+        """Where commands and SFTP find the folder."""
+        return self.sandbox.guest_path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables given for every command."""
+        return dict(self._options.get("env") or {})
+
+    @property
+    def bwrap_available(self) -> bool:
+        """Whether bubblewrap works on this machine."""
+        return bwrap.problem() is None
+
+    @property
+    def tracks_files(self) -> bool:
+        """Whether changes of files are recorded."""
+        return self.tracker is not None
+
+    @property
+    def untrusted_uid(self) -> int | None:
+        sandbox = self._sandbox
+        if sandbox is None or not sandbox.is_running or sandbox.isolation != "uid":
+            return None
+        return sandbox.uid
+
+    @property
+    def ssh_url(self) -> str:
+        """Where the SSH server listens."""
+        return f"ssh://{self._options.get('host', '127.0.0.1')}:{self._port}"
+
+    @property
+    def ssh_user(self) -> str:
+        """Who logs in."""
+        return self.user
+
+    @property
+    def ssh_host_pubkey(self) -> str:
+        """The server's public key, in OpenSSH's format."""
+        if self._host_key is None:
+            raise CapabilityFault(f"workspace {self.name!r} is not started")
+        return self._host_key.export_public_key().decode().strip()
+
+    @property
+    def ssh_client_key_path(self) -> Path | None:
+        """The client's private key as a file only its owner can read, where one was asked for."""
+        return self._key_path
+
+    def keep_private(self, source: str | Path | None) -> None:
+        """Make sure that a file of the environment's own cannot be read by the agent.
+
+        Raises:
+            InputError: when it lies in the workspace.
+        """
+        if source is None:
+            return
+        path = Path(os.path.realpath(source))
+        if self._given_root is not None and path.is_relative_to(os.path.realpath(self._given_root)):
+            raise InputError(
+                f"the workspace {str(self._given_root)!r} holds the environment's own source "
+                f"({path.name}), which the agent could read and change",
+                hint="give the workspace a folder of its own, such as a subfolder",
+            )
+        self._private.append(path)
+
+    async def start(self) -> None:
+        if self._server is not None:
+            return
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        server, self._server = self._server, None
+        watch, self._watch = self._watch, None
+        sandbox, self._sandbox = self._sandbox, None
+        roots.forget(self)
+        if watch is not None:
+            await watch.aclose()
+        try:
+            if server is not None:
+                await server.stop()
+        finally:
+            if sandbox is not None:
+                await sandbox.stop()
+        if self._key_path is not None:
+            self._key_path.unlink(missing_ok=True)
+            self._key_path = None
+        own, self._own_root = self._own_root, None
+        if own is not None:
+            await asyncio.to_thread(files.remove_tree, own)
+
+    def capability(self, name: str | None = None) -> Capability:
+        """Return the row clients see."""
+        import asyncssh
+
+        key = self._client_key
+        if key is None:
+            raise CapabilityFault(f"workspace {self.name!r} is not started")
+        assert isinstance(key, asyncssh.SSHKey)
+        return Capability.ssh(
+            name=name or self.name,
+            url=self.ssh_url,
+            user=self.user,
+            host_pubkey=self.ssh_host_pubkey,
+            client_key=key.export_private_key("openssh").decode(),
+            shell="bash",
+            cwd=self.sandbox.cwd,
+            isolation=self.isolation,
+        )
+
+    def file_tracking_capability(self, name: str = "filetracking") -> Capability:
+        """Return the row that changes of files are followed by.
+
+        Raises:
+            InputError: when they are not tracked.
+        """
+        if self.tracker is None:
+            raise InputError(f"workspace {self.name!r} does not track its files")
+        row = self.tracker.capability()
+        return Capability(name, row.protocol, row.url, dict(row.params))
+
+    async def begin_episode(self) -> None:
+        await self.discard_sandbox()
+        if self._server is not None:
+            self._server.is_admitting = True
+
+    async def hand_over(self) -> None:
+        await self._hand_over()
+
+    async def end_episode(self) -> None:
+        if self._server is not None:
+            self._server.is_admitting = False
+        await self.terminate_sessions()
+
+    async def terminate_sessions(self) -> None:
+        """Cut every SSH connection and kill everything that runs in the sandbox."""
+        if self._server is not None:
+            await self._server.disconnect()
+        if self._sandbox is not None:
+            killed = await self._sandbox.sweep()
+            if killed:
+                logger.info("workspace %r: %d processes were stopped", self.name, killed)
+
+    async def discard_sandbox(self) -> None:
+        """Replace the sandbox by a new one: nothing is left but the workspace's files."""
+        if self._server is not None:
+            await self._server.disconnect()
+        sandbox = self._sandbox
+        if sandbox is not None:
+            await sandbox.stop()
+            await self._start_sandbox(sandbox)
+
+    async def sandbox_pid(self) -> int | None:
+        """Return the pid, on this machine, of what holds the sandbox; None when it is not up."""
+        sandbox = self._sandbox
+        return sandbox.pid if sandbox is not None and sandbox.is_running else None
+
+    async def run(
+        self,
+        command: Sequence[str],
+        *,
+        isolated: bool = False,
+        mounts: Sequence[Mount] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        max_wait: float | None = None,
+        input: bytes = b"",
+        max_output_bytes: int = 1 << 20,
+    ) -> ProcessResult:
+        """Run a program over the workspace's files.
+
+        Args:
+            command: Program and arguments.
+            isolated: Run it in a sandbox of its own, made for this command: none of the agent's
+                processes or variables, no network. That is how to grade.
+            mounts: Further mounts, for `isolated` alone.
+            env: Further variables.
+            cwd: Working directory inside; the workspace otherwise.
+            max_wait: Seconds it may take; `exit_code` is None when they passed.
+            input: Its standard input.
+            max_output_bytes: How much of each stream is kept, the end of it.
+
+        Raises:
+            CapabilityFault: when the sandbox cannot be made, or ended meanwhile.
+        """
+        if not isolated and not mounts:
+            return await self.sandbox.run(
+                command,
+                input=input,
+                env=env,
+                cwd=cwd,
+                timeout_s=max_wait,
+                max_output_bytes=max_output_bytes,
+            )
+        return await run_fresh(
+            self._spec(),
+            command,
+            uid=self.sandbox.uid,
+            mounts=tuple(mounts or ()),
+            env=env,
+            cwd=cwd,
+            timeout_s=max_wait,
+            input=input,
+            max_output_bytes=max_output_bytes,
+        )
+
+    def read_bytes(self, path: str, *, max_bytes: int = 16 << 20) -> bytes:
+        """Return a file's content without following a link the agent may have made.
+
+        Args:
+            path: Relative to the workspace, or absolute as the agent sees it.
+            max_bytes: The most that is read.
+
+        Raises:
+            UnsafePath: when a link or a special file is in the way, or the path leads outside.
+            FileNotFoundError: when it does not exist.
+        """
+        return files.read_bytes(self.root, self._inside(path), max_bytes=max_bytes)
+
+    def read_text(self, path: str, *, max_bytes: int = 16 << 20) -> str:
+        """Return a file's content as text; what is no UTF-8 is replaced. See `read_bytes`."""
+        return self.read_bytes(path, max_bytes=max_bytes).decode("utf-8", "replace")
+
+    def write_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+        """Write a file as the agent's own, without following a link. See `read_bytes`."""
+        owner = None
+        if self._sandbox is not None and self._sandbox.is_running:
+            owner = (self._sandbox.uid, self._sandbox.gid)
+        files.write_bytes(self.root, self._inside(path), data, mode=mode, owner=owner)
+
+    def write_text(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """Write a text file. See `write_bytes`."""
+        self.write_bytes(path, text.encode(), mode=mode)
+
+    async def start_command(
+        self,
+        command: str | None,
+        *,
+        env: Mapping[str, str],
+        fds: tuple[int, int, int] | None,
+        terminal: tuple[int, int] | None,
+        modes: Mapping[int, int],
+    ) -> tuple[Process, str]:
+        """Start a command for an SSH session, in a new sandbox if the last one is gone."""
+        sandbox, notice = await self._alive()
+        shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
+        argv = [shell, "-l"] if command is None else [shell, "-c", command]
+        read, out, err = fds or (None, None, None)
+        process = await sandbox.spawn(
+            argv, env=env, stdin=read, stdout=out, stderr=err, terminal=terminal, modes=modes
+        )
+        return process, notice
+
+    async def start_sftp(self, read: int, write: int) -> Process:
+        sandbox, _ = await self._alive()
+        return await sandbox.serve_files(read, write)
+
+    def command_ended(self) -> None:
+        if self.tracker is not None:
+            self.tracker.changed()
+        if self._watch is not None:
+            self._watch.look()
+
+    def hang_up(self, processes: list[Process]) -> None:
+        if self._sandbox is not None:
+            self._sandbox.hang_up(processes)
+
+    async def _start(self) -> None:
+        import asyncssh
+
+        from hud.environment.ssh_server import SSHServer
+
+        if self._given_root is None:
+            self._own_root = Path(tempfile.mkdtemp(prefix="hud-workspace-"))
+            template = self._options.get("files")
+            if template is not None:
+                await asyncio.to_thread(files.copy_tree, Path(template), self._own_root)
+        else:
+            self._given_root.mkdir(parents=True, exist_ok=True)
+        sandbox = self._sandbox = Sandbox(self._spec())
+        await self._start_sandbox(sandbox)
+        if self._options.get("require_isolation") and sandbox.isolation != "bwrap":
+            raise CapabilityFault(
+                f"workspace {self.name!r} requires namespaces, and has {sandbox.isolation!r}"
+            )
+        key_path = self._options.get("host_key_path")
+        self._host_key = (
+            asyncssh.generate_private_key("ssh-ed25519")
+            if key_path is None
+            else asyncssh.read_private_key(str(key_path))
+        )
+        self._client_key = asyncssh.generate_private_key("ssh-ed25519")
+        self._write_key()
+        allowed = [self._client_key]
+        for path in self._options.get("authorized_client_keys") or ():
+            allowed.append(asyncssh.read_public_key(str(path)))
+        server = self._server = SSHServer(self, self._host_key, allowed)
+        host, port = self._options.get("host", "127.0.0.1"), self._options.get("port", 0)
+        self._port = await server.start(host, port)
+        limits = self._spec().limits
+        if limits.disk_mb is not None or limits.disk_files is not None:
+            self._watch = Watch(self.root, limits, self._full)
+            self._watch.start()
+        roots.remember(self, self.root, self._spec(), sandbox)
+
+    async def _start_sandbox(self, sandbox: Sandbox) -> None:
+        await sandbox.start()
+        if sandbox.isolation == "none":
+            logger.warning("workspace %r has no isolation, as asked for", self.name)
+        await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        sandbox = self._sandbox
+        if sandbox is None or not sandbox.is_running or not self._options.get("hand_over_root", True):
+            return
+        if sandbox.uid != os.geteuid():
+            await asyncio.to_thread(files.hand_over, self.root, sandbox.uid, sandbox.gid)
+
+    async def _alive(self) -> tuple[Sandbox, str]:
+        """Return the sandbox, a new one when it has ended, and what the agent should know of it."""
+        notice, self._notice = self._notice, ""
+        sandbox = self.sandbox
+        if sandbox.is_running:
+            return sandbox, notice
+        async with self._reviving:
+            if not sandbox.is_running:
+                reason = await sandbox.ended_because()
+                logger.warning("workspace %r: its sandbox ended: %s", self.name, reason)
+                await sandbox.stop()
+                await self._start_sandbox(sandbox)
+                notice += f"hud: everything that ran here was ended ({reason})\n"
+        return sandbox, notice
+
+    async def _full(self, reason: str) -> None:
+        """End what runs because the workspace grew beyond its limits."""
+        logger.warning("workspace %r: %s", self.name, reason)
+        self._notice = f"hud: everything that ran here was ended ({reason})\n"
+        if self._sandbox is not None:
+            await self._sandbox.sweep()
+
+    def _spec(self) -> SandboxSpec:
+        options = self._options
+        system = options.get("system_mounts")
+        return SandboxSpec(
+            root=self._given_root or self._own_root,
+            guest_path=options.get("guest_path", "/workspace"),
+            mounts=tuple(options.get("mounts") or ()),
+            system_mounts=DEFAULT_SYSTEM_MOUNTS if system is None else tuple(system),
+            env=dict(options.get("env") or {}),
+            cwd=options.get("cwd"),
+            network=options.get("network", False),
+            allowed_hosts=options.get("allowed_hosts"),
+            peers=tuple(options.get("peers") or ()),
+            limits=options.get("limits") or Limits(),
+            isolation=options.get("isolation"),
+            uid=options.get("shell_uid"),
+            gid=options.get("shell_gid"),
+            user=self.user,
+            python=options.get("python", False),
+            private=tuple(self._private),
+        )
+
+    def _inside(self, path: str) -> str:
+        """Return a path relative to the workspace."""
+        guest = self._options.get("guest_path", "/workspace")
+        for prefix in (guest, str(self.root)):
+            if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
+                return path[len(prefix) :].lstrip("/") or "."
+        return path
+
+    def _write_key(self) -> None:
+        folder = self._options.get("credentials_dir")
+        if folder is None or self._client_key is None:
+            return
+        path = Path(folder) / f"{self.name}_ed25519"
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        with open(path, "xb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:  # noqa: PTH123
+            file.write(self._client_key.export_private_key("openssh"))
+        self._key_path = path
+
+    def _make_tracker(self) -> Any:
+        from hud.environment.filetracking import FileTracker
+
+        return FileTracker(lambda: self.root, guest_path=self._options.get("guest_path", "/workspace"))
+
+

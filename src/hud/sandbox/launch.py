@@ -1,0 +1,281 @@
+"""Start a supervisor behind a wall, and end it: bubblewrap, a second uid, or no wall at all.
+
+What is done with it afterwards is `sandbox`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hud._core.errors import CapabilityFault
+from hud.sandbox import bwrap, interpreter
+from hud.sandbox.guest import seccomp
+from hud.sandbox.identity import Identity
+from hud.sandbox.link import Link, SandboxGone, pair
+from hud.sandbox.spec import SANDBOX_UID, Isolation, SandboxSpec
+
+if TYPE_CHECKING:
+    from hud.sandbox.cgroup import Cgroup
+
+_START_S = 30.0
+_END_S = 5.0
+_LOG_BYTES = 8192
+
+
+def choose(spec: SandboxSpec) -> Isolation:
+    """Return the isolation a sandbox gets here.
+
+    Raises:
+        CapabilityFault: when what was asked for, or any at all, is not to be had.
+    """
+    if spec.isolation == "none":
+        return "none"
+    problem = bwrap.problem() if spec.isolation != "uid" else "isolation 'uid' was asked for"
+    if problem is None:
+        return "bwrap"
+    if spec.isolation == "bwrap":
+        raise CapabilityFault(f"isolation 'bwrap' is not possible: {problem}", hint=_INSTALL)
+    if os.geteuid() == 0:
+        return "uid"
+    raise CapabilityFault(
+        f"nothing here can isolate the agent: {problem}, and a second uid takes root",
+        hint=f"{_INSTALL}, or accept none with isolation='none'",
+    )
+
+
+_INSTALL = "install bubblewrap (Debian: apt-get install bubblewrap) and allow user namespaces"
+
+
+class Launched:
+    """A supervisor that runs, and everything that must be taken down with it."""
+
+    def __init__(
+        self,
+        link: Link,
+        process: subprocess.Popen[bytes],
+        identity: Identity,
+        cgroup: Cgroup | None,
+    ) -> None:
+        self.link = link
+        self.process = process
+        self.identity = identity
+        self.cgroup = cgroup
+
+    async def end(self) -> None:
+        """Kill everything inside and wait, bounded; again is no error."""
+        self.link.close()
+        if self.process.returncode is None:
+            if not await _exited(self.process, _END_S if self.cgroup is None else 0.5):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                if not await _exited(self.process, _END_S):
+                    raise CapabilityFault("a sandbox is still there after SIGKILL")
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        cgroup, self.cgroup = self.cgroup, None
+        if cgroup is not None:
+            await asyncio.to_thread(_remove, cgroup)
+        self.identity.release()
+
+
+def _remove(cgroup: Cgroup) -> None:
+    cgroup.kill()
+    cgroup.remove()
+
+
+async def start(
+    spec: SandboxSpec, mode: Isolation, identity: Identity, settings: dict[str, Any]
+) -> Launched:
+    """Start a supervisor and wait until it answers. It owns `identity` from here on.
+
+    Raises:
+        CapabilityFault: when it does not come up, with what it said.
+    """
+    cgroup: Cgroup | None = None
+    ours, theirs = pair()
+    link = Link(ours)
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        if mode != "none":
+            cgroup = _cgroup(spec)
+        settings = {**settings, "mode": mode, "parent": os.getpid()}
+        if mode == "bwrap":
+            is_root = not identity.is_own
+            if is_root:
+                settings["become"] = [SANDBOX_UID, SANDBOX_UID]
+            process = await _start_bwrap(spec, identity, theirs, cgroup, is_root)
+        else:
+            process = _start_bare(theirs)
+            if cgroup is not None:
+                cgroup.add(process.pid)
+        theirs.close()
+        link.configure(settings)
+        async with asyncio.timeout(_START_S):
+            await link.ready
+        return Launched(link, process, identity, cgroup)
+    except BaseException as error:
+        theirs.close()
+        said = _last_words(process)
+        if process is None:
+            link.close()
+            identity.release()
+            if cgroup is not None:
+                _remove(cgroup)
+        else:
+            await asyncio.shield(Launched(link, process, identity, cgroup).end())
+        if isinstance(error, OSError | TimeoutError | SandboxGone | ValueError):
+            raise CapabilityFault(
+                f"the sandbox did not start: {said or error or type(error).__name__}"
+            ) from error
+        raise
+
+
+def _cgroup(spec: SandboxSpec) -> Cgroup | None:
+    from hud.sandbox.cgroup import Cgroup
+
+    limits = spec.limits
+    return Cgroup.create(
+        "sandbox",
+        memory_bytes=None if limits.memory_mb is None else limits.memory_mb << 20,
+        cpus=limits.cpus,
+        pids=limits.processes,
+    )
+
+
+async def _start_bwrap(
+    spec: SandboxSpec,
+    identity: Identity,
+    control: socket.socket,
+    cgroup: Cgroup | None,
+    is_root: bool,
+) -> subprocess.Popen[bytes]:
+    info, informer = os.pipe2(os.O_CLOEXEC)
+    blocked, release = os.pipe2(os.O_CLOEXEC)
+    built = None
+    process = None
+    try:
+        built = bwrap.arguments(
+            spec,
+            info=informer,
+            block=blocked,
+            is_root=is_root,
+            seccomp=seccomp.program(deny_inet=False),
+        )
+        argv = built.argv + interpreter.supervisor_argv(control.fileno(), inside=True)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={},
+            pass_fds=[informer, blocked, control.fileno(), *built.fds],
+            start_new_session=True,
+        )
+        os.close(informer)
+        informer = -1
+        async with asyncio.timeout(_START_S):
+            pid = await _child_pid(info)
+        if cgroup is not None:
+            cgroup.add(process.pid)
+            cgroup.add(pid)
+        if is_root:
+            for name, number in (("uid_map", identity.uid), ("gid_map", identity.gid)):
+                line = f"0 0 1\n{SANDBOX_UID} {number} 1\n"
+                Path(f"/proc/{pid}/{name}").write_text(line)
+        os.write(release, b"x")
+        return process
+    except BaseException as error:
+        if process is not None:
+            process.kill()
+            said = _last_words(process)
+            process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
+            if said and isinstance(error, OSError | ValueError):
+                raise CapabilityFault(f"the sandbox did not start: {said}") from error
+        raise
+    finally:
+        if built is not None:
+            built.close()
+        for fd in (info, informer, blocked, release):
+            if fd != -1:
+                os.close(fd)
+
+
+def _start_bare(control: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        interpreter.supervisor_argv(control.fileno(), inside=False),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={},
+        cwd="/",
+        pass_fds=[control.fileno()],
+    )
+
+
+async def _child_pid(fd: int) -> int:
+    """Read the pid that bubblewrap says its sandbox has."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(fd, False)
+    said = b""
+    while b"}" not in said:
+        readable: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(fd, _set, readable)
+        try:
+            await readable
+        finally:
+            loop.remove_reader(fd)
+        data = os.read(fd, 4096)
+        if not data or len(said) > 65536:
+            raise ValueError("bubblewrap ended before it made a sandbox")
+        said += data
+    return int(json.loads(said)["child-pid"])
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _last_words(process: subprocess.Popen[bytes] | None) -> str:
+    """Return what a process that failed has said, without waiting for more."""
+    if process is None or process.stderr is None:
+        return ""
+    with contextlib.suppress(OSError, ValueError):
+        os.set_blocking(process.stderr.fileno(), False)
+        text = os.read(process.stderr.fileno(), _LOG_BYTES).decode("utf-8", "replace")
+        return text.strip()[-1000:]
+    return ""
+
+
+async def _exited(process: subprocess.Popen[bytes], limit_s: float) -> bool:
+    """Wait for a process without a thread where the kernel tells, and reap it."""
+    if process.poll() is not None:
+        return True
+    loop = asyncio.get_running_loop()
+    try:
+        fd = os.pidfd_open(process.pid)
+    except (OSError, AttributeError):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(process.wait, limit_s)
+        return process.poll() is not None
+    dead: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _set, dead)
+    try:
+        async with asyncio.timeout(limit_s):
+            await dead
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+    return process.poll() is not None
