@@ -54,6 +54,7 @@ class ToolServer(Daemon):
         self._instructions = instructions
         self._functions: dict[str, ToolFunction] = {}
         self._serving: _Serving | None = None
+        self._episodes = 0
 
     @property
     def tools(self) -> list[str]:
@@ -100,6 +101,7 @@ class ToolServer(Daemon):
                     f"tool server {self.name!r}: {function.name}: {error}"
                 ) from error
         if self._serving is None:
+            self._episodes = 1  # the first one is not announced
             self._serving = await _Serving.begin(self.name, self._functions, self._instructions)
 
     async def stop(self) -> None:
@@ -120,14 +122,19 @@ class ToolServer(Daemon):
         return await self._live().http.connect()
 
     async def begin_episode(self) -> None:
+        self._episodes += 1
         self._live().http.open()
 
     async def hand_over(self) -> None:
         self._live().http.open()
 
     async def end_episode(self) -> None:
-        """Cancel the calls that run and cut all connections; a sync function goes on by itself."""
-        if self._serving is not None:
+        """Cancel the calls that run and cut all connections, once no other episode uses them.
+
+        A sync function goes on by itself: a thread cannot be stopped.
+        """
+        others, self._episodes = self._episodes - 1, max(0, self._episodes - 1)
+        if self._serving is not None and others <= 0:
             await self._serving.http.cut("the agent's part of the episode is over")
 
     def _live(self) -> _Serving:

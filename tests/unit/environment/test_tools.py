@@ -540,6 +540,19 @@ async def test_between_episodes_nobody_may_connect_and_connections_are_cut(
         assert await client.status() == 200
 
 
+async def test_an_episode_that_ends_leaves_the_connections_of_others_alone(
+    server: ToolServer,
+) -> None:
+    async with raw(server) as client:
+        await server.begin_episode()
+        await server.end_episode()
+        client.post(json.dumps(HELLO).encode())
+        assert await client.status() == 200
+        await server.end_episode()
+        with pytest.raises(CapabilityFault, match="over"):
+            await server.dial()
+
+
 async def test_stopping_is_prompt_while_a_stream_is_open_and_a_thread_works() -> None:
     go, begun = threading.Event(), asyncio.Event()
     ended = asyncio.Event()
