@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hud import LocalRuntime, SubprocessRuntime, Taskset
 from hud.agents import NoopAgent, OracleAgent
+from hud.trace.robot_steps import ObservationStep
 
 SOURCE = Path(__file__).with_name("tasks.py")
 
@@ -21,9 +22,9 @@ async def main() -> None:
 
         name = type(runtime).__name__
         for run in pushed.runs:
-            steps = [step for step in run.trace.steps if step.source == "observation"]
-            print(f"{name}: {run.reward:.1f}  {run.grade.content}; {len(steps)} observations kept")
-            assert steps, "what the robot saw is on the trace"
+            seen = run.trace.collect(lambda s: s if isinstance(s, ObservationStep) else None)
+            print(f"{name}: {run.reward:.1f}  {run.grade.content}; {len(seen)} observations kept")
+            assert seen, "what the robot saw is on the trace"
         print(f"{name}: {left.reward:.1f}  when nobody pushes")
         assert (pushed.reward, left.reward) == (1.0, 0.0), [run.trace.error for run in pushed.runs]
         assert not pushed.errors and not left.errors

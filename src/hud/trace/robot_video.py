@@ -70,6 +70,7 @@ class SegmentEncoder:
         self._queue: queue.Queue[tuple[int, NDArray[Any]] | None] = queue.Queue(max_queued_frames)
         self._submitted = 0
         self._dropped = 0
+        self._counting = threading.Lock()
         self._index = 0
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._work, name=f"video-{camera}", daemon=True)
@@ -84,7 +85,7 @@ class SegmentEncoder:
         try:
             self._queue.put_nowait((number, frame))
         except queue.Full:
-            self._dropped += 1
+            self._drop()
 
     def finalize(self, timeout: float = 15.0) -> None:
         """Encode what is queued, hand over the last segment, and end the thread. Blocks.
@@ -102,6 +103,10 @@ class SegmentEncoder:
             raise RuntimeError(f"camera {self.camera!r}: {self._failure}") from self._failure
         if self._thread.is_alive():
             raise RuntimeError(f"camera {self.camera!r}: the encoder is stuck")
+
+    def _drop(self) -> None:
+        with self._counting:
+            self._dropped += 1
 
     def _work(self) -> None:
         held: list[tuple[int, NDArray[Any]]] = []
@@ -130,14 +135,15 @@ class SegmentEncoder:
             stream.options = {"crf": str(self._crf), "preset": "veryfast", "threads": "1"}
             for _, image in held:
                 if image.shape[:2] != (height, width):
-                    self._dropped += 1
+                    self._drop()
                     continue
                 picture = self._av.VideoFrame.from_ndarray(_rgb(image), format="rgb24")
                 picture.pts = shown
                 container.mux(stream.encode(picture))
                 shown += 1
             container.mux(stream.encode())
-        dropped, self._dropped = self._dropped, 0
+        with self._counting:
+            dropped, self._dropped = self._dropped, 0
         index, self._index = self._index, self._index + 1
         first = held[0][0]
         self._on_segment(

@@ -6,14 +6,14 @@ import os
 import signal
 import sys
 import threading
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from hud.environment.robot import RobotBridge
+from hud.environment.robot import GymBridge, RobotBridge
 
 Box: Any = spaces.Box
 
@@ -21,9 +21,8 @@ Box: Any = spaces.Box
 class Point(gymnasium.Env[Any, Any]):
     """Moves by its action; home is 6 steps away. An action of 9 raises, of 8 ends the process."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
-
     def __init__(self, home: int = 6, render_mode: str | None = None) -> None:
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
         self.home = home
         self.render_mode = render_mode
         self.place = np.zeros(2)
@@ -50,7 +49,7 @@ class Point(gymnasium.Env[Any, Any]):
         if action[0] == 9:
             raise ValueError("the arm is stuck")
         if action[0] == 8:
-            print("the motor burns", flush=True)
+            os.write(1, b"the motor burns\n")
             os.kill(os.getpid(), signal.SIGKILL)
         self.place = self.place + action
         self.ticks += 1
@@ -79,12 +78,12 @@ def points(num_envs: int = 1, home: int = 6) -> Any:
 
 def together(num_envs: int = 1) -> Any:
     """Return a vector environment whose slots can only be reset all at once."""
-    return gymnasium.vector.SyncVectorEnv([lambda: Point()] * num_envs)
+    return gymnasium.vector.SyncVectorEnv([Point] * num_envs)
 
 
 def broken() -> Any:
     """Fail to be built, saying why."""
-    print("no graphics card found", flush=True)
+    os.write(1, b"no graphics card found\n")
     raise RuntimeError("cannot open the simulator")
 
 
@@ -137,6 +136,13 @@ class Lift(RobotBridge):
     def get_observation(self) -> tuple[dict[str, NDArray[Any]], NDArray[Any]] | None:
         level = np.array([[self._level]], np.float32)
         return {"floor": level}, np.array([self.terminated])
+
+
+class PointsBridge(GymBridge):
+    """A vector of points, for a test to change."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(points, contract=None, num_envs=count)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class RobotClient(CapabilityClient):
         self._line = ws
         self._frame: dict[str, Any] | None = None
         self._last: dict[str, Any] | None = None
+        self._unpaid = 0.0
         self._error: str | None = None
         self._news = asyncio.Event()
         self._tick = -1
@@ -177,7 +178,7 @@ class RobotClient(CapabilityClient):
         return observation
 
     async def send_action(self, action: Any) -> None:
-        """Send one action `[D]`; the next observation is its outcome.
+        """Send one action `[D]`; the next observation is its outcome, whatever came before.
 
         Raises:
             ActionRejected: when its shape is not the contract's, or it is not finite.
@@ -223,6 +224,8 @@ class RobotClient(CapabilityClient):
             raise CapabilityFault(f"{self._where}: the connection is lost")
         if self._recorder is not None:
             self._recorder.record_inference(array, tick=max(self._tick, 0))
+        if self._frame is not None and not self._frame.get("terminated"):
+            self._overtake()
         self._line.send(pack({"actions": array, **beside}))
         await self._line.drained()
 
@@ -262,10 +265,16 @@ class RobotClient(CapabilityClient):
         self._news.set()
 
     def _take(self, frame: dict[str, Any]) -> None:
-        reward = frame.get("reward")
-        if self._frame is not None and reward is not None and "reward" in self._frame:
-            frame["reward"] = reward + self._frame["reward"]
+        """Keep the newest frame; the reward of one nobody saw counts for it."""
+        self._overtake()
+        if frame.get("reward") is not None:
+            frame["reward"], self._unpaid = float(frame["reward"]) + self._unpaid, 0.0
         self._frame = frame
+
+    def _overtake(self) -> None:
+        frame, self._frame = self._frame, None
+        if frame is not None and frame.get("reward") is not None:
+            self._unpaid += float(frame["reward"])
 
     def _regrouped(self, frame: dict[str, Any]) -> dict[str, Any]:
         data = {name: value for name, value in frame.items() if name not in _BESIDE}
@@ -274,7 +283,7 @@ class RobotClient(CapabilityClient):
             "terminated": bool(frame.get("terminated", False)),
         }
         if frame.get("reward") is not None:
-            observation["reward"] = float(frame["reward"])
+            observation["reward"] = frame["reward"]
         if frame.get("meta") is not None:
             observation["meta"] = frame["meta"]
         return observation

@@ -21,6 +21,7 @@ from hud.environment.robot.sim import PARENT
 logger = logging.getLogger(__name__)
 
 TAIL_LINES: Final = 40
+TAIL_CHARS: Final = 1_600
 LINE_LIMIT: Final = 64 * 1024
 STOP_GRACE_S: Final = 10.0
 
@@ -155,12 +156,12 @@ class SimProcess:
             what = f"the robot's simulator is not ready after {timeout_s:g} s"
         else:
             what = f"the robot's simulator did not start: {describe_exit(self._process.pid, code)}"
-        said = "\n".join(self._tail)
+        said = self.last_words()
         return f"{what}; it said last:\n{said}" if said else f"{what}; it said nothing"
 
     def last_words(self) -> str:
-        """Return the last lines it printed."""
-        return "\n".join(self._tail)
+        """Return the last of what it printed, as much as fits into a message."""
+        return "\n".join(self._tail)[-TAIL_CHARS:]
 
     async def _read(self) -> None:
         """Keep the last lines of what it prints, and see the port it may announce."""

@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 
+from hud._core.errors import HudError
 from hud.environment.robot.bridge import RobotBridge
 from hud.environment.robot.control import LINE_LIMIT, ControlServer, serve_tcp
 from hud.environment.robot.simthread import SimThread
@@ -30,6 +31,7 @@ FDS = "HUD_ROBOT_FDS"
 ANNOUNCE = "HUD_SIM_PORT="
 READY = b"\n"
 LEAVE_S = 10.0
+TRACEBACK_FRAMES = 3
 
 
 def serve_bridge(bridge: RobotBridge, *, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -66,7 +68,8 @@ class _Serving:
         try:
             asyncio.run(self._run())
         except Exception as error:
-            traceback.print_exc()
+            if not isinstance(error, HudError):
+                traceback.print_exception(error, limit=-TRACEBACK_FRAMES)
             self.failure = f"{type(error).__qualname__}: {error}"
         finally:
             self._sim.end()

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -145,6 +145,8 @@ class Batch(Sims):
         metadata = cast("Mapping[str, Any]", getattr(env, "metadata", None) or {})
         mode = metadata.get("autoreset_mode")
         self.can_reset_one = str(getattr(mode, "value", mode)).lower() == "disabled"
+        self._is_begun = False
+        self._ended: set[int] = set()
 
     @property
     def env(self) -> Any:
@@ -159,24 +161,34 @@ class Batch(Sims):
         return self._env.single_action_space
 
     def reset(self, slots: list[int], seed: int | None, options: dict[str, Any] | None) -> None:
-        count = len(self.places)
-        numpy = load_numpy()
-        if len(slots) == count:
-            observations, infos = self._env.reset(seed=seed, options=options)
-        else:
-            mask = numpy.zeros(count, bool)
-            mask[slots] = True
-            seeds = [seed if index in slots else None for index in range(count)]
-            chosen = {**(options or {}), "reset_mask": mask}
-            observations, infos = self._env.reset(seed=seeds, options=chosen)
+        everyone = len(slots) == len(self.places)
+        seeds: Any = seed
+        if not everyone:
+            seeds = [seed if index in slots else None for index in range(len(self.places))]
+            if self._is_begun:
+                options = {**(options or {}), "reset_mask": self._mask(slots)}
+        observations, infos = self._env.reset(seed=seeds, options=options)
+        self._is_begun = True
+        self._ended.difference_update(slots)
         for slot in slots:
             self.places[slot].begin(part(observations, slot), info_of(infos, slot))
 
+    def _mask(self, slots: Iterable[int]) -> Any:
+        mask = load_numpy().zeros(len(self.places), bool)
+        mask[list(slots)] = True
+        return mask
+
     def step(self, actions: dict[int, Any]) -> None:
+        if self._ended and self.can_reset_one:
+            # Nobody sees these episodes, but a simulation must not go on after its end.
+            self._env.reset(options={"reset_mask": self._mask(self._ended)})
+            self._ended.clear()
         observations, rewards, terminated, truncated, infos = self._env.step(
             stacked(self._env.action_space, [actions[slot] for slot in sorted(actions)])
         )
         for slot, place in enumerate(self.places):
+            if terminated[slot] or truncated[slot]:
+                self._ended.add(slot)
             if place.is_over:
                 continue
             place.advance(
