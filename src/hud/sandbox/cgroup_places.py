@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def _enabled(folder: Path, wanted: frozenset[str], *, may_move: bool) -> Place |
     return Place(folder, frozenset({UNIFIED, *has}), is_v2=True)
 
 
-def _enable(control: Path, names: set[str]) -> bool:
+def _enable(control: Path, names: Iterable[str]) -> bool:
     done = True
     for name in sorted(names):
         try:

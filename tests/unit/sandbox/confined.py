@@ -23,7 +23,8 @@ from hud.sandbox.guest.confine import confine, set_limits, uid_rules
 from hud.sandbox.guest.seccomp import program
 from tests.needs import missing
 
-UID = 64_301
+# One of its own for every run, since some tests count or kill all processes of a uid.
+UID = 100_000 + os.getpid() % 100_000
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_NO_NEW_PRIVS = 38
 
