@@ -35,6 +35,7 @@ MAX_OUTPUT_BYTES = 1 << 20
 MAX_FILE_BYTES = 64 << 20
 _TERM_GRACE_S = 1.0
 _KILL_GRACE_S = 5.0
+_KILLED_S = 0.2
 _LEFT_RUNNING_AT_MOST = 8
 
 
@@ -271,7 +272,7 @@ class SSHClient(CapabilityClient):
         except BaseException:
             await self._kill(run, mark)
             raise
-        self._let_go(run)
+        await self._let_go(run, mark)
         return limit.expired()
 
     async def _open(self, conn: asyncssh.SSHClientConnection, line: bytes, run: Execution) -> None:
@@ -302,26 +303,28 @@ class SSHClient(CapabilityClient):
             await self._kill(run, mark)
 
     async def _kill(self, run: Execution, mark: str | None) -> None:
-        """Kill a command and close its channel; by another command where signals do nothing."""
-        if mark is not None and not run.is_gone and not self._conn.is_closed():
-            task = self._own(asyncio.ensure_future(self._kill_marked(mark)))
-            try:
-                await asyncio.wait([task])
-                await _over(run, _TERM_GRACE_S)
-            finally:
-                run.kill()
-        run.kill()
+        """Kill a command and close its channel; by other commands where signals do nothing."""
+        if mark is None or not run.is_open or run.has_exited:
+            run.kill()
+            return
+        # A task of its own, so that a second cancellation of the caller does not stop it.
+        await asyncio.wait([self._own(asyncio.ensure_future(self._kill_marked(run, mark)))])
 
-    async def _kill_marked(self, mark: str) -> None:
+    async def _kill_marked(self, run: Execution, mark: str) -> None:
         killer = Execution(b"", MAX_OUTPUT_BYTES)
         try:
             async with asyncio.timeout(_KILL_GRACE_S):
-                await self._open(self._conn, ssh_kill.kill_command(mark), killer)
-                await killer.over.wait()
+                # The first may come too early, when the daemon has just begun to start it.
+                while run.is_open and not run.has_exited:
+                    killer = Execution(b"", MAX_OUTPUT_BYTES)
+                    await self._open(self._conn, ssh_kill.kill_command(mark), killer)
+                    await killer.over.wait()
+                    await _over(run, _KILLED_S)
         except (CapabilityFault, asyncssh.Error, TimeoutError) as error:
             logger.warning("capability %r: a command lives on: %s", self.capability.name, error)
         finally:
             killer.kill()
+            run.kill()
 
     def _own(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         """Keep a task that goes on after its caller; it ends with the connection at the latest."""
@@ -334,10 +337,10 @@ class SSHClient(CapabilityClient):
         if not task.cancelled():
             task.exception()
 
-    def _let_go(self, run: Execution) -> None:
+    async def _let_go(self, run: Execution, mark: str | None) -> None:
         """Keep what is left running on its open channel; close every other channel."""
         if not run.has_exited:
-            run.kill()
+            await self._kill(run, mark)
         elif not run.is_left_running:
             run.close()
         else:

@@ -40,7 +40,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from hud._core.errors import CapabilityFault, HudError, InputError
 from hud.capabilities.base import CapabilityClient
@@ -48,6 +48,7 @@ from hud.clients.connect import connect
 from hud.environment.environment import Environment
 from hud.protocol.capability import Capability
 from hud.runtimes.local import LocalRuntime
+from hud.testing.strange_peer import GARBAGE, Then, strange_peer
 
 C = TypeVar("C", bound=CapabilityClient)
 
@@ -56,7 +57,6 @@ _POLL_S = 0.01
 _IMPATIENCE = {"connect_timeout_s": 0.5}
 _CANCEL_AFTER_TURNS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
 _CANCEL_AFTER_PARTS = 12
-_GARBAGE = b"\x00\xff\x17 this is no protocol at all \r\n\r\n" * 64
 
 
 async def check_capability(
@@ -222,21 +222,22 @@ async def _where_nothing_listens_is_a_fault(case: _Case[C]) -> None:
 
 
 async def _a_peer_that_does_not_speak_the_protocol_is_a_fault(case: _Case[C]) -> None:
-    for what, says, then in (
+    peers: tuple[tuple[str, bytes, Then], ...] = (
         ("a peer that hangs up at once", b"", "hang up"),
-        ("a peer that sends garbage and hangs up", _GARBAGE, "hang up"),
-        ("a peer that sends garbage", _GARBAGE, "wait"),
-        ("a peer that sends garbage without end", _GARBAGE, "go on"),
+        ("a peer that sends garbage and hangs up", GARBAGE, "hang up"),
+        ("a peer that sends garbage", GARBAGE, "wait"),
+        ("a peer that sends garbage without end", GARBAGE, "go on"),
         ("a peer that says nothing", b"", "wait"),
-    ):
+    )
+    for what, says, then in peers:
         before = _Census.take(case.settle_s)
-        async with _peer(says, then) as port:
+        async with strange_peer(says, then) as port:
             await _expect(CapabilityFault, case, case.at(port), what)
         await before.settle(f"after {what}")
 
 
 async def _a_cancelled_connect_leaves_nothing_behind(case: _Case[C]) -> None:
-    async with _peer(b"", "wait") as port:
+    async with strange_peer(b"", "wait") as port:
         before = _Census.take(case.settle_s)
         for turns in _CANCEL_AFTER_TURNS:
             work = asyncio.ensure_future(case.cls.connect(case.at(port)))
@@ -321,60 +322,6 @@ async def _cancel(work: asyncio.Future[C], case: _Case[C]) -> None:
     if error is not None:
         raise AssertionError(f"a cancelled connect ended with {error!r}") from error
     await work.result().close()
-
-
-class _Peer(asyncio.Protocol):
-    """The far end of one connection: says something, then hangs up, waits or goes on."""
-
-    def __init__(self, says: bytes, then: str, transports: set[asyncio.Transport]) -> None:
-        self._says = says
-        self._then = then
-        self._transports = transports
-        self._transport: asyncio.Transport | None = None
-        self._paused = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._transports.add(self._transport)
-        self._transport.write(self._says)
-        if self._then == "hang up":
-            self._transport.close()
-        elif self._then == "go on":
-            self.resume_writing()
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        transport.write(self._says)
-        if not self._paused:
-            asyncio.get_running_loop().call_soon(self.resume_writing)
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._transport is not None:
-            self._transports.discard(self._transport)
-
-
-@contextlib.asynccontextmanager
-async def _peer(says: bytes, then: str) -> AsyncGenerator[int]:
-    """Listen on a free loopback port as something that is not the daemon."""
-    transports: set[asyncio.Transport] = set()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Peer(says, then, transports), "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for transport in list(transports):
-            transport.abort()
-        await server.wait_closed()
 
 
 @dataclass(frozen=True, slots=True)
