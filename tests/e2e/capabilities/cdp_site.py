@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
+from tests.wire.harness import until
+
 Answer = str | bytes | tuple[int, dict[str, str], bytes]
 
 
@@ -20,14 +22,17 @@ class Site:
             request's body that returns one of them.
         asked: The requests that came, as `METHOD /path`.
         hold: Paths whose answers wait until the event is set.
+        open: Connections being served.
     """
 
     url: str = ""
     pages: dict[str, Answer | Callable[[bytes], Answer]] = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType]
     asked: list[str] = field(default_factory=list[str])
     hold: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
+    open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, target, _ = head.split(" ", 2)
@@ -42,18 +47,20 @@ class Site:
             if path in self.hold:
                 await self.hold[path].wait()
             status, headers, data = self._answer(path, body)
-            lines = [
-                f"HTTP/1.1 {status} Status",
-                f"Content-Length: {len(data)}",
-                "Connection: close",
-                "Cache-Control: no-store",
-                *(f"{name}: {value}" for name, value in headers.items()),
-            ]
+            headers = {
+                "Content-Length": str(len(data)),
+                "Connection": "close",
+                "Cache-Control": "no-store",
+                **headers,
+            }
+            named = (f"{name}: {value}" for name, value in headers.items())
+            lines = [f"HTTP/1.1 {status} Status", *named]
             writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open.discard(writer)
             writer.close()
 
     def _answer(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -78,4 +85,6 @@ async def site(**pages: str) -> AsyncGenerator[Site]:
         for event in served.hold.values():
             event.set()
         server.close()
-        await server.wait_closed()
+        for writer in served.open:
+            writer.close()
+        await until(lambda: not served.open)

@@ -10,6 +10,8 @@ from hud.capabilities.cdp.keys import MODIFIERS, Chord, Key, key_for, mask, modi
 from hud.capabilities.cdp.page import Page
 
 _TOGETHER = 100
+# Events are acknowledged before a dialog they open is told of; a script comes after both.
+_HANDLED: tuple[str, Params] = ("Runtime.evaluate", {"expression": "0"})
 
 
 async def type_text(page: Page, text: str) -> None:
@@ -46,12 +48,16 @@ async def press(page: Page, chord: Chord) -> None:
 
 
 async def press_all(page: Page, calls: list[tuple[str, Params]]) -> None:
-    """Send input events in order. One that opened a dialog has done its work."""
+    """Send input events in order, and wait until the page's handlers have run.
+
+    An event that opened a dialog has done its work.
+    """
     try:
-        results = await page.call_all(calls)
+        results = await page.call_all([*calls, _HANDLED])
     except DialogOpen:
         return
-    for result in results:
+    # Where an event led to another page, whether the old one's handlers have ended is moot.
+    for result in results[:-1]:
         if isinstance(result, CDPError):
             raise result
 

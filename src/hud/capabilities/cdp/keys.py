@@ -129,8 +129,8 @@ def parse_chord(text: str) -> Chord:
     Raises:
         CDPError: when a part of it is the name of no key.
     """
-    *held, last = [*text[:-1].split("+"), "+"] if text.endswith("+") else text.split("+")
-    # "a++" splits into "a", "" and the plus key itself.
+    plus = text == "+" or text.endswith("++")
+    *held, last = [*text[:-2].split("+"), "+"] if plus else text.split("+")
     modifiers = modifiers_of([name for name in held if name])
     name = _full_name(last)
     if name in MODIFIERS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +20,6 @@ Wait = Literal["load", "domcontentloaded", "none"]
 _EVENT: dict[str, str] = {"load": "load", "domcontentloaded": "DOMContentLoaded"}
 _ABORTED = "net::ERR_ABORTED"
 _ERROR_PAGE_S = 5.0
-_LATE = "the page did not load"
 _STATUS = """() => performance.getEntriesByType("navigation")[0]?.responseStatus ?? 0"""
 
 
@@ -48,8 +46,7 @@ async def navigate(page: Page, url: str, wait: Wait, timeout_s: float) -> Naviga
         CDPError: when it takes too long.
     """
     clock = asyncio.get_running_loop().time
-    end = clock() + timeout_s
-    _known(wait)
+    end, late = clock() + timeout_s, _late(wait, timeout_s)
     try:
         reply = await page.call("Page.navigate", {"url": url}, timeout_s=timeout_s)
     except CDPError as error:
@@ -65,11 +62,11 @@ async def navigate(page: Page, url: str, wait: Wait, timeout_s: float) -> Naviga
     if reply.get("errorText"):
         if reply["errorText"] != _ABORTED:
             with contextlib.suppress(CDPError):
-                await page.until(lambda: loader in page.loaders, _ERROR_PAGE_S, _LATE)
+                await page.until(lambda: loader in page.loaders, _ERROR_PAGE_S, late)
         raise NavigationError(f"cannot load {bounded(url)}: {bounded(str(reply['errorText']))}")
     if loader:
-        await page.until(lambda: loader in page.loaders, end - clock(), _LATE)
-        await _reach(page, wait, end - clock())
+        await page.until(lambda: loader in page.loaders, end - clock(), late)
+        await _reach(page, wait, end - clock(), late)
     return await _arrived(page)
 
 
@@ -96,21 +93,18 @@ async def _move(
     page: Page, method: str, params: Params, wait: Wait, timeout_s: float
 ) -> Navigation:
     clock = asyncio.get_running_loop().time
-    end = clock() + timeout_s
-    _known(wait)
+    end, late = clock() + timeout_s, _late(wait, timeout_s)
     moves, loader = page.moves, page.loader_id
     await page.call(method, params, timeout_s=timeout_s)
-    await page.until(lambda: page.moves > moves, end - clock(), _LATE)
+    await page.until(lambda: page.moves > moves, end - clock(), late)
     if page.loader_id != loader:
-        await _reach(page, wait, end - clock())
+        await _reach(page, wait, end - clock(), late)
     return await _arrived(page)
 
 
-async def _reach(page: Page, wait: Wait, timeout_s: float) -> None:
-    event = _EVENT.get(wait)
-    if event is not None:
-        holds: Callable[[], bool] = lambda: event in page.reached  # noqa: E731
-        await page.until(holds, timeout_s, f"{_LATE} ({wait})")
+async def _reach(page: Page, wait: Wait, timeout_s: float, late: str) -> None:
+    if wait != "none":
+        await page.until(lambda: _EVENT[wait] in page.reached, timeout_s, late)
 
 
 async def _arrived(page: Page) -> Navigation:
@@ -122,6 +116,8 @@ async def _arrived(page: Page) -> Navigation:
     return Navigation(page.url, status or None)
 
 
-def _known(wait: str) -> None:
+def _late(wait: str, timeout_s: float) -> str:
+    """Return what to say when the time is up, having checked what is waited for."""
     if wait != "none" and wait not in _EVENT:
         raise ValueError(f"wait must be load, domcontentloaded or none, not {bounded(wait)!r}")
+    return f"the page did not load ({wait}) within {timeout_s:g} s"

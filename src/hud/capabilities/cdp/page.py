@@ -123,22 +123,22 @@ class Page:
                 done.append(error)
         return done
 
-    async def until(self, holds: Callable[[], bool], timeout_s: float, what: str) -> None:
+    async def until(self, holds: Callable[[], bool], timeout_s: float, late: str) -> None:
         """Wait until `holds()`, which is asked whenever an event has changed this page.
 
         Raises:
-            CDPError: when the time is up, saying that `what` did not happen, or the page is gone.
+            CDPError: when the time is up, saying `late`, or when the page is gone.
         """
-        await self._link.result(self._connection, self._until(holds, timeout_s, what), math.inf)
+        await self._link.result(self._connection, self._until(holds, timeout_s, late), math.inf)
 
-    async def _until(self, holds: Callable[[], bool], timeout_s: float, what: str) -> None:
+    async def _until(self, holds: Callable[[], bool], timeout_s: float, late: str) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 while not holds():
                     self._check("")
                     await self._connection.unless_lost(self._changed)
         except TimeoutError:
-            raise CDPError(f"{what} within {timeout_s:g} s") from None
+            raise CDPError(late) from None
 
     def _check(self, method: str) -> None:
         if self._gone is not None:

@@ -233,7 +233,11 @@ class Pages:
         if len(self._pages) == 1:
             await self.open()
         await self.link.call("Target.closeTarget", {"targetId": page.target_id})
-        await page.until(lambda: page.is_gone, CALL_TIMEOUT_S, "the tab did not close")
+        await page.until(
+            lambda: page.is_gone,
+            CALL_TIMEOUT_S,
+            f"the tab did not close within {CALL_TIMEOUT_S:g} s",
+        )
         self._lose(page, "the tab was closed")
 
     async def _create(self, connection: Connection) -> str:

@@ -52,14 +52,12 @@ async def drag(page: Page, start: Point, end: Point, steps: int, modifiers: int)
     page.dragged = None
     await page.call("Input.setInterceptDrags", {"enabled": True})
     try:
-        await press_all(
-            page,
-            [
-                _to(page, start, modifiers),
-                _event("mousePressed", start, "left", held, modifiers, 1),
-                *(_event("mouseMoved", point, "left", held, modifiers) for point in points),
-            ],
-        )
+        await press_all(page, [_to(page, start, modifiers)])
+        await press_all(page, [_event("mousePressed", start, "left", held, modifiers, 1)])
+        for point in points:
+            # One by one, or the browser makes a single move of them.
+            if page.dragged is None:
+                await press_all(page, [_event("mouseMoved", point, "left", held, modifiers)])
         page.mouse = _checked(end)
         if page.dragged is None:
             await press_all(page, [_event("mouseMoved", end, "left", held, modifiers)])

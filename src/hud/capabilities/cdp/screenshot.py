@@ -16,8 +16,11 @@ from hud.capabilities.cdp.elements import Box
 from hud.capabilities.cdp.errors import CDPError
 from hud.capabilities.cdp.page import Page
 from hud.capabilities.cdp.reply import record
+from hud.capabilities.cdp.script import run_apart
 
 Format = Literal["png", "jpeg", "webp"]
+
+_RATIO = "() => devicePixelRatio"
 
 # What a picture may measure along one side; browsers draw no larger ones reliably.
 SIDE_LIMIT = 16_384
@@ -54,7 +57,10 @@ async def take(page: Page, picture: Picture, timeout_s: float) -> bytes:
         raise CDPError(f"no picture format {bounded(picture.format)!r}", hint="png, jpeg or webp")
     if picture.quality is not None and picture.format != "png":
         params["quality"] = min(max(int(picture.quality), 0), 100)
-    clip = _clip(await page.call("Page.getLayoutMetrics", timeout_s=timeout_s), picture)
+    metrics = await page.call("Page.getLayoutMetrics", timeout_s=timeout_s)
+    # How many pixels of the screen one CSS pixel takes: the browser's pictures have those.
+    ratio = await run_apart(page, _RATIO, timeout_s=timeout_s)
+    clip = _clip(metrics, picture, float(ratio) if ratio else 1.0)
     if clip is not None:
         params["clip"] = clip
         params["captureBeyondViewport"] = picture.full_page
@@ -65,10 +71,9 @@ async def take(page: Page, picture: Picture, timeout_s: float) -> bytes:
         raise CapabilityFault(f"the browser sent a picture that is none: {error}") from error
 
 
-def _clip(metrics: Params, picture: Picture) -> Params | None:
+def _clip(metrics: Params, picture: Picture, ratio: float) -> Params | None:
     """Return the region and its scale, or None for the viewport as it is."""
     view, content = record(metrics, "cssVisualViewport"), record(metrics, "cssContentSize")
-    ratio = _ratio(metrics)
     whole = _whole(view, content, picture)
     region = _within(picture.clip, whole) if picture.clip is not None else whole
     if region.width < 1 or region.height < 1:
@@ -90,13 +95,6 @@ def _clip(metrics: Params, picture: Picture) -> Params | None:
         "height": region.height,
         "scale": scale / ratio,
     }
-
-
-def _ratio(metrics: Params) -> float:
-    """Return how many pixels of the screen one CSS pixel takes."""
-    css, device = record(metrics, "cssVisualViewport"), record(metrics, "visualViewport")
-    wide, css_wide = device.get("clientWidth"), css.get("clientWidth")
-    return float(wide / css_wide) if wide and css_wide else 1.0
 
 
 def _whole(view: Params, content: Params, picture: Picture) -> Box:
