@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 
 from hud._core.errors import CapabilityFault, InputError
 from hud.capabilities.cdp import CDPClient, CDPError
 from hud.protocol.capability import Capability
 from tests.conformance.daemons.cdp import chromium
 from tests.e2e.capabilities.cdp_page import web
-from tests.e2e.capabilities.cdp_site import Site, site
+from tests.e2e.capabilities.cdp_site import Answer, Site, site
 from tests.wire.harness import DEADLINE_S, own_tasks, until
 
 __all__ = ["web"]
@@ -141,14 +142,15 @@ async def test_an_address_where_no_browser_is_answers_with_a_fault(web: Site) ->
         free = unused.getsockname()[1]
     with pytest.raises(CapabilityFault, match="cannot be reached"):
         await CDPClient.connect(Capability.cdp(url=f"127.0.0.1:{free}"))
-    for answer, reason in (
+    answers: tuple[tuple[Answer, str], ...] = (
         ("<html>", "cannot be reached"),
         ("[]", "no browser's debugging port"),
         ('{"webSocketDebuggerUrl": 7}', "no browser's debugging port"),
         ((500, {}, b""), "answered HTTP 500"),
         ((200, {"Content-Length": "99999999"}, b""), "answered with 99999999 bytes"),
         ('{"webSocketDebuggerUrl": "ws://x/gone"}', "rejected WebSocket connection: HTTP 404"),
-    ):
+    )
+    for answer, reason in answers:
         web.pages["/json/version"] = answer
         with pytest.raises(CapabilityFault, match=reason):
             await CDPClient.connect(Capability.cdp(url=web.url))
@@ -218,7 +220,7 @@ async def test_nonsense_from_a_browser_is_a_fault(frame: str) -> None:
         await connection.wait_closed()
 
     async with impostor(nonsense) as row:
-        with pytest.raises(CapabilityFault, match="it sent what is no message|does not answer"):
+        with pytest.raises(CapabilityFault, match=r"sent what is no message|does not answer"):
             await CDPClient.connect(row)
 
 

@@ -1,4 +1,4 @@
-"""What the cdp client brings out of a page: values, text, the accessibility tree; hostile ones too."""
+"""What the cdp client brings out of a page: values, text, the accessibility tree."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ async def test_files_are_downloaded_listed_and_waited_for(
     assert (done.url, done.filename, done.state) == (f"{web.url}/f", "f.bin", "completed")
     assert (done.received_bytes, done.total_bytes) == (4, 4)
     assert done.path == str(tmp_path / "f.bin")
-    assert Path(done.path).read_bytes() == b"data"
+    assert (tmp_path / "f.bin").read_bytes() == b"data"
     went = await cdp.navigate(f"{web.url}/f")
     assert went.url == f"{web.url}/"
     assert "download" in str(went.error)
