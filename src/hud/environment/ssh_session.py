@@ -312,8 +312,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
             del self._input[:written]
         self._loop.remove_writer(self._stdin)
         if self._channel is not None and not self._closed:
-            self._channel.resume_reading()
-        if self._input_ended:
+            self._channel.resume_reading()  # may deliver more, and the end, before it returns
+        if self._input_ended and not self._input:
             self._close_input()
 
     def _close_input(self) -> None:

@@ -84,6 +84,12 @@ class PytestGrader(Grader):
         if done.timed_out:
             return SubScore(name=cls.name, value=0.0, info={**info, "timed_out": True})
         report = _report(done.stdout, nonce)
+        if report is None and f"{nonce} began".encode() not in done.stdout:
+            raise GraderFault(
+                f"PytestGrader: pytest could not be started (exit code {done.exit_code}): "
+                f"{log.strip()[-300:]}",
+                hint="name an interpreter that has pytest, and that the agent's uid may run",
+            )
         if report is None:
             info["error"] = "the tests ended without a report of their own"
             return SubScore(name=cls.name, value=0.0, info=info)
