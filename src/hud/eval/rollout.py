@@ -24,6 +24,7 @@ from hud.agents.run import Run
 from hud.clients.client import HudClient
 from hud.environment.task import Task
 from hud.eval.boundary import boundary, describe, fault_for, phase_of
+from hud.eval.filetracking import recording_files
 from hud.eval.holding import Interruption, Placement, outlast
 from hud.protocol.framing import MAX_FRAME_BYTES
 from hud.runtimes.base import Provider, as_provider
@@ -216,8 +217,9 @@ async def _drive(run: Run, plan: Plan, interruption: Interruption) -> None:
         run.attach(client)
         try:
             await _start(run)
-            await _act(run, plan, client)
-            await _grade(run, plan, interruption)
+            async with recording_files(run, client):
+                await _act(run, plan, client)
+                await _grade(run, plan, interruption)
         finally:
             run.attach(None)
 
