@@ -28,7 +28,7 @@ class Daemon(ABC):
 
     @property
     def untrusted_uid(self) -> int | None:
-        """Uid of the agent's processes where nothing but it separates them from the control port."""
+        """Uid of the agent's processes where only it keeps them from the control port, or None."""
         return None
 
     @abstractmethod
@@ -54,16 +54,16 @@ class Daemon(ABC):
         """
         return None
 
-    async def begin_episode(self) -> None:
+    async def begin_episode(self) -> None:  # noqa: B027 -- there may be nothing to do
         """Make it fresh for an episode that follows another one on the same environment.
 
         Called before the template's first half runs, except for the first episode after `start`.
         """
 
-    async def hand_over(self) -> None:
+    async def hand_over(self) -> None:  # noqa: B027
         """Give what the template's first half has set up to the agent; called once it yielded."""
 
-    async def end_episode(self) -> None:
+    async def end_episode(self) -> None:  # noqa: B027
         """Stop what the agent left running and cut its connections; called before grading.
 
         The state to be graded stays. Until the next `begin_episode` nobody may connect.

@@ -47,7 +47,7 @@ class Daemons:
         return any(daemon.is_exclusive for daemon in self._held)
 
     def refuses(self, uid: int | None) -> bool:
-        """Whether a process of that uid acts for an agent, and so may not reach the control port."""
+        """Whether a process of that uid acts for an agent, and so may not come in."""
         return uid is not None and any(daemon.untrusted_uid == uid for daemon in self._held)
 
     def started(self) -> None:

@@ -5,10 +5,11 @@ Serving it is `server`; finding it in a source file is `loader`; running its tas
 
 from __future__ import annotations
 
+import inspect
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hud._core.errors import EnvironmentFault, Fault, InputError, bounded
@@ -190,7 +191,7 @@ class Environment:
         from hud.environment.workspace import Workspace
 
         workspace = Workspace(root, name=name, track_files=track_files, **kwargs)
-        workspace.keep_private(sys._getframe(1).f_globals.get("__file__"))
+        workspace.keep_private(_source_of(inspect.currentframe()))
         self.add_daemon(workspace)
         tracker = workspace.tracker
         if tracker is not None:
@@ -281,3 +282,9 @@ class Environment:
 
 def _name(fn: Hook) -> str:
     return getattr(fn, "__name__", repr(fn))
+
+
+def _source_of(frame: FrameType | None) -> str | None:
+    """Return the file of the code that called the function of this frame."""
+    caller = None if frame is None else frame.f_back
+    return None if caller is None else caller.f_globals.get("__file__")

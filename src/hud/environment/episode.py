@@ -120,7 +120,7 @@ class Episode:
         return roots.graded_for(self.template.env.daemons)
 
     async def close(self) -> None:
-        """End the agent's part, close the generator so that its `finally` blocks run; idempotent."""
+        """End the agent's part and close the generator, whose `finally` blocks run; idempotent."""
         stage, self._stage = self._stage, None
         if stage is not None:
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncssh
@@ -141,5 +141,3 @@ class Connection(asyncssh.SSHServer):
 
     def session_requested(self) -> Any:
         return self._server.session(self) or False
-
-

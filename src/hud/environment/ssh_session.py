@@ -146,9 +146,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self.signal_received("INT")
         return True
 
-    def terminal_size_changed(
-        self, width: int, height: int, pixwidth: int, pixheight: int
-    ) -> None:
+    def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         if self._stdin != -1 and self._process is not None and self._process.terminal is not None:
             with contextlib.suppress(OSError):
                 size = struct.pack("HHHH", height, width, pixwidth, pixheight)

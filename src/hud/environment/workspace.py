@@ -11,9 +11,9 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import Unpack
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ProcessResult = Completed
+
+_KEY = "ssh-ed25519"
 
 
 class Workspace(Daemon):
@@ -400,16 +402,15 @@ class Workspace(Daemon):
                 f"workspace {self.name!r} requires namespaces, and has {sandbox.isolation!r}"
             )
         key_path = self._options.get("host_key_path")
+        make_key = cast("Callable[[str], asyncssh.SSHKey]", vars(asyncssh)["generate_private_key"])
         self._host_key = (
-            asyncssh.generate_private_key("ssh-ed25519")
-            if key_path is None
-            else asyncssh.read_private_key(str(key_path))
+            make_key(_KEY) if key_path is None else asyncssh.read_private_key(str(key_path))
         )
-        self._client_key = asyncssh.generate_private_key("ssh-ed25519")
+        self._client_key = make_key(_KEY)
         self._write_key()
         allowed = [self._client_key]
-        for path in self._options.get("authorized_client_keys") or ():
-            allowed.append(asyncssh.read_public_key(str(path)))
+        more = self._options.get("authorized_client_keys") or ()
+        allowed.extend(asyncssh.read_public_key(str(path)) for path in more)
         server = self._server = SSHServer(self, self._host_key, allowed)
         host, port = self._options.get("host", "127.0.0.1"), self._options.get("port", 0)
         self._port = await server.start(host, port)
@@ -427,7 +428,11 @@ class Workspace(Daemon):
 
     async def _hand_over(self) -> None:
         sandbox = self._sandbox
-        if sandbox is None or not sandbox.is_running or not self._options.get("hand_over_root", True):
+        if (
+            sandbox is None
+            or not sandbox.is_running
+            or not self._options.get("hand_over_root", True)
+        ):
             return
         if sandbox.uid != os.geteuid():
             await asyncio.to_thread(files.hand_over, self.root, sandbox.uid, sandbox.gid)
@@ -491,13 +496,13 @@ class Workspace(Daemon):
         path = Path(folder) / f"{self.name}_ed25519"
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        with open(path, "xb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:  # noqa: PTH123
+        with open(path, "xb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
             file.write(self._client_key.export_private_key("openssh"))
         self._key_path = path
 
     def _make_tracker(self) -> Any:
         from hud.environment.filetracking import FileTracker
 
-        return FileTracker(lambda: self.root, guest_path=self._options.get("guest_path", "/workspace"))
-
-
+        return FileTracker(
+            lambda: self.root, guest_path=self._options.get("guest_path", "/workspace")
+        )

@@ -32,7 +32,8 @@ class LocalRuntime:
 
     What is fresh depends on the source: a path is compiled once and executed anew for every
     rollout, so module globals are never shared and hooks run per rollout; a constructor is called
-    for every rollout; a live `Environment` is started once and serves concurrent sessions.
+    for every rollout; a live `Environment` is started once and serves concurrent sessions, or one
+    after the other when they would share a workspace, a browser or a desktop.
 
     Args:
         source: A file or directory, a live environment, or `(task) -> Environment`.
@@ -89,15 +90,7 @@ class LocalRuntime:
         """Place one task; return where it listens and how to release it."""
         refuse_config(task, "LocalRuntime")
         if isinstance(self.source, Environment):
-            live = _Live.of(self.source)
-            live.users += 1
-            try:
-                if not live.is_open:
-                    await live.open(self._start)
-            except BaseException:
-                await live.release()
-                raise
-            return Runtime(live.url), live.release
+            return await self._acquire_live(_Live.of(self.source))
         if self._file is None:
             return await self._acquire_fresh(self._construct(task), None)
         loaded = execute(self._file)
@@ -107,6 +100,29 @@ class LocalRuntime:
         except BaseException:
             unload(loaded)
             raise
+
+    async def _acquire_live(self, live: _Live) -> tuple[Runtime, Callable[[], Awaitable[None]]]:
+        live.users += 1
+        turn = live.turn
+        try:
+            if turn is not None:
+                await turn.acquire()
+        except BaseException:
+            await live.release()
+            raise
+
+        async def release() -> None:
+            if turn is not None:
+                turn.release()
+            await live.release()
+
+        try:
+            if not live.is_open:
+                await live.open(self._start)
+        except BaseException:
+            await release()
+            raise
+        return Runtime(live.url), release
 
     def _construct(self, task: Task) -> Environment:
         assert callable(self.source)
@@ -199,6 +215,8 @@ class _Live:
         self._name = ""
         self._server: EnvironmentServer | None = None
         self._changing = asyncio.Lock()
+        # What episodes change (a workspace, a browser) is used by one of them at a time.
+        self.turn = asyncio.Lock() if env.daemons.is_exclusive else None
 
     @classmethod
     def of(cls, env: Environment) -> _Live:

@@ -17,6 +17,7 @@ from hud._core.errors import InputError
 from hud.sandbox import interpreter
 from hud.sandbox.spec import HOME, SANDBOX_UID, Mount, SandboxSpec
 
+_SYSTEM_FOLDERS = "usr etc proc dev sys home root tmp var run bin sbin lib boot".split()
 _PROBE_S = 10.0
 # Folders with permissions of their own.
 _SHARED = ("/tmp", "/var/tmp", "/run", "/var", "/home", "/home/agent")
@@ -65,7 +66,7 @@ def problem() -> str | None:
         return "bubblewrap (the program bwrap) is not installed"
     argv = [bwrap, *_NAMESPACES, "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=_PROBE_S, env={})
+        done = subprocess.run(argv, check=False, capture_output=True, timeout=_PROBE_S, env={})
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bubblewrap does not work here: {error}"
     if done.returncode != 0:
@@ -133,11 +134,12 @@ def _mounts(spec: SandboxSpec) -> Iterable[Mount]:
 def _files(spec: SandboxSpec) -> Iterable[tuple[str, str]]:
     """Yield the files of /etc that say who and where one is."""
     user, uid = spec.user, SANDBOX_UID
-    yield (
-        "/etc/passwd",
-        f"root:x:0:0:root:/root:/usr/sbin/nologin\n{user}:x:{uid}:{uid}:{user}:{HOME}:/bin/bash\n"
-        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    people = (
+        "root:x:0:0:root:/root:/usr/sbin/nologin",
+        f"{user}:x:{uid}:{uid}:{user}:{HOME}:/bin/bash",
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
     )
+    yield "/etc/passwd", "\n".join(people) + "\n"
     yield "/etc/group", f"root:x:0:\n{user}:x:{uid}:\ntty:x:5:\nnogroup:x:65534:\n"
     names = " ".join(dict.fromkeys(["localhost", "sandbox", *(peer.name for peer in spec.peers)]))
     yield "/etc/hosts", f"127.0.0.1 {names}\n::1 localhost\n"
@@ -199,7 +201,19 @@ def check_root(root: Path, guest_path: str) -> None:
     real = os.path.realpath(root)
     if not Path(real).is_dir():
         raise InputError(f"workspace root {str(root)!r} is not a folder")
-    system = ("/", "/usr", "/etc", "/proc", "/dev", "/sys", "/home", "/root", "/tmp", "/var", "/run")
+    system = (
+        "/",
+        "/usr",
+        "/etc",
+        "/proc",
+        "/dev",
+        "/sys",
+        "/home",
+        "/root",
+        "/tmp",
+        "/var",
+        "/run",
+    )
     if real in system or real.startswith(("/proc/", "/sys/", "/dev/", "/usr/", "/etc/")):
         raise InputError(
             f"workspace root {real!r} belongs to the system",

@@ -72,12 +72,11 @@ class Launched:
     async def end(self) -> None:
         """Kill everything inside and wait, bounded; again is no error."""
         self.link.close()
-        if self.process.returncode is None:
-            if not await _exited(self.process, _END_S if self.cgroup is None else 0.5):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self.process.pid, signal.SIGKILL)
-                if not await _exited(self.process, _END_S):
-                    raise CapabilityFault("a sandbox is still there after SIGKILL")
+        if not await _exited(self.process, _END_S if self.cgroup is None else 0.5):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            if not await _exited(self.process, _END_S):
+                raise CapabilityFault("a sandbox is still there after SIGKILL")
         if self.process.stderr is not None:
             self.process.stderr.close()
         cgroup, self.cgroup = self.cgroup, None
@@ -170,7 +169,8 @@ async def _start_bwrap(
             seccomp=seccomp.program(deny_inet=False),
         )
         argv = built.argv + interpreter.supervisor_argv(control.fileno(), inside=True)
-        process = subprocess.Popen(
+        # From this thread: bubblewrap dies with the thread that started it.
+        process = subprocess.Popen(  # noqa: ASYNC220
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

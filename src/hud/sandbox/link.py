@@ -43,7 +43,7 @@ class CannotStart(Exception):
 
 @dataclass
 class Reply:
-    """What the supervisor answered, with the descriptors that came along (the caller's to close)."""
+    """What the supervisor answered, with descriptors that are the caller's to close."""
 
     body: dict[str, Any]
     fds: list[int] = field(default_factory=list[int])

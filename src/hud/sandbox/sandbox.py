@@ -315,9 +315,7 @@ class Sandbox:
             home = Path(tempfile.mkdtemp(prefix="hud-sandbox-"))
             self._private_home = home
             os.chown(home, uid, gid)
-            settings["confine"] = confinement.rules(
-                self.spec, uid, gid, home, self._proxy_port()
-            )
+            settings["confine"] = confinement.rules(self.spec, uid, gid, home, self._proxy_port())
         return settings
 
     def _proxy_port(self) -> int:
@@ -341,5 +339,3 @@ class Sandbox:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-

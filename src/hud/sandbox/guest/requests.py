@@ -185,7 +185,7 @@ class Requests:
                 sftp.serve(0, 1, start_dir=request["cwd"])
                 os._exit(0)
             argv = request["argv"]
-            os.execve(_found(argv[0], request["env"]), argv, request["env"])  # noqa: S606
+            os.execve(_found(argv[0], request["env"]), argv, request["env"])
         except OSError as error:
             text = f"{error.errno or errno.EIO} {error.strerror or error}"
             with contextlib.suppress(OSError):
@@ -304,26 +304,19 @@ def _prepare_terminal(fd: int, size: list[int], modes: list[list[int]]) -> None:
 
 
 # Opcode of RFC 4254 §8: name in termios, and its place in what tcgetattr returns.
-_CHARACTERS = "VINTR VQUIT VERASE VKILL VEOF VEOL VEOL2 VSTART VSTOP VSUSP".split()
+_CHARACTERS = "VINTR VQUIT VERASE VKILL VEOF VEOL VEOL2 VSTART VSTOP VSUSP"
+_INPUT = "IGNPAR PARMRK INPCK ISTRIP INLCR IGNCR ICRNL IUCLC IXON IXANY IXOFF IMAXBEL"
+_LOCAL = "ISIG ICANON XCASE ECHO ECHOE ECHOK ECHONL NOFLSH TOSTOP IEXTEN ECHOCTL ECHOKE"
+_OUTPUT = "OPOST OLCUC ONLCR OCRNL ONOCR"
 _MODES: dict[int, tuple[str, int]] = {
-    **{number: (name, 6) for number, name in enumerate(_CHARACTERS, 1)},
-    **{
-        number: (name, 0)
-        for number, name in enumerate(
-            "IGNPAR PARMRK INPCK ISTRIP INLCR IGNCR ICRNL IUCLC IXON IXANY IXOFF IMAXBEL".split(),
-            30,
-        )
-    },
-    **{
-        number: (name, 3)
-        for number, name in enumerate(
-            "ISIG ICANON XCASE ECHO ECHOE ECHOK ECHONL NOFLSH TOSTOP IEXTEN ECHOCTL ECHOKE".split(),
-            50,
-        )
-    },
-    **{
-        number: (name, 1) for number, name in enumerate("OPOST OLCUC ONLCR OCRNL ONOCR".split(), 70)
-    },
+    first + number: (name, place)
+    for names, first, place in (
+        (_CHARACTERS, 1, 6),
+        (_INPUT, 30, 0),
+        (_LOCAL, 50, 3),
+        (_OUTPUT, 70, 1),
+    )
+    for number, name in enumerate(names.split())
 }
 
 
