@@ -34,7 +34,8 @@ FILE_TIMEOUT_S = 300.0
 MAX_OUTPUT_BYTES = 1 << 20
 MAX_FILE_BYTES = 64 << 20
 _TERM_GRACE_S = 1.0
-_KILL_GRACE_S = 5.0
+_KILL_GRACE_S = 2.0
+_KILL_MARKED_S = 5.0
 _KILLED_S = 0.2
 _LEFT_RUNNING_AT_MOST = 8
 
@@ -313,7 +314,7 @@ class SSHClient(CapabilityClient):
     async def _kill_marked(self, run: Execution, mark: str) -> None:
         killer = Execution(b"", MAX_OUTPUT_BYTES)
         try:
-            async with asyncio.timeout(_KILL_GRACE_S):
+            async with asyncio.timeout(_KILL_MARKED_S):
                 # The first may come too early, when the daemon has just begun to start it.
                 while run.is_open and not run.has_exited:
                     killer = Execution(b"", MAX_OUTPUT_BYTES)

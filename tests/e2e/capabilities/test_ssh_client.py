@@ -20,9 +20,11 @@ from hud.capabilities import Capability, SSHClient
 from hud.capabilities.ssh import CommandResult
 from hud.clients import connect
 from hud.errors import CapabilityFault, InputError
+from hud.runtimes.base import Runtime
 from hud.runtimes.local import LocalRuntime
 from tests.e2e.capabilities.sshd import DEADLINE_S, Sshd, new_key, sshd
 from tests.wire.harness import own_tasks, until
+from tests.wire.peer.theirs import running
 
 
 @pytest.fixture
@@ -167,6 +169,46 @@ async def test_it_is_opened_through_an_environment(daemon: Sshd) -> None:
         assert shell.is_closed
 
 
+THEIR_ENVIRONMENT = """
+from hud.environment import Environment
+
+env = Environment("theirs")
+env.workspace("work")
+
+@env.template()
+async def it():
+    yield "p"
+    yield 1.0
+"""
+
+
+async def test_the_published_environment_s_workspace_is_driven(
+    tmp_path: Path, peer_python: Path
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "env.py").write_text(THEIR_ENVIRONMENT, encoding="utf-8")
+    command = ("-W", "ignore", "-m", "hud.environment.server", "env.py", "--port", "0")
+    async with running(peer_python, *command, cwd=tmp_path) as process:
+        line = ""
+        while not line.startswith("HUD_SERVE_PORT="):
+            line = await process.line()
+            assert line, "their server ended"
+        port = line.strip().partition("=")[2]
+        async with connect(Runtime(f"tcp://127.0.0.1:{port}")) as client:
+            shell = await client.open("ssh", SSHClient)
+            result = await shell.execute("echo said; echo so >&2; exit 3")
+            assert (result.exit_status, result.stdout, result.stderr) == (3, "said\n", "so\n")
+            await shell.write_text("a file", "héllo\n")
+            assert (tmp_path / "work" / "a file").read_text() == "héllo\n"
+            assert await shell.read_text("a file") == "héllo\n"
+            assert await shell.listdir(".") == ["a file"]
+            assert (await shell.stat("a file")).size_bytes == 7
+            with pytest.raises(FileNotFoundError):
+                await shell.read_text("none")
+            assert (await shell.execute("sleep 1000", timeout_s=0.2)).timed_out
+            assert (await shell.execute("echo on")).stdout == "on\n"
+
+
 # Commands
 
 
@@ -292,7 +334,7 @@ async def test_a_command_that_ignores_being_asked_is_killed_when_its_time_is_up(
     note = tmp_path / "pid"
     result = await shell.execute(
         f"trap '' TERM HUP; echo $$ > {note}; echo begun; while :; do sleep 0.05; done",
-        timeout_s=1.0,
+        timeout_s=3.0,
     )
 
     assert (result.timed_out, result.exit_status, result.stdout) == (True, None, "begun\n")
@@ -304,13 +346,13 @@ async def test_a_cancelled_command_is_killed(shell: SSHClient, tmp_path: Path) -
     note = tmp_path / "pid"
     before = own_tasks()
     command = f"trap '' TERM HUP; echo $$ > {note}; sleep 1000 & wait"
-    running = asyncio.create_task(shell.execute(command))
+    work = asyncio.create_task(shell.execute(command))
     pid = await pid_in(note)
 
-    running.cancel()
-    await asyncio.wait([running])
+    work.cancel()
+    await asyncio.wait([work])
 
-    assert running.cancelled()
+    assert work.cancelled()
     await until(lambda: not alive(pid))
     await until(lambda: own_tasks() <= before)
     assert (await shell.execute("echo on")).stdout == "on\n"
@@ -322,11 +364,11 @@ async def test_a_command_cancelled_at_any_moment_leaves_nothing_behind(
     marker = f"{daemon.port}.25"
     before = own_tasks()
     for part in range(40):
-        running = asyncio.create_task(shell.execute(f"sleep {marker}"))
-        await asyncio.wait([running], timeout=part / 5000)
-        running.cancel()
-        await asyncio.wait([running])
-        assert running.cancelled()
+        work = asyncio.create_task(shell.execute(f"sleep {marker}"))
+        await asyncio.wait([work], timeout=part / 5000)
+        work.cancel()
+        await asyncio.wait([work])
+        assert work.cancelled()
 
     await until(lambda: own_tasks() <= before)
     assert (await shell.execute("echo on")).stdout == "on\n"
@@ -409,7 +451,7 @@ async def test_a_connection_that_dies_is_a_fault_and_the_next_call_makes_another
         case _:
             note.write_text("0\n")
             work = shell.read_text(str(pipe))
-    running: asyncio.Task[Any] = asyncio.create_task(work)
+    running_call: asyncio.Task[Any] = asyncio.create_task(work)
     await pid_in(note)
     if how == "read_text":
         await until(lambda: bool(running_with(str(pipe))))
@@ -418,7 +460,7 @@ async def test_a_connection_that_dies_is_a_fault_and_the_next_call_makes_another
 
     with pytest.raises(CapabilityFault, match="connection was lost"):
         async with asyncio.timeout(DEADLINE_S):
-            await running
+            await running_call
     assert (await shell.execute("echo on")).stdout == "on\n"
 
 
@@ -451,12 +493,12 @@ async def test_a_daemon_that_is_gone_is_a_fault(daemon: Sshd, shell: SSHClient) 
 
 
 async def test_a_closed_client_is_not_connected_again(shell: SSHClient) -> None:
-    running = asyncio.create_task(shell.execute("sleep 1000"))
+    work = asyncio.create_task(shell.execute("sleep 1000"))
     await until(lambda: bool(running_with("sleep\x001000\0")))
     await shell.close()
 
     with pytest.raises(CapabilityFault):
-        await running
+        await work
     with pytest.raises(CapabilityFault, match="its client is closed"):
         await shell.execute("true")
 
@@ -481,10 +523,10 @@ async def test_a_daemon_that_takes_signals_is_sent_them() -> None:
     ):
         result = await shell.execute("work", timeout_s=0.1)
         assert result.timed_out
-        running = asyncio.create_task(shell.execute("work on"))
+        work = asyncio.create_task(shell.execute("work on"))
         await until(lambda: "work on" in seen)
-        running.cancel()
-        await asyncio.wait([running])
+        work.cancel()
+        await asyncio.wait([work])
         await until(lambda: len(seen) == 5)
 
     assert seen == ["work", "TERM", "KILL", "work on", "KILL"], "and no command carries a mark"
