@@ -176,5 +176,6 @@ class _Follower:
         try:
             batch = FileBatch.model_validate(message["batch"])
         except ValidationError as error:
-            raise ValueError(f"the environment sent no batch of files: {error}") from error
+            self._told = f"the environment sent no batch of files: {error}"
+            return
         self._run.record(FilesStep.of(batch))
