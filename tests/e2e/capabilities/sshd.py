@@ -15,10 +15,13 @@ from typing import Any
 
 import asyncssh
 
+from hud._core.processes import kill_marked
 from hud.capabilities import Capability
 from tests.needs import need_program
 
 DEADLINE_S = 60.0
+MARK = "SSHD_OF_A_TEST"
+"""In the environment of every command a daemon runs, so that none outlives it."""
 _ATTEMPTS = 5
 
 CONFIG = """\
@@ -35,8 +38,8 @@ AllowTcpForwarding yes
 MaxSessions 100
 MaxStartups 200
 PrintMotd no
-# Keeps bash from reading the files of whoever runs the tests.
-SetEnv SHLVL=1
+# SHLVL keeps bash from reading the files of whoever runs the tests.
+SetEnv SHLVL=1 {mark}={folder}
 Subsystem sftp internal-sftp
 """
 
@@ -51,6 +54,7 @@ class Sshd:
     host_pubkey: str
     client_key: str
     client_key_path: Path
+    folder: Path
 
     def capability(self, name: str = "shell") -> Capability:
         """Return its row."""
@@ -68,13 +72,15 @@ class Sshd:
             _kill(pid)
 
     async def kill(self) -> None:
-        """Kill the daemon and everything below it."""
+        """Kill the daemon and everything it has started."""
         pids = descendants(self.process.pid)
         _kill(self.process.pid)
         for pid in pids:
             _kill(pid)
         async with asyncio.timeout(DEADLINE_S):
             await self.process.wait()
+            left = await asyncio.to_thread(kill_marked, MARK, str(self.folder))
+        assert not left, f"commands of a killed sshd live on: {left}"
 
 
 @contextlib.asynccontextmanager
@@ -98,6 +104,7 @@ async def sshd(folder: Path) -> AsyncGenerator[Sshd]:
         host_key.export_public_key().decode(),
         client_key.export_private_key().decode(),
         client_key_path,
+        folder,
     )
     try:
         yield daemon
@@ -118,7 +125,7 @@ async def _started(program: str, folder: Path) -> tuple[asyncio.subprocess.Proce
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
         config = folder / "sshd_config"
-        config.write_text(CONFIG.format(port=port, folder=folder), encoding="utf-8")
+        config.write_text(CONFIG.format(port=port, folder=folder, mark=MARK), encoding="utf-8")
         with (folder / "sshd.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 program,
