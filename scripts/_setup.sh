@@ -138,3 +138,45 @@ setup_torch() {
     say "torch is not in a local package folder: the tests that need it are skipped"
   fi
 }
+
+# Programs the capabilities are tested against, with the Debian package each comes in.
+programs=(
+  bwrap:bubblewrap chromium:chromium Xtigervnc:tigervnc-standalone-server Xvfb:xvfb x11vnc:x11vnc openbox:openbox
+  xterm:xterm mousepad:mousepad xprop:x11-utils dbus-run-session:dbus sshd:openssh-server ssh:openssh-client
+  sftp:openssh-client git:git curl:curl ps:procps
+)
+
+_missing_packages() {
+  local entry
+  for entry in "${programs[@]}"; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${entry%%:*}" >/dev/null 2>&1 || printf '%s\n' "${entry#*:}"
+  done
+  # Libraries that Python wheels expect of the system, and letters to show.
+  ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' || printf 'libgl1\n'
+  ldconfig -p 2>/dev/null | grep -q 'libgthread-2\.0\.so\.0' || printf 'libglib2.0-0\n'
+  [ -e /usr/share/fonts/truetype/dejavu ] || printf 'fonts-dejavu-core\n'
+}
+
+_as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+_install_packages() {
+  command -v apt-get >/dev/null 2>&1 || return 1
+  [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || return 1
+  export DEBIAN_FRONTEND=noninteractive
+  quietly _as_root apt-get update -qq || return 1
+  quietly _as_root apt-get install -qq -y --no-install-recommends "$@" || return 1
+}
+
+# Installs the programs that the tests of the capabilities need, where apt and root (or sudo) are to be had. What stays missing is named,
+# its tests are skipped by name, and under CI that is a failure.
+setup_programs() {
+  local missing
+  mapfile -t missing < <(_missing_packages | sort -u)
+  if [ "${#missing[@]}" -eq 0 ]; then return 0; fi
+  say "installing ${missing[*]}"
+  locked _install_packages "${missing[@]}" || true
+  mapfile -t missing < <(_missing_packages | sort -u)
+  if [ "${#missing[@]}" -eq 0 ]; then return 0; fi
+  if [ -n "${CI:-}" ]; then die "these packages could not be installed, and with CI set what needs them must run: ${missing[*]}"; fi
+  say "these packages are missing; the tests that need them are skipped: ${missing[*]}"
+}
