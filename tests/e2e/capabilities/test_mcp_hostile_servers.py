@@ -29,12 +29,13 @@ WELCOME: dict[str, Any] = {
     "serverInfo": {"name": HOSTILE, "version": HOSTILE},
 }
 
+HANG_UP = object()
 Answer = Callable[[str, dict[str, Any]], Any]
 
 
 @contextlib.asynccontextmanager
 async def scripted(answer: Answer) -> AsyncGenerator[Capability]:
-    """Serve what `answer` returns for a method: a result, or text to be sent as it is."""
+    """Serve what `answer` returns for a method: a result, text to be sent as it is, or `HANG_UP`."""
 
     async def serve(socket: websockets.ServerConnection) -> None:
         async for frame in socket:
@@ -44,6 +45,9 @@ async def scripted(answer: Answer) -> AsyncGenerator[Capability]:
             given = answer(asked["method"], asked.get("params") or {})
             if given is None and asked["method"] == "initialize":
                 given = WELCOME
+            if given is HANG_UP:
+                await socket.close()
+                return
             if isinstance(given, dict):
                 held = cast("dict[str, Any]", given)
                 key = "error" if "code" in held else "result"
@@ -191,6 +195,46 @@ async def test_a_frame_that_is_no_message_ends_the_connection(frame: Any) -> Non
     async with talking_to(lambda method, params: None if "init" in method else frame) as client:
         with pytest.raises(CapabilityFault):
             await client.call_tool("any")
+
+
+async def test_a_server_that_hangs_up_properly_in_a_call_is_a_fault() -> None:
+    hanging_up: Answer = lambda method, params: None if "init" in method else HANG_UP  # noqa: E731
+    async with talking_to(hanging_up) as client:
+        with pytest.raises(CapabilityFault, match="closed"):
+            await client.call_tool("any")
+
+
+async def test_a_stream_of_events_that_ends_properly_in_a_call_is_a_fault() -> None:
+    events: list[asyncio.StreamWriter] = []
+
+    def event(name: str, data: str) -> bytes:
+        text = f"event: {name}\ndata: {data}\n\n".encode()
+        return f"{len(text):x}\r\n".encode() + text + b"\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        if head.startswith("get "):
+            events.append(writer)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
+            writer.write(b"transfer-encoding: chunked\r\n\r\n" + event("endpoint", "/post"))
+            return
+        size = int(head.partition("content-length: ")[2].split()[0])
+        asked: Any = json.loads(await reader.readexactly(size))
+        writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        if asked["method"] == "initialize":
+            answer = {"jsonrpc": "2.0", "id": asked["id"], "result": WELCOME}
+            events[0].write(event("message", json.dumps(answer)))
+        elif asked["method"] == "tools/call":
+            events[0].write(b"0\r\n\r\n")
+            events[0].close()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener, asyncio.timeout(DEADLINE_S):
+        url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/sse"
+        async with await MCPClient.connect(Capability.mcp(url=url, transport="sse")) as client:
+            with pytest.raises(CapabilityFault, match="ended the stream of events"):
+                await client.call_tool("any")
 
 
 async def test_requests_of_the_server_are_refused_and_do_no_harm() -> None:
