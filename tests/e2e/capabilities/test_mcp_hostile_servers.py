@@ -35,7 +35,7 @@ Answer = Callable[[str, dict[str, Any]], Any]
 
 @contextlib.asynccontextmanager
 async def scripted(answer: Answer) -> AsyncGenerator[Capability]:
-    """Serve what `answer` returns for a method: a result, text to be sent as it is, or `HANG_UP`."""
+    """Serve what `answer` returns for a method: a result, a frame as it is, or `HANG_UP`."""
 
     async def serve(socket: websockets.ServerConnection) -> None:
         async for frame in socket:
