@@ -42,6 +42,8 @@ class Outside:
                 self._stack.push_async_callback(proxy.aclose)
                 await proxy.serve(listener)
                 self.env.update(proxy.env(sandbox.proxy_port))
+                direct = ",".join([self.env["NO_PROXY"], *(peer.name for peer in spec.peers)])
+                self.env |= {"NO_PROXY": direct, "no_proxy": direct}
             for peer in spec.peers:
                 listener = await sandbox.listen(peer.port)
                 forward = Forward(listener, peer.address)
@@ -55,5 +57,3 @@ class Outside:
     async def close(self) -> None:
         """Close every opening."""
         await self._stack.aclose()
-
-

@@ -6,6 +6,7 @@ Building it is `sandbox`; which arguments bubblewrap gets is `bwrap`.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,8 +200,9 @@ class SandboxSpec:
 
 def base_environment(spec: SandboxSpec, home: str) -> dict[str, str]:
     """Return the variables of every process: nothing of this process's own environment."""
+    own = f"{Path(sys.executable).parent}:" if spec.python else ""
     return {
-        "PATH": DEFAULT_PATH,
+        "PATH": own + DEFAULT_PATH,
         "HOME": home,
         "USER": spec.user,
         "LOGNAME": spec.user,

@@ -1,0 +1,11 @@
+"""Prices of a small shop, in cents."""
+
+
+def total(prices: list[int], quantity: list[int]) -> int:
+    """Return what so many of each cost together."""
+    return sum(price * count for price, count in zip(prices, quantity)) - 1
+
+
+def discounted(price: int, percent: int) -> int:
+    """Return the price less so many percent, rounded down."""
+    return price - price * percent // 10
