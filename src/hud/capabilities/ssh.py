@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 from collections import deque
-from collections.abc import Generator, Mapping
-from typing import Any, ClassVar, Self, cast
+from collections.abc import Awaitable, Generator, Mapping
+from typing import Any, ClassVar, Self
 
 import asyncssh
 
-from hud._core.errors import CapabilityFault, InputError, bounded
-from hud.capabilities import ssh_files, ssh_kill
-from hud.capabilities.base import CapabilityClient
+from hud._core.errors import CapabilityFault, bounded
+from hud.capabilities import ssh_kill
 from hud.capabilities.ssh_connect import disconnect, open_connection
 from hud.capabilities.ssh_exec import CommandResult, Execution, command_line
-from hud.capabilities.ssh_files import FileStat
+from hud.capabilities.ssh_files import FileStat, RemoteFiles
 from hud.protocol.capability import SSH, Capability
 
 logger = logging.getLogger(__name__)
@@ -30,9 +28,7 @@ __all__ = ["CommandResult", "FileStat", "SSHClient"]
 
 CONNECT_TIMEOUT_S = 30.0
 COMMAND_TIMEOUT_S = 120.0
-FILE_TIMEOUT_S = 300.0
 MAX_OUTPUT_BYTES = 1 << 20
-MAX_FILE_BYTES = 64 << 20
 _TERM_GRACE_S = 1.0
 _KILL_GRACE_S = 2.0
 _KILL_MARKED_S = 5.0
@@ -40,15 +36,14 @@ _KILLED_S = 0.2
 _LEFT_RUNNING_AT_MOST = 8
 
 
-class SSHClient(CapabilityClient):
+class SSHClient(RemoteFiles):
     """A shell with files: run commands, read and write files, whatever the daemon allows.
 
     The commands of one client share its connection and run side by side. A connection that was
     lost is made again by the next call; the call it was lost under fails with `CapabilityFault`,
     because nobody can tell whether it took effect.
 
-    File methods pass paths on as they are and raise what a local call would: `FileNotFoundError`,
-    `PermissionError`, `IsADirectoryError` or another `OSError`, and `TimeoutError`.
+    File methods raise what a local call would.
     """
 
     protocol: ClassVar[str] = SSH
@@ -137,77 +132,31 @@ class SSHClient(CapabilityClient):
             CapabilityFault: when the connection or the daemon fails.
         """
         conn = await self._connection()
-        with self._mapped(conn, command):
-            process = await conn.create_process(command, **{"encoding": None, **kwargs})
-        return cast("asyncssh.SSHClientProcess[bytes]", process)
+        opening = conn.create_process(command, **{"encoding": None, **kwargs})
+        return await self._opened(conn, opening, command)
 
-    async def run(self, *args: Any, **kwargs: Any) -> asyncssh.SSHCompletedProcess:
+    async def run(
+        self, *args: Any, check: bool = False, timeout: float | None = None, **kwargs: Any
+    ) -> asyncssh.SSHCompletedProcess:
         """Run a command as `asyncssh.SSHClientConnection.run` does; `execute` has limits.
 
         Raises:
             CapabilityFault: when the connection or the daemon fails.
             asyncssh.ProcessError: with `check=True`, when the command fails.
-            asyncssh.TimeoutError: when `timeout` seconds pass.
+            asyncssh.TimeoutError: when `timeout` seconds pass; the command is killed.
         """
         conn = await self._connection()
-        with self._mapped(conn, args[0] if args else None):
-            done = await conn.run(*args, **kwargs)
+        what = args[0] if args else None
+        process = await self._opened(conn, conn.create_process(*args, **kwargs), what)
+        try:
+            with self._mapped(conn, what):
+                done = await process.wait(check, timeout)
+        except BaseException:
+            _drop(process)
+            raise
         if done.returncode is None and conn.is_closed():
             raise self._lost("while a command ran")
         return done
-
-    async def read_bytes(
-        self, path: str, *, timeout_s: float | None = None, max_bytes: int = MAX_FILE_BYTES
-    ) -> bytes:
-        """Return a file's content.
-
-        Args:
-            timeout_s: None for five minutes, as for all file methods: a pipe never ends.
-            max_bytes: A longer file is an `OSError`, told without reading all of it.
-        """
-        run = await self._on_file(
-            path, ssh_files.read_command(path), timeout_s=timeout_s, limit=max_bytes
-        )
-        return run.stdout.content()
-
-    async def read_text(
-        self, path: str, *, timeout_s: float | None = None, max_bytes: int = MAX_FILE_BYTES
-    ) -> str:
-        """Return a file's content as UTF-8, what is no UTF-8 replaced."""
-        content = await self.read_bytes(path, timeout_s=timeout_s, max_bytes=max_bytes)
-        return content.decode("utf-8", "replace")
-
-    async def write_bytes(
-        self, path: str, content: bytes, *, timeout_s: float | None = None
-    ) -> None:
-        """Write a file, which is made or emptied first; its directory must exist."""
-        await self._on_file(path, ssh_files.write_command(path), timeout_s=timeout_s, stdin=content)
-
-    async def write_text(self, path: str, content: str, *, timeout_s: float | None = None) -> None:
-        """Write a file as UTF-8."""
-        encoded = content.encode("utf-8", "replace")
-        await self.write_bytes(path, encoded, timeout_s=timeout_s)
-
-    async def listdir(self, path: str, *, timeout_s: float | None = None) -> list[str]:
-        """Return the names in a directory, sorted."""
-        run = await self._on_file(path, ssh_files.list_command(path), timeout_s=timeout_s)
-        return ssh_files.parse_listing(run.stdout.content())
-
-    async def stat(self, path: str, *, timeout_s: float | None = None) -> FileStat:
-        """Return size, type and time of a path, symbolic links followed."""
-        run = await self._on_file(path, ssh_files.stat_command(path), timeout_s=timeout_s)
-        try:
-            return ssh_files.parse_stat(run.stdout.text())
-        except ValueError as error:
-            said = f"{run.stdout.text()} {run.stderr.text()}"
-            raise ssh_files.file_error(path, said, run.exit_status) from error
-
-    async def exists(self, path: str, *, timeout_s: float | None = None) -> bool:
-        """Tell whether a path leads to something; a symbolic link to nothing does not."""
-        run = await self._on_file(
-            path, ssh_files.exists_command(path), timeout_s=timeout_s, expected=(0, 1)
-        )
-        return run.exit_status == 0
 
     async def close(self) -> None:
         """Close the connection, which ends what runs on it; closing twice is no error."""
@@ -230,27 +179,6 @@ class SSHClient(CapabilityClient):
         if self._closed:
             raise CapabilityFault(f"capability {self.capability.name!r}: its client is closed")
         return self._conn
-
-    async def _on_file(
-        self,
-        path: str,
-        command: str,
-        *,
-        timeout_s: float | None,
-        stdin: bytes = b"",
-        limit: int = MAX_FILE_BYTES,
-        expected: tuple[int, ...] = (0,),
-    ) -> Execution:
-        self._require_posix()
-        run = Execution(stdin, limit, stop_at_limit=True)
-        limit_s = FILE_TIMEOUT_S if timeout_s is None else timeout_s
-        if await self._run_to_end(command_line(command, None, None), run, limit_s):
-            raise TimeoutError(f"{path!r}: nothing within {limit_s:g} s")
-        if run.stdout.is_truncated:
-            raise OSError(errno.EFBIG, f"more than {limit} bytes", path)
-        if run.exit_status not in expected:
-            raise ssh_files.file_error(path, run.stderr.text(), run.exit_status)
-        return run
 
     async def _run_to_end(self, line: bytes, run: Execution, timeout_s: float | None) -> bool:
         """Run a command until it is over and tell whether its time was up before."""
@@ -277,19 +205,23 @@ class SSHClient(CapabilityClient):
         return limit.expired()
 
     async def _open(self, conn: asyncssh.SSHClientConnection, line: bytes, run: Execution) -> None:
-        """Start the command; cancelled in the middle of it, the command is killed once it runs.
+        # A command goes out as bytes in any case.
+        create: Any = conn.create_session  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        await self._opened(conn, create(lambda: run, line, encoding=None), line)
+
+    async def _opened(
+        self, conn: asyncssh.SSHClientConnection, opening: Awaitable[Any], what: object
+    ) -> Any:
+        """Wait for a channel; when that is cancelled, the channel is closed once it is open.
 
         asyncssh forgets a channel whose opening is cancelled, and the daemon would keep it.
         """
-        # A command goes out as bytes in any case.
-        create: Any = conn.create_session  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        task: asyncio.Task[Any] = asyncio.ensure_future(create(lambda: run, line, encoding=None))
+        task = asyncio.ensure_future(opening)
         try:
-            with self._mapped(conn, line):
-                await asyncio.shield(task)
+            with self._mapped(conn, what):
+                return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not task.done():
-                self._own(task)
+            self._own(task)
             raise
 
     async def _end(self, run: Execution, mark: str | None) -> None:
@@ -335,8 +267,8 @@ class SSHClient(CapabilityClient):
 
     def _disown(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()
+        if not task.cancelled() and task.exception() is None:
+            _drop(task.result())
 
     async def _let_go(self, run: Execution, mark: str | None) -> None:
         """Keep what is left running on its open channel; close every other channel."""
@@ -348,14 +280,6 @@ class SSHClient(CapabilityClient):
             self._left_running.append(run)
             if len(self._left_running) > _LEFT_RUNNING_AT_MOST:
                 self._left_running.popleft().close()
-
-    def _require_posix(self) -> None:
-        shell = self.capability.params.get("shell")
-        if shell in {"cmd", "powershell"}:
-            raise InputError(
-                f"capability {self.capability.name!r} has a {shell} shell, not a POSIX one",
-                hint="use run() or create_process() there",
-            )
 
     def _lost(self, when: str) -> CapabilityFault:
         return CapabilityFault(
@@ -377,10 +301,19 @@ class SSHClient(CapabilityClient):
                 f"{bounded(command)}: {error.reason}",
                 hint="an OpenSSH daemon allows MaxSessions commands at once on one connection",
             ) from error
-        except (asyncssh.Error, OSError) as error:
+        except (asyncssh.Error, OSError, AttributeError) as error:
+            # The last where asyncssh trips over a channel that went while it was being opened.
             if isinstance(error, asyncssh.DisconnectError) or conn.is_closed():
                 raise self._lost(f"while a command ran: {error}") from error
             raise
+
+
+def _drop(process: Any) -> None:
+    """Kill a process nobody waits for any more; what is no process is left alone."""
+    if isinstance(process, asyncssh.SSHClientProcess):
+        with contextlib.suppress(OSError):
+            process.kill()
+        process.close()
 
 
 async def _over(run: Execution, within_s: float) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import errno
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -17,7 +19,6 @@ from typing import Any
 import asyncssh
 
 from hud._core.errors import InputError
-from hud.capabilities.ssh_files import operand
 
 MAX_COMMAND_BYTES = 126_976
 """Linux takes at most 128 KiB as one argument, and a daemon may wrap the command."""
@@ -91,6 +92,17 @@ def command_line(command: str, cwd: str | None, env: Mapping[str, str] | None) -
             hint="write it into a file, or give the data to its stdin",
         )
     return line
+
+
+def operand(path: str) -> str:
+    """Quote a path so that no program takes it for an option.
+
+    Raises:
+        FileNotFoundError: when it is empty.
+    """
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 class Capture:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import stat as modes
+from abc import abstractmethod
 from dataclasses import dataclass
 
-from hud._core.errors import bounded
+from hud._core.errors import InputError, bounded
+from hud.capabilities.base import CapabilityClient
+from hud.capabilities.ssh_exec import Execution, command_line, operand
+
+FILE_TIMEOUT_S = 300.0
+MAX_FILE_BYTES = 64 << 20
 
 _ERRORS = {
     os.strerror(number): number
@@ -55,15 +60,99 @@ class FileStat:
         return modes.S_ISDIR(self.mode)
 
 
-def operand(path: str) -> str:
-    """Quote a path so that no program takes it for an option.
+class RemoteFiles(CapabilityClient):
+    """The file methods of a client that runs commands.
 
-    Raises:
-        FileNotFoundError: when it is empty.
+    Paths are passed on as they are. What goes wrong is what a local call would raise:
+    `FileNotFoundError`, `PermissionError`, `IsADirectoryError` or another `OSError`, and
+    `TimeoutError`. `timeout_s=None` is five minutes everywhere, because a pipe never ends.
     """
-    if not path:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    return shlex.quote(f"./{path}" if path.startswith("-") else path)
+
+    @abstractmethod
+    async def _run_to_end(self, line: bytes, run: Execution, timeout_s: float | None) -> bool:
+        """Run a command until it is over, and tell whether its time was up before.
+
+        Raises:
+            CapabilityFault: when the connection or the daemon fails.
+        """
+
+    def _require_posix(self) -> None:
+        """Refuse a row whose shell is no POSIX one.
+
+        Raises:
+            InputError: when it is not.
+        """
+        shell = self.capability.params.get("shell")
+        if shell in {"cmd", "powershell"}:
+            raise InputError(
+                f"capability {self.capability.name!r} has a {shell} shell, not a POSIX one",
+                hint="use run() or create_process() there",
+            )
+
+    async def read_bytes(
+        self, path: str, *, timeout_s: float | None = None, max_bytes: int = MAX_FILE_BYTES
+    ) -> bytes:
+        """Return a file's content; one of more than `max_bytes` is an `OSError`, told early."""
+        run = await self._on_file(path, read_command(path), timeout_s=timeout_s, limit=max_bytes)
+        return run.stdout.content()
+
+    async def read_text(
+        self, path: str, *, timeout_s: float | None = None, max_bytes: int = MAX_FILE_BYTES
+    ) -> str:
+        """Return a file's content as UTF-8, what is no UTF-8 replaced."""
+        content = await self.read_bytes(path, timeout_s=timeout_s, max_bytes=max_bytes)
+        return content.decode("utf-8", "replace")
+
+    async def write_bytes(
+        self, path: str, content: bytes, *, timeout_s: float | None = None
+    ) -> None:
+        """Write a file, which is made or emptied first; its directory must exist."""
+        await self._on_file(path, write_command(path), timeout_s=timeout_s, stdin=content)
+
+    async def write_text(self, path: str, content: str, *, timeout_s: float | None = None) -> None:
+        """Write a file as UTF-8."""
+        encoded = content.encode("utf-8", "replace")
+        await self.write_bytes(path, encoded, timeout_s=timeout_s)
+
+    async def listdir(self, path: str, *, timeout_s: float | None = None) -> list[str]:
+        """Return the names in a directory, sorted."""
+        run = await self._on_file(path, list_command(path), timeout_s=timeout_s)
+        return parse_listing(run.stdout.content())
+
+    async def stat(self, path: str, *, timeout_s: float | None = None) -> FileStat:
+        """Return size, type and time of a path, symbolic links followed."""
+        run = await self._on_file(path, stat_command(path), timeout_s=timeout_s)
+        try:
+            return parse_stat(run.stdout.text())
+        except ValueError as error:
+            said = f"{run.stdout.text()} {run.stderr.text()}"
+            raise file_error(path, said, run.exit_status) from error
+
+    async def exists(self, path: str, *, timeout_s: float | None = None) -> bool:
+        """Tell whether a path leads to something; a symbolic link to nothing does not."""
+        run = await self._on_file(path, exists_command(path), timeout_s=timeout_s, expected=(0, 1))
+        return run.exit_status == 0
+
+    async def _on_file(
+        self,
+        path: str,
+        command: str,
+        *,
+        timeout_s: float | None,
+        stdin: bytes = b"",
+        limit: int = MAX_FILE_BYTES,
+        expected: tuple[int, ...] = (0,),
+    ) -> Execution:
+        self._require_posix()
+        run = Execution(stdin, limit, stop_at_limit=True)
+        limit_s = FILE_TIMEOUT_S if timeout_s is None else timeout_s
+        if await self._run_to_end(command_line(command, None, None), run, limit_s):
+            raise TimeoutError(f"{path!r}: nothing within {limit_s:g} s")
+        if run.stdout.is_truncated:
+            raise OSError(errno.EFBIG, f"more than {limit} bytes", path)
+        if run.exit_status not in expected:
+            raise file_error(path, run.stderr.text(), run.exit_status)
+        return run
 
 
 def read_command(path: str) -> str:

@@ -423,15 +423,28 @@ async def test_run_and_create_process_are_asyncssh_s_own(shell: SSHClient) -> No
     assert (done.stdout, done.exit_status) == ("said\n", 2)
     with pytest.raises(asyncssh.ProcessError):
         await shell.run("exit 2", check=True)
-    with pytest.raises(asyncssh.TimeoutError):
-        await shell.run("sleep 1000", timeout=0.1)
-
     process = await shell.create_process("cat; exit 5")
     process.stdin.write(b"\xff\x00")
     process.stdin.write_eof()
     assert await process.stdout.read() == b"\xff\x00"
     await process.wait_closed()
     assert process.exit_status == 5
+
+
+async def test_run_ends_its_command_with_its_time_or_its_caller() -> None:
+    async with (
+        own_daemon(lambda session: None) as (row, seen),
+        await SSHClient.connect(row) as shell,
+    ):
+        with pytest.raises(asyncssh.TimeoutError):
+            await shell.run("work", timeout=0.1)
+        work = asyncio.create_task(shell.run("work on"))
+        await until(lambda: "work on" in seen)
+        work.cancel()
+        await asyncio.wait([work])
+        await until(lambda: len(seen) == 4)
+
+    assert seen == ["work", "KILL", "work on", "KILL"]
 
 
 # What breaks
