@@ -79,7 +79,7 @@ class Daemons:
         if len(self._stages) > 1 and self.is_exclusive:
             logger.warning("an episode ends while another uses its environment: nothing is stopped")
             return
-        for daemon in reversed(self._held):
+        for daemon in self._held:
             await daemon.end_episode()
 
     def leave(self, stage: Stage) -> None:

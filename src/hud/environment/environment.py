@@ -5,35 +5,25 @@ Serving it is `server`; finding it in a source file is `loader`; running its tas
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
 from hud._core.errors import EnvironmentFault, Fault, InputError, bounded
-from hud.environment.daemon import Daemon
 from hud.environment.daemons import Daemons
+from hud.environment.exposing import D, Exposing
 from hud.environment.template import Solution, Template, TemplateFunction
 from hud.protocol.capability import Capability
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from hud.environment.workspace import Workspace
-    from hud.environment.workspace_options import WorkspaceOptions
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
-D = TypeVar("D", bound=Daemon)
 
 Hook = Callable[[], Awaitable[None]]
 Reseed = Callable[[int], None]
 
 
-class Environment:
+class Environment(Exposing):
     """A named set of templates, the capabilities an agent may use, and hooks around serving.
 
     Attributes:
@@ -168,36 +158,6 @@ class Environment:
         self.shutdown(daemon.stop)
         return daemon
 
-    def workspace(
-        self,
-        root: Path | str | None = None,
-        *,
-        name: str = "shell",
-        track_files: bool | None = None,
-        **kwargs: Unpack[WorkspaceOptions],
-    ) -> Workspace:
-        """Expose a folder with a shell over SSH, in a sandbox (`ssh`).
-
-        Args:
-            root: The folder; a new one for every start of the environment when None.
-            name: Name of the capability.
-            track_files: Whether changes of its files are recorded on the trace; None follows the
-                setting `file_tracking_enabled`.
-            kwargs: As `Workspace` takes them.
-
-        Raises:
-            InputError: when the folder holds this environment's own source.
-        """
-        from hud.environment.workspace import Workspace
-
-        workspace = Workspace(root, name=name, track_files=track_files, **kwargs)
-        workspace.keep_private(_source_of(inspect.currentframe()))
-        self.add_daemon(workspace)
-        tracker = workspace.tracker
-        if tracker is not None:
-            self.add_daemon(tracker)
-        return workspace
-
     def capability(self, name: str) -> Capability:
         """Return the row of that name.
 
@@ -282,9 +242,3 @@ class Environment:
 
 def _name(fn: Hook) -> str:
     return getattr(fn, "__name__", repr(fn))
-
-
-def _source_of(frame: FrameType | None) -> str | None:
-    """Return the file of the code that called the function of this frame."""
-    caller = None if frame is None else frame.f_back
-    return None if caller is None else caller.f_globals.get("__file__")

@@ -503,6 +503,6 @@ class Workspace(Daemon):
     def _make_tracker(self) -> Any:
         from hud.environment.filetracking import FileTracker
 
-        return FileTracker(
-            lambda: self.root, guest_path=self._options.get("guest_path", "/workspace")
-        )
+        guest_path = self._options.get("guest_path", "/workspace")
+        name = "filetracking" if self.name == "shell" else f"filetracking-{self.name}"
+        return FileTracker(lambda: self.root, guest_path=guest_path, name=name)
