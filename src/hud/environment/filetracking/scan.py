@@ -281,7 +281,7 @@ class _Report:
             files_scanned=scanned,
             files_changed=self._count,
             truncated=is_cut or self._count > len(self._changes),
-            patches=self._changes,
+            patches=sorted(self._changes, key=lambda change: change.path),
         )
 
     def _add(

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 DEBOUNCE_S = 0.1
 MAX_FOLLOWERS = 16
-_SHARE = 20
+_SHARE = 8
 _LONGEST_PAUSE_S = 60.0
 # Followers come through `dial`; nothing listens at an address.
 _URL = "tcp://127.0.0.1:1"
