@@ -171,8 +171,14 @@ class TraceRecorder:
             return
         rows = _rows(chunk)
         self._record(
+            # Every field with a factory is given: looking at factories is what costs time here.
             InferenceStep.model_construct(
-                tick=tick, chunk=rows, chunk_length=len(rows), names=self._action_names
+                tick=tick,
+                chunk=rows,
+                chunk_length=len(rows),
+                names=self._action_names,
+                messages=[],
+                extra={},
             )
         )
 

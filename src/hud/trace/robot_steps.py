@@ -80,7 +80,7 @@ class ObservationStep(Step):
             extra["reward"] = float(obs["reward"])
         if obs.get("terminated"):
             extra["terminated"] = True
-        return cls.model_construct(tick=tick, state=state, images=stills, extra=extra)
+        return cls.model_construct(tick=tick, state=state, images=stills, messages=[], extra=extra)
 
 
 class InferenceStep(Step):
@@ -109,6 +109,14 @@ class VideoSegmentStep(Step):
     index: int = 0
     fps: int = 10
     segment: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+ROBOT_STEPS: dict[str, type[Step]] = {
+    "observation": ObservationStep,
+    "inference": InferenceStep,
+    "video_segment": VideoSegmentStep,
+}
+"""Each kind by its source, for reading recorded steps back."""
 
 
 def is_image(value: Any) -> bool:
