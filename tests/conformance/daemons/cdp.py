@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hud.capabilities.cdp import CDPClient
 from hud.protocol.capability import Capability
+from tests.conformance.subject import Subject
 from tests.needs import need_program
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -79,3 +81,19 @@ def chromium(folder: Path, *flags: str, page: str = "about:blank") -> Generator[
             running.signal(signal.SIGKILL)
             if draining.ident is not None:
                 draining.join()
+
+
+@contextlib.asynccontextmanager
+async def serve(folder: Path) -> AsyncGenerator[Subject[CDPClient]]:
+    """A Chromium started by hand."""
+    with chromium(folder) as running:
+
+        async def use(client: CDPClient) -> None:
+            assert await client.evaluate("6 * 7") == 42
+
+        def kill() -> None:
+            running.signal(signal.SIGKILL)
+
+        yield Subject(
+            CDPClient, running.row, use, kill, parallel=4, impatient={"connect_timeout_s": 1.0}
+        )

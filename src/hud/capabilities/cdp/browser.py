@@ -17,7 +17,7 @@ from hud.capabilities.cdp import navigation
 from hud.capabilities.cdp.connection import Connection, Params
 from hud.capabilities.cdp.dialogs import Dialog, DialogPolicy
 from hud.capabilities.cdp.downloads import Download, Downloads
-from hud.capabilities.cdp.endpoint import Dial, open_websocket, page_of
+from hud.capabilities.cdp.endpoint import OPEN_TIMEOUT_S, Dial, open_websocket, page_of
 from hud.capabilities.cdp.errors import CDPError
 from hud.capabilities.cdp.link import CALL_TIMEOUT_S, Link
 from hud.capabilities.cdp.navigation import Wait
@@ -46,19 +46,27 @@ class BrowserClient(CapabilityClient):
         self._pages.use(self._link)
 
     @classmethod
-    async def connect(cls, cap: Capability, *, dial: Dial | None = None) -> Self:
+    async def connect(
+        cls,
+        cap: Capability,
+        *,
+        dial: Dial | None = None,
+        connect_timeout_s: float = OPEN_TIMEOUT_S,
+    ) -> Self:
         """Connect to a browser and to the page the row names, or else its first one.
 
         Args:
             cap: Its url is `ws://` or `http://` with the host and port of the debugging port.
             dial: Makes the connections instead of dialling that host and port.
+            connect_timeout_s: How long reaching the browser may take.
 
         Raises:
             CapabilityFault: when the browser cannot be reached.
             CDPError: when it has no page of the id that the row names.
             InputError: when the row's url is no address.
         """
-        client = cls(cap, await open_websocket(cap, dial), dial=dial)
+        websocket = await open_websocket(cap, dial, connect_timeout_s)
+        client = cls(cap, websocket, dial=dial)
         try:
             await client._link.open()
         except BaseException:

@@ -40,7 +40,9 @@ def page_of(cap: Capability) -> str | None:
     return match[1] if match else None
 
 
-async def open_websocket(cap: Capability, dial: Dial | None = None) -> ClientConnection:
+async def open_websocket(
+    cap: Capability, dial: Dial | None = None, timeout_s: float = OPEN_TIMEOUT_S
+) -> ClientConnection:
     """Connect to the browser behind `cap`; the caller closes what it gets.
 
     Args:
@@ -52,7 +54,7 @@ async def open_websocket(cap: Capability, dial: Dial | None = None) -> ClientCon
     """
     parts = _parts(cap)
     try:
-        async with asyncio.timeout(OPEN_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             path = parts.path
             if not path.startswith("/devtools/browser/"):
                 path = await _discover(parts, dial)
@@ -63,7 +65,7 @@ async def open_websocket(cap: Capability, dial: Dial | None = None) -> ClientCon
             sock = await dial() if dial is not None else None
             return await _upgrade(url, sock)
     except TimeoutError as error:
-        raise _fault(cap, f"does not answer within {OPEN_TIMEOUT_S:g} s") from error
+        raise _fault(cap, f"does not answer within {timeout_s:g} s") from error
     except (OSError, EOFError, WebSocketException, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise _fault(cap, f"cannot be reached: {bounded(reason, 300)}") from error

@@ -20,6 +20,7 @@ from hud.protocol.capability import Capability
 
 CALL_TIMEOUT_S = 30.0
 _PULSE_TIMEOUT_S = 5.0
+_PAUSES_S = (0.1, 0.4, 1.0)
 
 T = TypeVar("T")
 
@@ -124,13 +125,24 @@ class Link:
                 return _renewed(reason, same=False)
             await lost.close()
             try:
-                websocket = await open_websocket(self.capability, self._dial)
+                websocket = await self._reach()
             except CapabilityFault as error:
                 raise self._fault(
                     f"ended the connection ({reason}), and {error.message}"
                 ) from error
             self._connection = Connection(websocket, self._on_event)
             return _renewed(reason, same=await self._set_up(self._connection))
+
+    async def _reach(self) -> ClientConnection:
+        """Open a websocket; one that is cut at once may have reached a process that is dying."""
+        for pause_s in _PAUSES_S:
+            try:
+                return await open_websocket(self.capability, self._dial)
+            except CapabilityFault as error:
+                if isinstance(error.__cause__, ConnectionRefusedError | TimeoutError):
+                    raise
+            await asyncio.sleep(pause_s)
+        return await open_websocket(self.capability, self._dial)
 
     async def _set_up(self, connection: Connection) -> bool:
         try:
