@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 from hud._core.errors import CapabilityFault, InputError, bounded
 from hud.capabilities.base import CapabilityClient
 from hud.capabilities.rfb import keys as keyboard
 from hud.capabilities.rfb import wire
-from hud.capabilities.rfb.connection import Connection
+from hud.capabilities.rfb.connection import Connection, Dial, Terms
 from hud.capabilities.rfb.errors import RFBError
 from hud.capabilities.rfb.picture import (
     PngScreenshotEncoding,
@@ -55,12 +56,12 @@ class RFBClient(CapabilityClient):
 
     protocol: ClassVar[str] = "rfb/3.8"
 
-    def __init__(self, capability: Capability, link: Connection, options: dict[str, Any]) -> None:
+    def __init__(self, capability: Capability, link: Connection, terms: Terms) -> None:
         self.capability = capability
         self.link = link
         self.pointer = Pointer()
         self.is_closed = False
-        self._options = options
+        self._terms = terms
         self._held: list[int] = []
         self._added: set[str] = set()
         self._conn: Any = None
@@ -72,6 +73,7 @@ class RFBClient(CapabilityClient):
         cls,
         cap: Capability,
         *,
+        dial: Dial | None = None,
         connect_timeout_s: float = CONNECT_S,
         answer_timeout_s: float = ANSWER_S,
     ) -> Self:
@@ -79,6 +81,7 @@ class RFBClient(CapabilityClient):
 
         Args:
             cap: The row; `params["password"]` is used when the server asks for one.
+            dial: Returns a new connection to the server, where the row's address is not to be used.
             connect_timeout_s: How long connecting may take altogether.
             answer_timeout_s: How long the server may take to answer later on.
 
@@ -91,8 +94,8 @@ class RFBClient(CapabilityClient):
                 f"capability {cap.name!r} has no address to dial: {bounded(cap.url)!r}",
                 hint="rfb://HOST:PORT",
             )
-        options = {"connect_s": connect_timeout_s, "answer_s": answer_timeout_s}
-        return cls(cap, await _open(cap, options), options)
+        terms = Terms(connect_timeout_s, answer_timeout_s, dial)
+        return cls(cap, await _open(cap, terms), terms)
 
     @property
     def conn(self) -> Any:
@@ -431,7 +434,7 @@ class RFBClient(CapabilityClient):
         held.fetched = held.copies
         if held.is_announced:
             link.send(held.ask())
-            if not await link.until(lambda: not held.is_announced, self._options["answer_s"]):
+            if not await link.until(lambda: not held.is_announced, self._terms.answer_s):
                 raise CapabilityFault(f"{link.label}: the clipboard was announced, but never came")
         return held.text if held.own is None else held.own
 
@@ -473,7 +476,7 @@ class RFBClient(CapabilityClient):
             deadline = time.monotonic() + RECONNECT_S
             while self.link.is_lost:
                 try:
-                    link = await _open(self.capability, {**self._options, "connect_s": RECONNECT_S})
+                    link = await _open(self.capability, replace(self._terms, connect_s=RECONNECT_S))
                 except CapabilityFault:
                     if time.monotonic() >= deadline:
                         raise
@@ -509,14 +512,12 @@ class RFBClient(CapabilityClient):
         self.link.send(out)
 
 
-async def _open(cap: Capability, options: dict[str, Any]) -> Connection:
+async def _open(cap: Capability, terms: Terms) -> Connection:
     address = cap.address
     assert address is not None
     label = f"capability {cap.name!r} at {address[0]}:{address[1]}"
     password = cap.params.get("password")
-    return await Connection.open(
-        label, address, None if password is None else str(password), **options
-    )
+    return await Connection.open(label, address, None if password is None else str(password), terms)
 
 
 def _place(x: float | None, y: float | None) -> Place | None:

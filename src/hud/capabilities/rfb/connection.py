@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Generator
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
 from typing import Any, cast
 
 from hud._core.errors import CapabilityFault
@@ -22,6 +24,17 @@ _FAREWELL_S = 1.0
 _LINGER_S = 0.06
 _MOST_CHANGES = 4
 _Rectangle = tuple[int, int, int, int]
+Dial = Callable[[], Awaitable[socket.socket]]
+"""What returns a connected, non-blocking socket, the caller's to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How to connect, and for how long to wait."""
+
+    connect_s: float
+    answer_s: float
+    dial: Dial | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -58,30 +71,24 @@ class Connection(asyncio.Protocol):
 
     @classmethod
     async def open(
-        cls,
-        label: str,
-        address: tuple[str, int],
-        password: str | None,
-        *,
-        connect_s: float,
-        answer_s: float,
+        cls, label: str, address: tuple[str, int], password: str | None, terms: Terms
     ) -> Connection:
         """Connect, authenticate and fetch the whole screen.
 
         Raises:
-            CapabilityFault: when that is not to be had within `connect_s`.
+            CapabilityFault: when that is not to be had in time.
         """
-        loop = asyncio.get_running_loop()
-        self = cls(label, password, answer_s)
+        self = cls(label, password, terms.answer_s)
         try:
-            async with asyncio.timeout(connect_s):
-                await loop.create_connection(lambda: self, *address)
-                await self._until(lambda: self._is_ready, connect_s)
+            async with asyncio.timeout(terms.connect_s):
+                await self._connect(address, terms.dial)
+                await self._until(lambda: self._is_ready, terms.connect_s)
                 await self.refresh()
         except BaseException as error:
             await self.close()
             if isinstance(error, TimeoutError):
-                raise CapabilityFault(f"{label}: no screen within {connect_s:g} s") from error
+                reason = f"{label}: no screen within {terms.connect_s:g} s"
+                raise CapabilityFault(reason) from error
             if isinstance(error, OSError):
                 raise CapabilityFault(f"{label}: {error}") from error
             raise
@@ -246,6 +253,18 @@ class Connection(asyncio.Protocol):
         self.frame = Frame(self.hello.width, self.hello.height)
         self._is_ready = True
         yield from reading.messages(self)
+
+    async def _connect(self, address: tuple[str, int], dial: Dial | None) -> None:
+        loop = asyncio.get_running_loop()
+        if dial is None:
+            await loop.create_connection(lambda: self, *address)
+            return
+        sock = await dial()
+        try:
+            await loop.create_connection(lambda: self, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
 
     async def _fetch_all(self, frame: Frame) -> None:
         """Ask for every pixel, and wait until they are there or the screen has another size."""
