@@ -56,14 +56,30 @@ async def test_a_peer_that_drops_or_ends_or_never_comes_stalls_nobody(kind: str)
         async with driving(robot, one["token"]) as stays:
             async with driving(robot, two["token"]) as drops:
                 await asyncio.gather(act(stays), act(drops))
-            for _ in range(5):
-                seen = await act(stays)
-            assert seen["data"]["place"].tolist() == [6.0, 0.0]
+            places = [(await act(stays))["data"]["place"].tolist() for _ in range(5)]
+            assert places[-1] == [6.0, 0.0]
             async with driving(robot, two["token"]) as again:
                 both = await asyncio.gather(act(stays), act(again))
                 assert both[0]["data"]["place"].tolist() == [7.0, 0.0]
                 await robot.result(token=two["token"])
             assert (await act(stays))["data"]["place"].tolist() == [8.0, 0.0]
+
+
+async def test_an_agent_that_comes_late_finds_its_episode_at_the_beginning() -> None:
+    async with running(slots("vector", 2, hold="last", home=4)) as robot:
+        one, two = await robot.reset(), await robot.reset(seed=30)
+        async with driving(robot, one["token"]) as first:
+            seen = await first.get_observation()
+            while not seen["terminated"]:
+                seen = await act(first)
+        async with driving(robot, two["token"]) as late:
+            seen = await late.get_observation(timeout_s=DEADLINE_S)
+            assert seen["data"]["place"].tolist() == [30.0, 0.0] and not seen["terminated"]
+            while not seen["terminated"]:
+                seen = await act(late)
+            assert seen["data"]["place"].tolist() == [34.0, 0.0]
+        assert (await robot.result(token=one["token"]))["info"]["place"] == [4.0, 0.0]
+        assert (await robot.result(token=two["token"]))["total_reward"] == 6.0
 
 
 async def test_slots_that_share_a_simulation_wait_for_each_other() -> None:
@@ -90,6 +106,19 @@ async def test_a_slow_peer_is_waited_for_only_so_long() -> None:
             late = asyncio.create_task(act(slow))
             await asyncio.gather(late, act(quick))
             assert late.result()["data"]["place"].tolist() == [1.0, 0.0], "it held still before"
+
+
+async def test_a_slot_that_is_told_nothing_holds_still_or_goes_on_as_it_was_built() -> None:
+    for hold, moved in (("zero", 1.0), ("last", 3.0)):
+        async with running(slots("vector", 2, hold=hold)) as robot:
+            one, two = await robot.reset(), await robot.reset()
+            async with driving(robot, one["token"]) as stays:
+                async with driving(robot, two["token"]) as drops:
+                    await asyncio.gather(act(stays), act(drops))
+                await act(stays)
+                await act(stays)
+            result = await robot.result(token=two["token"])
+            assert result["info"]["place"] == [moved, 0.0]
 
 
 async def test_slots_reset_together_take_only_equal_tasks() -> None:

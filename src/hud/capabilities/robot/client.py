@@ -290,12 +290,8 @@ class RobotClient(CapabilityClient):
 
 
 def _line(url: str, arrived: Any) -> Any:
-    try:
-        from hud.capabilities.robot.line import Line
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "the robot capability needs websockets", hint="pip install 'hud-python[robot]'"
-        ) from error
+    from hud.capabilities.robot.line import Line
+
     return Line.client(url, arrived)
 
 

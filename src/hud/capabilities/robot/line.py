@@ -11,21 +11,30 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidState
-from websockets.frames import DATA_OPCODES, Frame, Opcode
-from websockets.http11 import Request
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.uri import parse_uri
-
+from hud._core.errors import InputError
 from hud.protocol.openpi import MAX_FRAME_BYTES
+
+try:
+    from websockets.client import ClientProtocol
+    from websockets.exceptions import InvalidState
+    from websockets.frames import DATA_OPCODES, Frame, Opcode
+    from websockets.http11 import Request
+    from websockets.protocol import State
+    from websockets.server import ServerProtocol
+    from websockets.uri import parse_uri
+except ModuleNotFoundError as error:
+    raise InputError(
+        "the robot capability needs websockets", hint="pip install 'hud-python[robot]'"
+    ) from error
 
 if TYPE_CHECKING:
     from websockets.protocol import Protocol
 
 CLOSE_GRACE_S = 2.0
 PING_S = 20.0
+SILENT_PINGS = 6
+"""Pings without any answer after which the other side counts as dead (two minutes): a simulator
+that loads a scene may well be silent for a while."""
 
 OnMessage = Callable[["bytes | str"], None]
 
@@ -52,7 +61,7 @@ class Line(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._ping: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self._heard = False
+        self._silent = 0
 
     @classmethod
     def client(cls, url: str, on_message: OnMessage) -> Line:
@@ -91,7 +100,6 @@ class Line(asyncio.Protocol):
 
     def keep_alive(self) -> None:
         """Ping now and then, and end the connection when nothing at all comes back."""
-        self._heard = True
         self._beat()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -117,7 +125,7 @@ class Line(asyncio.Protocol):
             self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._silent = 0
         self._wire.receive_data(data)
         self._flush()
         for event in self._wire.events_received():
@@ -211,10 +219,10 @@ class Line(asyncio.Protocol):
     def _beat(self) -> None:
         if self.closed.done():
             return
-        if not self._heard:
+        if self._silent == SILENT_PINGS:
             self.abort()
             return
-        self._heard = False
+        self._silent += 1
         try:
             self._wire.send_ping(b"alive")
         except InvalidState:

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 CLAIM_TIMEOUT_S = 30.0
 MAX_AGENTS = 256
+MAX_QUEUED = 100_000
+"""Actions a slot may have before it."""
 
 
 class AgentConnection:
@@ -90,6 +92,9 @@ class AgentConnection:
             rows = self._rows(frame.get("actions"))
         except ValueError as error:
             self.line.send(f"{REJECTED}{error}")
+            return
+        if len(slot.queue) + len(rows) > MAX_QUEUED and not self._floor.is_realtime:
+            self.line.send(f"{REJECTED}{len(slot.queue)} actions are still to be carried out")
             return
         index = frame.get("obs_index")
         self._floor.act(slot, rows, index if isinstance(index, int) else None)

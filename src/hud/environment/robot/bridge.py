@@ -39,6 +39,8 @@ class RobotBridge(ABC):
         success: Set by `step`: whether the task counts as solved.
         terminated: Set by `step`: whether the episode is over.
         realtime: Whether time passes by the control rate, not by the agent's actions.
+        holds_last: Whether a slot that was told nothing repeats its last action, rather than
+            `hold_action()`: right where actions are places to be at.
         steps_slots: Whether each slot is a simulation of its own: then none waits for another.
         resets_slots: Whether `reset_slot` can begin an episode while others go on.
     """
@@ -49,6 +51,7 @@ class RobotBridge(ABC):
     steps_slots: ClassVar[bool] = False
     resets_slots: bool = False
     realtime: bool = False
+    holds_last: bool = False
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.metadata: dict[str, Any] = {}

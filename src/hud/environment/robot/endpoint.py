@@ -111,6 +111,7 @@ class RobotEndpoint(Daemon):
         if self._link is not None and self._link.is_open:
             return
         await self._take_down()
+        self._freed = asyncio.Event()
         try:
             if self._bridge is not None:
                 await self._bridge.open()

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+MAX_AHEAD = 10_000
+"""Actions of one realtime chunk that are kept."""
+
 
 class Floor:
     """Ticks of one bridge. Lives on the loop; only what `_work` does runs on the sim's thread."""
@@ -37,6 +40,7 @@ class Floor:
         self._idle = asyncio.Event()
         self._idle.set()
         self._quiet = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._deadline: asyncio.TimerHandle | None = None
         self._is_overdue = False
         self._clock: asyncio.TimerHandle | None = None
@@ -47,12 +51,19 @@ class Floor:
         self.action_shape: tuple[int, ...] = tuple(self._hold.shape)
         self._paid = [0.0] * bridge.num_envs
 
+    @property
+    def is_realtime(self) -> bool:
+        return self._bridge.realtime
+
     async def close(self) -> None:
         """Tick no more."""
         self._quiet += 1
         for handle in (self._deadline, self._clock):
             if handle is not None:
                 handle.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._idle.wait()
 
     async def quiet(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -89,22 +100,40 @@ class Floor:
     def greet(self, slot: Slot) -> None:
         """Send an agent that has just connected what its slot shows."""
         slot.owed = True
-        self._look([slot])
+        if slot.has_drifted and self._bridge.resets_slots:
+            task = self._loop.create_task(self._start_over(slot))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self._look([slot])
         if self._bridge.realtime and self._clock is None:
             self._next = self._loop.time() + self._period
             self._clock = self._loop.call_at(self._next, self._strike)
 
+    async def _start_over(self, slot: Slot) -> None:
+        """Reset a slot that others moved on with them before its agent came."""
+        token = slot.token
+        try:
+            await self.quiet(self._bridge.reset_slot, slot.index, **slot.arguments)
+        except HudError as error:
+            self._break(error.message)
+            return
+        if slot.token == token:
+            self.begin(slot)
+            slot.owed = slot.peer is not None
+            self._look([slot])
+
     def act(self, slot: Slot, rows: Any, obs_index: int | None) -> None:
         """Take in an agent's actions `[T, D]`."""
         if slot.is_over or slot.is_frozen:
-            if not self._bridge.realtime:
+            if not self._bridge.realtime and not slot.owed:
                 slot.owed = True
                 self._look([slot])
             return
         if self._bridge.realtime:
             slot.delay = 0 if obs_index is None else max(0, slot.ticks - obs_index)
             slot.queue.clear()
-            slot.queue.extend(rows[slot.delay :])
+            slot.queue.extend(rows[slot.delay : slot.delay + MAX_AHEAD])
             return
         slot.queue.extend(rows)
         slot.owed = True
@@ -150,12 +179,25 @@ class Floor:
 
     def _tick(self, ready: list[Slot]) -> None:
         """Carry out the next action of every ready slot."""
-        actions = {slot.index: slot.queue.popleft() if slot.queue else None for slot in ready}
+        actions = {slot.index: self._next_action(slot) for slot in ready}
         wanted = [slot.index for slot in ready if self._bridge.realtime or not slot.queue]
         for slot in ready:
             slot.ticks += 1
+        if not self._bridge.steps_slots:
+            for slot in self.table.claimed:
+                slot.has_drifted |= slot.ticks == 0
         self._begin()
         self._sim.submit(lambda: self._work(actions, wanted))
+
+    def _next_action(self, slot: Slot) -> Any:
+        if slot.queue:
+            slot.last = slot.queue.popleft()
+            return slot.last
+        return self._held(slot)
+
+    def _held(self, slot: Slot) -> Any:
+        """Return what a slot does that was told nothing."""
+        return slot.last if self._bridge.holds_last and slot.last is not None else self._hold
 
     def _look(self, slots: list[Slot]) -> None:
         """Have slots observed without a tick."""
@@ -171,7 +213,7 @@ class Floor:
         try:
             if actions and bridge.steps_slots:
                 for index, action in actions.items():
-                    bridge.step_slots({index: self._hold if action is None else action})
+                    bridge.step_slots({index: action})
                     post(self._loop, self._seen, *self._observed([index]))
             else:
                 if actions:
@@ -188,9 +230,12 @@ class Floor:
         return self._bridge.observe(slots), self._bridge.rewards()
 
     def _batch(self, actions: dict[int, Any]) -> Any:
-        """Return one action per slot `[N, D]`, holding those that have none."""
-        rows = [actions.get(slot.index) for slot in self.table.slots]
-        return load_numpy().stack([self._hold if row is None else row for row in rows])
+        """Return one action per slot `[N, D]`."""
+        rows = [
+            actions[slot.index] if slot.index in actions else self._held(slot)
+            for slot in self.table.slots
+        ]
+        return load_numpy().stack(rows)
 
     def _seen(self, seen: dict[int, tuple[dict[str, Any], bool]], rewards: list[float]) -> None:
         for index, (data, is_over) in seen.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hud._core.errors import CapabilityFault, InputError
 from hud.environment.robot.bridge import RobotBridge
@@ -34,6 +34,8 @@ class GymBridge(RobotBridge):
         contract: A file that adds to the derived contract when it exists; None looks for none.
         realtime: Whether time passes by the control rate, whoever acts.
         render: Whether rendered frames are an observation too, `render`.
+        hold: What a slot does that was told nothing: the action zero, or its last one again, which
+            is right where actions are places to be at.
         defaults: Arguments to build with, `num_envs` among them.
 
     Attributes:
@@ -49,6 +51,7 @@ class GymBridge(RobotBridge):
         contract: str | Path | None = "contract.json",
         realtime: bool = False,
         render: bool = False,
+        hold: Literal["zero", "last"] = "zero",
         host: str = "127.0.0.1",
         port: int = 0,
         **defaults: Any,
@@ -59,6 +62,7 @@ class GymBridge(RobotBridge):
         self._file = None if contract is None else Path(contract)
         self.realtime = realtime
         self._render = render
+        self.holds_last = hold == "last"
         self._defaults = defaults
         self._taken = build_arguments(target)
         self._built: dict[str, Any] | None = None

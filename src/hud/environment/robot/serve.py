@@ -68,8 +68,10 @@ class _Serving:
         try:
             asyncio.run(self._run())
         except Exception as error:
-            if not isinstance(error, HudError):
-                traceback.print_exception(error, limit=-TRACEBACK_FRAMES)
+            if isinstance(error, HudError):
+                self.failure = error.message + (f" ({error.hint})" if error.hint else "")
+                return
+            traceback.print_exception(error, limit=-TRACEBACK_FRAMES)
             self.failure = f"{type(error).__qualname__}: {error}"
         finally:
             self._sim.end()

@@ -36,9 +36,10 @@ class Slot:
         peer: The agent's connection, or None while none is bound.
         queue: Actions `[D]` still to be carried out.
         is_over: Whether its episode has ended (terminated or truncated).
+        has_drifted: Whether the simulation moved on with others before this slot's first action.
         ticks: Steps since its reset: the index of the newest observation.
         owed: Whether the agent awaits an observation.
-        reward: Reward since the observation it was sent last.
+        last: The action carried out last.
         delay: Ticks that had passed when the last chunk came (realtime).
         arguments: What its episode was reset with.
     """
@@ -49,10 +50,11 @@ class Slot:
     queue: deque[Any] = field(default_factory=deque[Any])
     is_over: bool = False
     is_frozen: bool = False
+    has_drifted: bool = False
     ticks: int = 0
     owed: bool = False
-    reward: float = 0.0
     delay: int = 0
+    last: Any = None
     arguments: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -74,9 +76,9 @@ class Slot:
     def restart(self) -> None:
         """Forget what the episode before did."""
         self.queue.clear()
-        self.is_over = self.is_frozen = self.owed = False
+        self.is_over = self.is_frozen = self.has_drifted = self.owed = False
         self.ticks = self.delay = 0
-        self.reward = 0.0
+        self.last = None
 
     def cut(self, reason: str) -> None:
         """End the agent's connection and forget what it still wanted done."""
