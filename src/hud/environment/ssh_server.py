@@ -7,6 +7,7 @@ forwarding and X11 are refused.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -96,8 +97,10 @@ class SSHServer:
                 connection.transport.abort()
                 waiting.append(connection.transport.wait_closed())
         if waiting:
-            async with asyncio.timeout(_CLOSE_S):
-                await asyncio.gather(*waiting, return_exceptions=True)
+            # Who is cut off has no part in when that is done with.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await asyncio.gather(*waiting, return_exceptions=True)
 
     async def stop(self) -> None:
         """Listen no more and cut every connection."""

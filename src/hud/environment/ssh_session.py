@@ -52,7 +52,7 @@ class Host(Protocol):
         """Start a command, or a shell without one; return it with a notice for its stderr."""
         ...
 
-    async def start_sftp(self, read: int, write: int) -> Process:
+    async def start_sftp(self, read: int, write: int, client_version: str) -> Process:
         """Start an SFTP server."""
         ...
 
@@ -219,7 +219,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
                     with contextlib.suppress(OSError):
                         fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             if self._subsystem is not None:
-                self._own(await self._host.start_sftp(inside[0], inside[1]))
+                version = str(channel.get_extra_info("client_version") or "")
+                self._own(await self._host.start_sftp(inside[0], inside[1], version))
                 return ""
             process, notice = await self._host.start_command(
                 self._command,

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +24,7 @@ from hud.environment.workspace_options import WorkspaceOptions
 from hud.protocol.capability import Capability
 from hud.sandbox import bwrap, files, roots
 from hud.sandbox.fresh import run_fresh
+from hud.sandbox.link import SandboxGone
 from hud.sandbox.process import Completed, Process
 from hud.sandbox.sandbox import Sandbox
 from hud.sandbox.spec import DEFAULT_SYSTEM_MOUNTS, Isolation, Limits, Mount, SandboxSpec
@@ -360,18 +361,35 @@ class Workspace(Daemon):
         modes: Mapping[int, int],
     ) -> tuple[Process, str]:
         """Start a command for an SSH session, in a new sandbox if the last one is gone."""
-        sandbox, notice = await self._alive()
         shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
         argv = [shell, "-l"] if command is None else [shell, "-c", command]
         read, out, err = fds or (None, None, None)
-        process = await sandbox.spawn(
-            argv, env=env, stdin=read, stdout=out, stderr=err, terminal=terminal, modes=modes
+        return await self._in_sandbox(
+            lambda sandbox: sandbox.spawn(
+                argv, env=env, stdin=read, stdout=out, stderr=err, terminal=terminal, modes=modes
+            )
         )
-        return process, notice
 
-    async def start_sftp(self, read: int, write: int) -> Process:
-        sandbox, _ = await self._alive()
-        return await sandbox.serve_files(read, write)
+    async def start_sftp(self, read: int, write: int, client_version: str) -> Process:
+        process, _ = await self._in_sandbox(
+            lambda sandbox: sandbox.serve_files(read, write, client_version=client_version)
+        )
+        return process
+
+    async def _in_sandbox(
+        self, start: Callable[[Sandbox], Awaitable[Process]]
+    ) -> tuple[Process, str]:
+        """Start something for the agent, in a new sandbox if the last is gone or ends over it."""
+        if self._server is None or not self._server.is_admitting:
+            raise CapabilityFault(f"workspace {self.name!r} is closed: its episode has ended")
+        sandbox, notice = await self._alive()
+        try:
+            process = await start(sandbox)
+        except SandboxGone:
+            sandbox, more = await self._alive()
+            notice += more
+            process = await start(sandbox)
+        return process, notice + process.notice
 
     def command_ended(self) -> None:
         if self.tracker is not None:

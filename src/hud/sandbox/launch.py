@@ -63,11 +63,13 @@ class Launched:
         process: subprocess.Popen[bytes],
         identity: Identity,
         cgroup: Cgroup | None,
+        mode: Isolation,
     ) -> None:
         self.link = link
         self.process = process
         self.identity = identity
         self.cgroup = cgroup
+        self.mode: Isolation = mode
 
     async def end(self) -> None:
         """Kill everything inside and wait, bounded; again is no error."""
@@ -75,6 +77,7 @@ class Launched:
         if not await _exited(self.process, _END_S if self.cgroup is None else 0.5):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()  # which has no group of its own at first
             if not await _exited(self.process, _END_S):
                 raise CapabilityFault("a sandbox is still there after SIGKILL")
         if self.process.stderr is not None:
@@ -82,12 +85,33 @@ class Launched:
         cgroup, self.cgroup = self.cgroup, None
         if cgroup is not None:
             await asyncio.to_thread(_remove, cgroup)
+        if self.mode == "uid":
+            await asyncio.to_thread(_kill_all_of, self.identity)
         self.identity.release()
 
 
 def _remove(cgroup: Cgroup) -> None:
     cgroup.kill()
     cgroup.remove()
+
+
+def _kill_all_of(identity: Identity) -> None:
+    """Kill what a supervisor that was killed itself has left: nothing else ends it by uid."""
+    if identity.is_own:
+        return
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(
+            ["/bin/sh", "-c", "kill -9 -1"],
+            user=identity.uid,
+            group=identity.gid,
+            extra_groups=[],
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_END_S,
+        )
 
 
 async def start(
@@ -119,7 +143,7 @@ async def start(
         link.configure(settings)
         async with asyncio.timeout(_START_S):
             await link.ready
-        return Launched(link, process, identity, cgroup)
+        return Launched(link, process, identity, cgroup, mode)
     except BaseException as error:
         theirs.close()
         said = _last_words(process)
@@ -129,7 +153,7 @@ async def start(
             if cgroup is not None:
                 _remove(cgroup)
         else:
-            await asyncio.shield(Launched(link, process, identity, cgroup).end())
+            await asyncio.shield(Launched(link, process, identity, cgroup, mode).end())
         if isinstance(error, OSError | TimeoutError | SandboxGone | ValueError):
             raise CapabilityFault(
                 f"the sandbox did not start: {said or error or type(error).__name__}"

@@ -44,6 +44,7 @@ class Process:
         number: How the sandbox's supervisor knows it.
         pid: Its pid inside.
         terminal: Descriptor of its terminal's other side, the caller's to close, or None.
+        notice: What had to be done so that it could start, a line for the agent, or nothing.
     """
 
     def __init__(self, link: Link, number: int, pid: int, terminal: int | None) -> None:
@@ -53,6 +54,7 @@ class Process:
         self.number = number
         self.pid = pid
         self.terminal = terminal
+        self.notice = ""
 
     @property
     def exit_code(self) -> int | None:

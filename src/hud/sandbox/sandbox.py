@@ -27,6 +27,8 @@ from hud.sandbox.spec import HOME, Isolation, SandboxSpec, base_environment
 logger = logging.getLogger(__name__)
 
 _CONNECT_S = 10.0
+# So that a request stays far below the largest packet.
+_HANG_UP_AT_ONCE = 4096
 
 
 class Sandbox:
@@ -182,11 +184,15 @@ class Sandbox:
             return await self._spawn(body, [])
         return await self._spawn_with(body, [stdin, stdout, stderr])
 
-    async def serve_files(self, read: int, write: int) -> Process:
-        """Start an SFTP server inside, on these descriptors (the caller's to close)."""
-        return await self._spawn_with(
-            {"builtin": "sftp", "argv": ["sftp"], "env": {}, "cwd": self.cwd}, [read, write, None]
-        )
+    async def serve_files(self, read: int, write: int, *, client_version: str = "") -> Process:
+        """Start an SFTP server inside, on these descriptors (the caller's to close).
+
+        Args:
+            client_version: How the client names its software, by which the arguments of a link
+                are told apart.
+        """
+        body: dict[str, Any] = {"builtin": "sftp", "argv": ["sftp"], "env": {}, "cwd": self.cwd}
+        return await self._spawn_with({**body, "client": client_version[:255]}, [read, write, None])
 
     async def run(
         self,
@@ -256,7 +262,8 @@ class Sandbox:
             return 0
         try:
             reply = await self._link().request("sweep")
-        except SandboxGone:
+        except (SandboxGone, CannotStart) as error:
+            logger.warning("a sandbox could not be swept and was ended: %s", error)
             await self.stop()
             return 0
         return int(reply.body.get("killed") or 0)
@@ -271,8 +278,10 @@ class Sandbox:
 
     def hang_up(self, processes: Sequence[Process]) -> None:
         """Kill what is left of the Unix sessions that these processes began."""
-        if self.is_running and processes:
-            self._link().tell("hangup", targets=[process.number for process in processes])
+        numbers = [process.number for process in processes]
+        for first in range(0, len(numbers), _HANG_UP_AT_ONCE):
+            if self.is_running:
+                self._link().tell("hangup", targets=numbers[first : first + _HANG_UP_AT_ONCE])
 
     def _running(self) -> launch.Launched:
         if self._launched is None:
@@ -293,7 +302,7 @@ class Sandbox:
                 os.close(null)
 
     async def _spawn(self, body: dict[str, Any], fds: list[int]) -> Process:
-        link = self._link()
+        link, notice = self._link(), ""
         try:
             number, reply = await link.spawn(body, fds)
         except CannotStart as error:
@@ -302,9 +311,20 @@ class Sandbox:
             # The agent's own processes are in the way. They go, so that the next command works.
             killed = await self.sweep()
             logger.warning("%s: %d processes of the sandbox were ended", error, killed)
-            number, reply = await self._link().spawn(body, fds)
+            notice = f"hud: {killed} processes that ran here were ended ({error})\n"
+            link = self._link()
+            try:
+                number, reply = await link.spawn(body, fds)
+            except CannotStart as again:
+                if again.is_exhaustion:
+                    # Not theirs, then: the supervisor itself cannot go on.
+                    await self.stop()
+                    raise SandboxGone(f"the sandbox has ended: {again}") from again
+                raise
         terminal = reply.fds[0] if reply.fds else None
-        return Process(link, number, int(reply.body["pid"]), terminal)
+        process = Process(link, number, int(reply.body["pid"]), terminal)
+        process.notice = notice
+        return process
 
     def _settings(self, mode: Isolation, uid: int, gid: int) -> dict[str, Any]:
         limits = self._limits(mode)

@@ -47,8 +47,12 @@ def _serve(host: socket.socket, requests: Requests) -> None:
     wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _noted)
-    signal.signal(signal.SIGTERM, requests.terminate)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+    ignored = [signal.SIGINT, signal.SIGHUP, signal.SIGPIPE]
+    if requests.is_signalled_by_agent:
+        ignored.append(signal.SIGTERM)
+    else:
+        signal.signal(signal.SIGTERM, requests.terminate)
+    for number in ignored:
         signal.signal(number, signal.SIG_IGN)
     poll = select.poll()
     poll.register(host, select.POLLIN)
@@ -111,9 +115,12 @@ def _settle(settings: dict[str, Any]) -> None:
     identity = settings.get("become")
     if identity is not None:
         for name in ("user", "mnt", "net", "pid"):
-            with contextlib.suppress(OSError), open(  # noqa: PTH123
-                f"/proc/sys/user/max_{name}_namespaces", "w"
-            ) as file:
+            with (
+                contextlib.suppress(OSError),
+                open(  # noqa: PTH123
+                    f"/proc/sys/user/max_{name}_namespaces", "w"
+                ) as file,
+            ):
                 file.write("0")
         for capability in range(_MAX_CAPABILITY):
             with contextlib.suppress(OSError):

@@ -44,20 +44,21 @@ class Requests:
             "sweep": self._sweep,
         }
 
+    @property
+    def is_signalled_by_agent(self) -> bool:
+        """Whether the agent's processes may signal this one, their sandbox's pid 1."""
+        return self._mode == "bwrap"
+
     def handle(self, request: dict[str, Any], fds: list[int]) -> None:
         """Carry out one request; a failure is answered, never raised."""
         try:
             self._handlers[request["op"]](request, fds)
         except OSError as error:
-            if "id" in request:
-                self._answer(
-                    {
-                        "id": request["id"],
-                        "errno": error.errno or errno.EIO,
-                        "error": f"{error.strerror or error}"
-                        + (f": {error.filename}" if error.filename else ""),
-                    }
-                )
+            where = f": {error.filename}" if error.filename else ""
+            self._fail(request, error.errno or errno.EIO, f"{error.strerror or error}{where}")
+        except (ValueError, TypeError, OverflowError) as error:
+            # A NUL or a lone surrogate in a command, a "=" in a variable's name.
+            self._fail(request, errno.EINVAL, str(error))
 
     def reap(self) -> None:
         """Collect the dead and tell the host of those it started."""
@@ -79,18 +80,26 @@ class Requests:
 
     def terminate(self, number: int, frame: object) -> None:
         """End because the host died."""
-        self.end()
-        os._exit(0)
+        try:
+            self.end()
+        finally:
+            os._exit(0)
 
     def _answer(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
         data = json.dumps(message).encode()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             packets.send(self._host, data, fds or ())
 
+    def _fail(self, request: dict[str, Any], number: int, text: str) -> None:
+        if "id" in request:
+            self._answer({"id": request["id"], "errno": number, "error": text})
+
     def _spawn(self, request: dict[str, Any], fds: list[int]) -> None:
         number: int = request["id"]
         size = request.get("pty")
         if size is None:
+            if len(fds) < 3:  # the kernel drops what is beyond this process's limit
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             pid = self._start(request, fds[:3], None)
             self._note(number, pid)
             self._answer({"id": number, "pid": pid})
@@ -182,7 +191,7 @@ class Requests:
             os.chdir(request["cwd"])
             if request.get("builtin") == "sftp":
                 os.close(keep)
-                sftp.serve(0, 1, start_dir=request["cwd"])
+                sftp.serve(0, 1, start_dir=request["cwd"], client_version=request["client"])
                 os._exit(0)
             argv = request["argv"]
             os.execve(_found(argv[0], request["env"]), argv, request["env"])
@@ -199,14 +208,21 @@ class Requests:
         pid = self._sessions.get(request["target"])
         if pid is None:
             return
+        if not self._is_ours(pid):
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, request["number"])
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a pid, which may have been given out again, is still a process of the sandbox."""
+        confined = self._confine
+        return confined is None or pid in self._own or _uid_of(pid) == confined["uid"]
 
     def _hangup(self, request: dict[str, Any], fds: list[int]) -> None:
         """Kill every process in the Unix sessions of these commands, leaders gone or not."""
         wanted = {self._sessions.pop(number, 0) for number in request["targets"]} - {0}
         for _ in range(_SWEEP_ROUNDS):
-            found = [pid for pid in _pids() if _session_of(pid) in wanted]
+            found = [pid for pid in _pids() if _session_of(pid) in wanted and self._is_ours(pid)]
             if not found:
                 return
             for pid in found:
@@ -236,7 +252,11 @@ class Requests:
         self._answer({"id": request["id"], "killed": killed})
 
     def _kill_all(self) -> int:
-        """Kill and reap every process of the sandbox but this one; return how many there were."""
+        """Kill and reap every process of the sandbox but this one; return how many there were.
+
+        Raises:
+            TimeoutError: when some were killed and do not go.
+        """
         seen: set[int] = set()
         for _ in range(_SWEEP_ROUNDS):
             if self._mode == "bwrap":
@@ -261,7 +281,7 @@ class Requests:
                     self._answer({"exit": number, "status": os.waitstatus_to_exitcode(status)})
             if self._mode != "bwrap":
                 _pause()
-        return len(seen)
+        raise TimeoutError(errno.ETIMEDOUT, "processes are left that were killed")
 
 
 def _pause() -> None:
@@ -271,7 +291,15 @@ def _pause() -> None:
 
 def _kill_uid(uid: int) -> None:
     """Kill every process of a uid: as that uid, `kill(-1)` reaches these and no others."""
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        # No process can be made, because of theirs: one after the other makes room for it.
+        for pid in _pids():
+            if _uid_of(pid) == uid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return
     if pid == 0:
         try:
             os.setresuid(uid, uid, uid)
@@ -337,6 +365,14 @@ def _found(program: str, env: dict[str, str]) -> str:
 
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]  # noqa: PTH208
+
+
+def _uid_of(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
+            return int(file.read().partition(b"\nUid:")[2].split()[0])
+    except (OSError, IndexError):
+        return -1
 
 
 def _session_of(pid: int) -> int:
