@@ -8,6 +8,7 @@ moments; `kill` and `remove` for as long as they are told. Run them in a thread.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -25,7 +26,9 @@ _MIN_QUOTA_US = 1_000
 _PAUSE_S = 0.01
 _SWEEP_S = 1.0
 _READ_AT_MOST = 1 << 22
-_NAME = re.compile(r"hud\.(\d+)\.(\d+)\.(\d+)\.[\w.-]{1,100}")
+_GIVEN_NAME = re.compile(r"[\w-]{1,100}", re.ASCII)
+_NAME = re.compile(r"hud\.(\d+)\.(\d+)\.(\d+)\.\d+\.[\w-]{1,100}", re.ASCII)
+_number = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +75,16 @@ class Cgroup:
         Groups that a dead process left behind are ended first. Never raises for want of anything.
 
         Args:
-            name: Told apart from others of this process; letters, digits, dots, dashes.
+            name: For people to read: letters, digits, dashes. Need not be unique.
             memory_bytes: Memory and swap together, tmpfs included.
             cpus: Processors' worth of time, fractions allowed.
             pids: Processes and threads.
             places: Where to make it; found by itself when None.
         """
-        full_name = f"hud.{_pid_namespace()}.{os.getpid()}.{_start_of(os.getpid())}.{name}"
-        if _NAME.fullmatch(full_name) is None:
+        if _GIVEN_NAME.fullmatch(name) is None:
             raise ValueError(f"{name!r} is no name for a control group")
+        owner = f"{_pid_namespace()}.{os.getpid()}.{_start_of(os.getpid())}"
+        full_name = f"hud.{owner}.{next(_number)}.{name}"
         folders: dict[str, Path] = {}
         v2: set[str] = set()
         for place in find_places() if places is None else places:

@@ -177,6 +177,14 @@ def _state(pid: int) -> str:
         return "Z"
 
 
+def test_two_groups_of_one_name_are_two(groups: Callable[..., Cgroup]) -> None:
+    group = groups()
+    again = Cgroup.create("test-0")
+    assert again is not None
+    assert again.name != group.name
+    assert again.remove()
+
+
 def test_groups_of_the_living_stay(groups: Callable[..., Cgroup]) -> None:
     first, second = groups(), groups()
     with run_in(first, "input()") as process:
@@ -191,10 +199,8 @@ def test_every_limit_this_machine_takes_is_named(groups: Callable[..., Cgroup]) 
     assert {"memory", "cpu", "pids"} & controllers == group.applied - {"swap"}
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a b", "x" * 101])
+@pytest.mark.parametrize("name", ["", "a/b", "..", "../..", "a b", "x" * 101])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
-    if name == "..":
-        name = "../.."
     with pytest.raises(ValueError, match="no name"):
         Cgroup.create(name, places=[])
 
