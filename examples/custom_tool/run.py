@@ -18,7 +18,9 @@ async def main() -> None:
         bought = await tasks.run(OracleAgent(SOURCE), runtime=runtime)
         left = await tasks.run(NoopAgent(), runtime=runtime)
         name = type(runtime).__name__
-        print(f"{name}: {bought.reward:.1f} ordered as told, {left.reward:.1f} with nothing ordered")
+        print(
+            f"{name}: {bought.reward:.1f} ordered as told, {left.reward:.1f} with nothing ordered"
+        )
         assert not bought.errors and not left.errors, [run.trace.error for run in bought.errors]
         assert (bought.reward, left.reward) == (1.0, 0.0)
 

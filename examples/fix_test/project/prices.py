@@ -3,7 +3,7 @@
 
 def total(prices: list[int], quantity: list[int]) -> int:
     """Return what so many of each cost together."""
-    return sum(price * count for price, count in zip(prices, quantity)) - 1
+    return sum(price * count for price, count in zip(prices, quantity, strict=True)) - 1
 
 
 def discounted(price: int, percent: int) -> int:

@@ -6,6 +6,7 @@ Backpressure goes through: a slow receiver pauses the sender's socket, nothing i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import cast
 
 
@@ -78,7 +79,8 @@ class Relay(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             return
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the other end may be gone already
+                self.transport.write_eof()
         else:
             self.transport.close()
 

@@ -19,9 +19,7 @@ from hud.sandbox.guest.confine import uid_rules
 from hud.sandbox.spec import SandboxSpec
 
 
-def rules(
-    spec: SandboxSpec, uid: int, gid: int, home: Path, proxy_port: int
-) -> dict[str, Any]:
+def rules(spec: SandboxSpec, uid: int, gid: int, home: Path, proxy_port: int) -> dict[str, Any]:
     """Return what `confine` is told for every process of the sandbox.
 
     Raises:
@@ -87,5 +85,3 @@ def _is_readable(path: Path, uid: int) -> bool:
     except OSError:
         return False
     return found.st_uid == uid or bool(found.st_mode & stat.S_IROTH)
-
-

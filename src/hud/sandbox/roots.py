@@ -63,9 +63,24 @@ def current_root() -> LiveRoot | None:
 
 
 def root_of(path: str | os.PathLike[str]) -> LiveRoot | None:
-    """Return the workspace that holds `path` on this machine, or None."""
-    real = Path(os.path.realpath(path))
-    for live in _live.values():
-        if real == live.root or live.root in real.parents:
-            return live
+    """Return the workspace that holds `path` on this machine, or None.
+
+    A path below a workspace belongs to it, wherever the links lead that an agent put there.
+    """
+    return next((live for live in _live.values() if below(live, path) is not None), None)
+
+
+def below(live: LiveRoot, path: str | os.PathLike[str]) -> str | None:
+    """Return where `path` is in a workspace, "." for its folder, or None when it is outside.
+
+    Links inside the workspace are not followed: they are its agent's.
+    """
+    named = os.path.abspath(path)
+    folders = (str(live.root), *(() if live.spec.root is None else (str(live.spec.root),)))
+    for folder in folders:
+        if named == folder or named.startswith(f"{folder}/"):
+            return os.path.relpath(named, folder)
+    real = os.path.realpath(path)
+    if real == folders[0] or real.startswith(f"{folders[0]}/"):
+        return os.path.relpath(real, folders[0])
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -123,17 +123,19 @@ class Peer:
     Attributes:
         name: Host name inside the sandbox.
         port: Port inside the sandbox, 1024 or above.
-        target: Host and port outside; the name and port themselves when None.
+        target: Host and port outside, or what returns them when the sandbox starts; the name and
+            port themselves when None.
     """
 
     name: str
     port: int
-    target: tuple[str, int] | None = None
+    target: tuple[str, int] | Callable[[], tuple[str, int]] | None = None
 
     @property
     def address(self) -> tuple[str, int]:
         """Where connections go."""
-        return self.target or (self.name, self.port)
+        target = self.target() if callable(self.target) else self.target
+        return target or (self.name, self.port)
 
 
 @dataclass(frozen=True)
