@@ -15,11 +15,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import asyncssh
 from typing_extensions import Unpack
 
 from hud._core.errors import CapabilityFault, InputError
 from hud._core.settings import get_settings
 from hud.environment.daemon import Daemon
+from hud.environment.ssh_server import SSHServer
 from hud.environment.workspace_options import WorkspaceOptions
 from hud.protocol.capability import Capability
 from hud.sandbox import bwrap, files, roots
@@ -31,10 +33,7 @@ from hud.sandbox.spec import DEFAULT_SYSTEM_MOUNTS, Isolation, Limits, Mount, Sa
 from hud.sandbox.watch import Watch
 
 if TYPE_CHECKING:
-    import asyncssh
-
     from hud.environment.filetracking import FileTracker
-    from hud.environment.ssh_server import SSHServer
 
 logger = logging.getLogger(__name__)
 
@@ -210,12 +209,9 @@ class Workspace(Daemon):
 
     def capability(self, name: str | None = None) -> Capability:
         """Return the row clients see."""
-        import asyncssh
-
         key = self._client_key
         if key is None:
             raise CapabilityFault(f"workspace {self.name!r} is not started")
-        assert isinstance(key, asyncssh.SSHKey)
         return Capability.ssh(
             name=name or self.name,
             url=self.ssh_url,
@@ -402,10 +398,6 @@ class Workspace(Daemon):
             self._sandbox.hang_up(processes)
 
     async def _start(self) -> None:
-        import asyncssh
-
-        from hud.environment.ssh_server import SSHServer
-
         if self._given_root is None:
             self._own_root = Path(tempfile.mkdtemp(prefix="hud-workspace-"))
             template = self._options.get("files")
