@@ -51,6 +51,13 @@ def load_numpy() -> Any:
     return numpy
 
 
+def to_numpy(x: Any) -> NDArray[Any]:
+    """Return a list, a number or a tensor of any library as an array on this machine."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+    return load_numpy().asarray(x)
+
+
 def pack(frame: Mapping[str, Any]) -> bytes:
     """Return one frame as bytes; arrays and numpy scalars may stand anywhere in it.
 

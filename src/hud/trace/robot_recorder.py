@@ -42,9 +42,9 @@ class VideoStreamer:
     Segments are recorded by `record` and `finalize`, on the thread that calls them.
     """
 
-    def __init__(self, *, fps: int, trace_id: str | None) -> None:
+    def __init__(self, *, fps: int, trace_id: str | None, recorder: Recorder | None = None) -> None:
         self.fps = fps
-        self._recorder = None if trace_id is None else recorder_of(trace_id)
+        self._recorder = recorder or (None if trace_id is None else recorder_of(trace_id))
         self._encoders: dict[str, SegmentEncoder] = {}
         self._done: deque[Segment] = deque()
 
@@ -98,6 +98,7 @@ class TraceRecorder:
         state_names: Names of values by feature, over those of `obs_space`.
         video: Whether cameras become H.264 segments (needs `av`).
         stills_every: Keep the images of every so manyth observation as PNG; 0 keeps none.
+        recorder: The trace's recorder, where it is not the one of a run that is under way.
         yields: Record nothing once another recorder, without this, is at work on the trace.
 
     Attributes:
@@ -117,13 +118,16 @@ class TraceRecorder:
         state_names: dict[str, list[str]] | None = None,
         video: bool = True,
         stills_every: int = 0,
+        recorder: Recorder | None = None,
         yields: bool = False,
     ) -> None:
-        if trace_id is None:
+        if recorder is not None:
+            trace_id = recorder.trace_id
+        elif trace_id is None:
             trace_id = run.trace_id if run is not None else _current_trace()
         self.trace_id = trace_id
         self.reward = 0.0
-        self._recorder: Recorder | None = recorder_of(trace_id) if trace_id else None
+        self._recorder = recorder or (recorder_of(trace_id) if trace_id else None)
         self._space = dict(obs_space or {})
         for name, names in (state_names or {}).items():
             held: Any = self._space.get(name)
@@ -134,7 +138,9 @@ class TraceRecorder:
         self._yields = yields
         self._ticks = 0
         self._video = (
-            VideoStreamer(fps=fps, trace_id=trace_id) if video and self._recorder else None
+            VideoStreamer(fps=fps, trace_id=trace_id, recorder=self._recorder)
+            if video and self._recorder
+            else None
         )
         if self._recorder is not None and not yields:
             _explicit[self._recorder.trace_id] = self

@@ -10,16 +10,27 @@ if TYPE_CHECKING:
     from hud.environment.robot.endpoint import RobotEndpoint, gym_endpoint
     from hud.environment.robot.gym import GymBridge
     from hud.environment.robot.serve import serve_bridge
+    from hud.environment.robot.traced import TracedEnv, wrap
 
 _HOMES = {
     "GymBridge": "gym",
     "RobotBridge": "bridge",
     "RobotEndpoint": "endpoint",
     "gym_endpoint": "endpoint",
+    "TracedEnv": "traced",
     "serve_bridge": "serve",
+    "wrap": "traced",
 }
 
-__all__ = ["GymBridge", "RobotBridge", "RobotEndpoint", "gym_endpoint", "serve_bridge"]
+__all__ = [
+    "GymBridge",
+    "RobotBridge",
+    "RobotEndpoint",
+    "TracedEnv",
+    "gym_endpoint",
+    "serve_bridge",
+    "wrap",
+]
 
 
 def __getattr__(name: str) -> Any:
