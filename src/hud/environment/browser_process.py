@@ -52,6 +52,8 @@ _FLAGS = (
     "--mute-audio",
     "--password-store=basic",
     "--disable-features=Translate,OptimizationHints,MediaRouter,AutofillServerCommunication",
+    # Frames of other sites stay in their page's process, where trees and clicks include them.
+    "--disable-site-isolation-trials",
     # The sandbox around it is ours; its own would need rights that this one takes away.
     "--no-sandbox",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -132,6 +131,23 @@ async def test_a_browser_that_crashed_is_there_again_with_its_profile(web: Site)
         await browser.stop()
 
 
+async def test_frames_of_other_sites_are_part_of_the_tree(web: Site) -> None:
+    web.pages["/outer"] = "<p>outer<iframe src='http://till:8081/inner'></iframe>"
+    web.pages["/inner"] = "<button onclick='this.textContent=`paid`'>pay</button>"
+    port = int(web.url.rpartition(":")[2])
+    browser = Browser(peers=[reaching(web), Peer("till", 8081, ("127.0.0.1", port))])
+    await browser.start()
+    try:
+        async with browser.client() as cdp:
+            await cdp.navigate("http://shop:8080/outer")
+            tree = await cdp.accessibility_tree()
+            pay = next(row for row in tree.nodes if row.role == "button")
+            await cdp.click(node=pay.node)
+            assert "paid" in str(await cdp.accessibility_tree())
+    finally:
+        await browser.stop()
+
+
 async def test_several_who_find_it_dead_get_one_new_browser(browser: Browser) -> None:
     async with browser.client() as one, browser.client() as two:
         await browser.sandbox.run(["/bin/sh", "-c", "kill -9 -1"])
@@ -190,7 +206,7 @@ async def test_it_is_exposed_to_other_drivers_for_as_long_as_asked(browser: Brow
 
 async def test_nothing_is_left_after_a_stop() -> None:
     before = own_tasks()
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     browser = Browser()
     await browser.start()
     pid, folder = browser.sandbox.pid, browser.downloads
@@ -199,7 +215,7 @@ async def test_nothing_is_left_after_a_stop() -> None:
     assert not Path(f"/proc/{pid}").exists()
     assert not folder.exists()
     assert own_tasks() <= before
-    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
     with pytest.raises(CapabilityFault, match="is not started"):
         browser.sandbox  # noqa: B018
     with pytest.raises(CapabilityFault):
@@ -237,11 +253,11 @@ async def test_what_cannot_be_the_browser_is_said_so(
         await Browser(executable="/nowhere/chromium").start()
     with pytest.raises(CapabilityFault, match=r"ended at once \(exit code 1\)"):
         await Browser(executable="/bin/false").start()
+    program = tmp_path / "browser"
+    program.write_text("#!/bin/sh\necho hello from the shell >&2; exit 3\n")
+    program.chmod(0o755)
+    tmp_path.chmod(0o755)
     with pytest.raises(CapabilityFault, match=r"it said last: .*hello from the shell"):
-        program = tmp_path / "browser"
-        program.write_text("#!/bin/sh\necho hello from the shell >&2; exit 3\n")
-        program.chmod(0o755)
-        tmp_path.chmod(0o755)
         await Browser(executable=program).start()
     monkeypatch.setenv("HUD_CHROMIUM", "/nowhere/else")
     with pytest.raises(InputError, match="'/nowhere/else' is no program"):

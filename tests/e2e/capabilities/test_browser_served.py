@@ -77,21 +77,23 @@ async def test_a_crash_in_the_middle_of_an_episode_costs_the_page_alone(url: str
 
 
 async def test_large_pictures_pass_the_tunnel(url: str) -> None:
-    async with connect(Runtime(url)) as client:
-        async with await CDPClient.connect(client.binding("cdp")) as cdp:
-            await cdp.evaluate(
-                """const c = document.createElement('canvas'); c.width = 1280; c.height = 720;
-                const x = c.getContext('2d'), d = x.createImageData(1280, 720);
-                for (let i = 0; i < d.data.length; i++)
-                  d.data[i] = i % 4 == 3 ? 255 : Math.random() * 256;
-                x.putImageData(d, 0, 0); document.body.style.margin = 0;
-                document.body.append(c); 0"""
-            )
-            data = await cdp.screenshot()
-            assert len(data) > 2_000_000
-            image = need_module("PIL.Image").open(io.BytesIO(data))
-            image.load()
-            assert image.size == (1280, 720)
+    async with (
+        connect(Runtime(url)) as client,
+        await CDPClient.connect(client.binding("cdp")) as cdp,
+    ):
+        await cdp.evaluate(
+            """const c = document.createElement('canvas'); c.width = 1280; c.height = 720;
+            const x = c.getContext('2d'), d = x.createImageData(1280, 720);
+            for (let i = 0; i < d.data.length; i++)
+              d.data[i] = i % 4 == 3 ? 255 : Math.random() * 256;
+            x.putImageData(d, 0, 0); document.body.style.margin = 0;
+            document.body.append(c); 0"""
+        )
+        data = await cdp.screenshot()
+        assert len(data) > 2_000_000
+        image = need_module("PIL.Image").open(io.BytesIO(data))
+        image.load()
+        assert image.size == (1280, 720)
 
 
 async def test_playwright_attaches_to_the_binding_as_it_is(url: str) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hud.capabilities.cdp import CDPClient, CDPError
+from hud._core.errors import InputError
+from hud.capabilities.cdp import CDPClient, CDPError, NavigationError
 from hud.environment.browser import Browser
 from hud.environment.workspace import Workspace
 from hud.sandbox.spec import Isolation
@@ -124,6 +125,49 @@ async def test_its_debugging_port_is_open_to_nobody_on_the_host() -> None:
         await browser.stop()
 
 
+@pytest.mark.parametrize("isolation", ["bwrap", "uid"])
+async def test_with_the_network_on_the_host_and_its_neighbours_stay_closed(
+    isolation: Isolation, web: Site
+) -> None:
+    if isolation == "uid" and os.geteuid() != 0:
+        pytest.skip("isolation by uid needs root")
+    port = web.url.rpartition(":")[2]
+    browser = Browser(isolation=isolation, network=True)
+    await browser.start()
+    try:
+        async with browser.client() as cdp:
+            for url in (f"{web.url}/a", f"http://localhost:{port}/a", f"http://[::1]:{port}/a"):
+                await refused(cdp, url)
+            # What is no loopback goes through the proxy, which says no itself.
+            for host in (
+                "169.254.169.254",
+                f"[::ffff:127.0.0.1]:{port}",
+                "10.0.0.1",
+                "192.168.0.1",
+            ):
+                try:
+                    went = await cdp.navigate(f"http://{host}/", timeout_s=DEADLINE_S)
+                except NavigationError:
+                    continue
+                assert went.status == 403, await cdp.text()
+    finally:
+        await browser.stop()
+    assert web.asked == []
+
+
+async def test_an_allowlist_of_hosts_goes_through_the_proxy() -> None:
+    browser = Browser(allowed_hosts=["allowed.example"])
+    await browser.start()
+    try:
+        async with browser.client() as cdp:
+            went = await cdp.navigate("http://denied.example/")
+            assert went.status == 403
+            assert "denied.example" in await cdp.text()
+            await refused(cdp, "https://denied.example/")
+    finally:
+        await browser.stop()
+
+
 async def test_a_page_cannot_drive_the_browser_it_is_shown_in(browser: Browser) -> None:
     address = browser.capability().address
     assert address is not None
@@ -168,6 +212,34 @@ async def test_a_server_of_the_workspace_is_reached_and_its_files_are_too(tmp_pa
     finally:
         await browser.stop()
         await workspace.stop()
+
+
+async def test_grading_stops_the_workspace_and_the_browser_begins_again(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    await workspace.start()
+    browser = Browser(workspace=workspace, url="data:text/html,<p>start")
+    try:
+        await browser.start()
+        (tmp_path / "a.html").write_text("<p>A")
+        async with browser.client() as cdp:
+            await cdp.navigate("file:///workspace/a.html")
+            await cdp.evaluate("localStorage.x = 'kept'")
+            await cdp.navigate("about:blank")
+        await browser.end_episode()
+        await workspace.end_episode()
+        async with browser.client() as cdp:
+            assert await cdp.text() == "start"
+        await workspace.begin_episode()
+        await browser.begin_episode()
+        async with browser.client() as cdp:
+            assert await cdp.text() == "start"
+            await cdp.navigate("file:///workspace/a.html")
+            assert await cdp.evaluate("localStorage.x ?? null") is None
+    finally:
+        await browser.stop()
+        await workspace.stop()
+    with pytest.raises(InputError, match="'network' is not its own to choose"):
+        Browser(workspace=workspace, network=True)
 
 
 PARENT = """
