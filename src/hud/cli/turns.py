@@ -13,6 +13,7 @@ from hud._core import json
 from hud.cli.render import clock, count, money, number, one_line, safe, seconds
 from hud.cli.tables import pairs
 from hud.store import RunRecord
+from hud.trace.file_steps import FILES_KEY
 
 _INDENT = "  "
 _LONGEST = 4_000
@@ -102,6 +103,8 @@ def _heading(step: Mapping[str, Any]) -> str:
         label = {"setup": "task started", "evaluate": "task graded"}.get(str(phase), label)
     elif step.get("source") == "user":
         label = "prompt"
+    elif _files(step) is not None:
+        label = "files changed"
     extra = [str(step[key]) for key in ("model", "finish_reason", "stop_reason") if step.get(key)]
     told = f" ({', '.join(extra)})" if extra else ""
     return one_line(f"── {step.get('step_id') or '?'} {label}{told}")
@@ -125,12 +128,36 @@ def _body(step: Mapping[str, Any], level: int) -> Iterator[str]:
         yield _tool_call(step["call"])
     if step.get("result") is not None:
         yield _tool_result(step["result"])
+    files = _files(step)
+    if files is not None:
+        yield from _file_changes(files)
     subagent = step.get("subagent")
     if isinstance(subagent, Mapping) and level < _DEEPEST:
         for inner in _list(cast("Mapping[str, Any]", subagent).get("steps")):
             yield turn(inner, level=min(level + 1, 1))
     if step.get("error"):
         yield f"error: {_text(step['error'])}"
+
+
+def _files(step: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the batch of file changes that a step carries, or None."""
+    extra = step.get("extra")
+    held = cast("Mapping[str, Any]", extra).get(FILES_KEY) if isinstance(extra, Mapping) else None
+    return cast("Mapping[str, Any]", held) if isinstance(held, Mapping) else None
+
+
+def _file_changes(batch: Mapping[str, Any]) -> Iterator[str]:
+    for change in _list(batch.get("patches")):
+        if not isinstance(change, Mapping):
+            yield _value(change)
+            continue
+        held = cast("Mapping[str, Any]", change)
+        withheld = f" ({_line(held['withheld'])})" if held.get("withheld") else ""
+        yield f"{_line(held.get('status'))} {_line(held.get('path'))}{withheld}"
+        if isinstance(held.get("patch"), str):
+            yield _indented(_text(held["patch"]).rstrip("\n"), 1)
+    if batch.get("truncated"):
+        yield f"more changed than is kept: {_line(batch.get('files_changed'))} in all"
 
 
 def _task_call(call: Mapping[str, Any]) -> Iterator[str]:
