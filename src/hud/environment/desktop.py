@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import tempfile
 import weakref
@@ -39,6 +40,7 @@ _PICTURE_S = 5.0
 # Without what is known of the fonts, every start looks through all of them.
 _FONTS = "/var/cache/fontconfig"
 _RESERVED_KEYS = 5
+_FIRST_DISPLAY = 100
 
 
 class Desktop(Daemon):
@@ -65,6 +67,7 @@ class Desktop(Daemon):
         self._programs = [command_line(program) for program in options.get("programs") or ()]
         self._private: list[Path] = []
         self._sandbox: Sandbox | None = None
+        self._apart: Sandbox | None = None
         self._session: Session | None = None
         self._sockets: Path | None = None
         self._is_open = False
@@ -72,7 +75,7 @@ class Desktop(Daemon):
         self._starting = asyncio.Lock()
         self._given: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.last_screenshot: Screenshot | None = None
-        self._screen()  # says at once what is wrong with the options
+        self._screen("bwrap")  # says at once what is wrong with the options
 
     # -- what it is
 
@@ -193,12 +196,16 @@ class Desktop(Daemon):
             # Loopback is the machine's own here, so it listens in a folder instead.
             self._sockets = Path(tempfile.mkdtemp(prefix="hud-desktop-", dir=self._socket_parent()))
             os.chown(self._sockets, sandbox.uid, sandbox.gid)
+        if sandbox.isolation == "uid" and self._apart is None:
+            self._apart = Sandbox(_spec_of_server(sandbox))
+            await self._apart.start()
         session = Session(
             self.name,
             sandbox,
-            self._screen(),
+            self._screen(sandbox.isolation),
             options.get("env") or {},
             options.get("start_timeout_s", START_S),
+            self._apart,
         )
         await session.start(options.get("window_manager"), self._programs)
         return session
@@ -209,9 +216,10 @@ class Desktop(Daemon):
         session, self._session = self._session, None
         if session is not None:
             await session.end()
-        sandbox, self._sandbox = self._sandbox, None
-        if sandbox is not None:
-            await sandbox.stop()
+        for sandbox in (self._apart, self._sandbox):
+            if sandbox is not None:
+                await sandbox.stop()
+        self._apart = self._sandbox = None
         sockets, self._sockets = self._sockets, None
         if sockets is not None:
             await asyncio.to_thread(files.remove_tree, sockets)
@@ -274,14 +282,19 @@ class Desktop(Daemon):
 
     # -- what it is made of
 
-    def _screen(self) -> Screen:
+    def _screen(self, isolation: Isolation) -> Screen:
         options = self._options
+        display = options.get("display")
+        if display is None and isolation == "uid":
+            # Servers of this machine that look for a free number may take each other's.
+            display = _FIRST_DISPLAY + secrets.randbelow(1000 - _FIRST_DISPLAY)
         return Screen(
             server=desktop_server.choose(options.get("server")),
             width=options.get("width", 1024),
             height=options.get("height", 768),
             depth=options.get("depth", 24),
-            display=options.get("display"),
+            isolation=isolation,
+            display=display,
             socket_folder=None if self._sockets is None else str(self._sockets),
         )
 
@@ -316,3 +329,17 @@ class Desktop(Daemon):
                 "before grading",
                 hint="leave out keep_running, and grade the workspace's files",
             )
+
+
+def _spec_of_server(sandbox: Sandbox) -> SandboxSpec:
+    """Return what an X server needs that shares a uid with its programs, and they must not have.
+
+    It makes its socket and its keyboard layout in /tmp, wherever it is told to make its files.
+    """
+    return SandboxSpec(
+        mounts=(Mount("rw", "/tmp", "/tmp"),),
+        isolation="uid",
+        uid=sandbox.uid,
+        gid=sandbox.gid,
+        limits=sandbox.spec.limits,
+    )

@@ -9,9 +9,11 @@ import posixpath
 import re
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from hud._core.errors import InputError, bounded
+from hud.sandbox.spec import Isolation
 
 Server = Literal["tigervnc", "xvfb+x11vnc"]
 
@@ -22,10 +24,16 @@ _PROGRAMS: dict[Server, tuple[tuple[str, ...], ...]] = {
 }
 _INSTALL = "apt-get install tigervnc-standalone-server openbox"
 _MAX_SIDE = 16_384
+_LISTENING: dict[Isolation, tuple[str, ...]] = {
+    "bwrap": ("-listen", "tcp"),
+    # Every program is confined by itself, and so does not reach abstract sockets of another one.
+    "uid": ("-nolisten", "tcp", "-nolisten", "local"),
+    "none": ("-nolisten", "tcp", "-nolisten", "unix", "-nolock"),
+}
 
 DISPLAY_LINE = re.compile(rb"^(\d+)\n", re.M)
 BUS_LINE = re.compile(rb"^unix:\S+", re.M)
-LISTENING_LINE = re.compile(rb"^PORT=\d+|Listening to TCP|Listening on unix|unixsock:", re.M)
+LISTENING_LINE = re.compile(rb"^PORT=\d+|listening on unix socket:", re.M)
 
 
 def find(*names: str) -> str | None:
@@ -58,17 +66,19 @@ class Screen:
     """What a server is to show, and how it is reached.
 
     Attributes:
+        isolation: Of the sandbox it runs in. Where that has no loopback of its own, the server
+            listens on no port.
         display: Its number, or None for the first free one.
-        socket_folder: Folder for its Unix sockets where it must listen on no port; None where
-            the sandbox has a loopback of its own.
+        socket_folder: Folder for its Unix socket, where it listens on no port.
     """
 
     server: Server
     width: int
     height: int
     depth: int
+    isolation: Isolation
     display: int | None
-    socket_folder: str | None
+    socket_folder: str | None = None
 
     def __post_init__(self) -> None:
         if not (0 < self.width <= _MAX_SIDE and 0 < self.height <= _MAX_SIDE):
@@ -77,6 +87,17 @@ class Screen:
             raise InputError(f"a desktop cannot have {self.depth} bits a pixel", hint="16 or 24")
         if self.display is not None and not 0 <= self.display < 1000:
             raise InputError(f"a desktop cannot have display number {self.display}")
+
+    def x_socket(self, display: int) -> str | None:
+        """Return where the X server listens, if not on a port; an abstract name begins with NUL."""
+        path = f"/tmp/.X11-unix/X{display}"
+        return {"bwrap": None, "uid": path, "none": f"\0{path}"}[self.isolation]
+
+    def remove_files(self, display: int) -> None:
+        """Remove what a killed X server leaves in a folder it shares with others."""
+        if self.isolation == "uid" and display:
+            for path in (f"/tmp/.X11-unix/X{display}", f"/tmp/.X{display}-lock"):
+                Path(path).unlink(missing_ok=True)
 
     @property
     def socket_path(self) -> str | None:
@@ -87,11 +108,7 @@ class Screen:
 
     def x_server(self) -> list[str]:
         """Return the command line of the X server, which writes its display number to stdout."""
-        network = ["-listen", "tcp"]
-        if self.socket_folder is not None:
-            # Clients of the same network namespace find the abstract socket without a file.
-            network = ["-nolisten", "tcp", "-nolisten", "unix", "-nolock"]
-        common = ["-displayfd", "1", "-noreset", "-s", "0", *network]
+        common = ["-displayfd", "1", "-noreset", "-s", "0", *_LISTENING[self.isolation]]
         if self.display is not None:
             common.insert(0, f":{self.display}")
         program = find(*_PROGRAMS[self.server][0]) or ""

@@ -50,9 +50,16 @@ class Session:
     """
 
     def __init__(
-        self, name: str, sandbox: Sandbox, screen: Screen, env: Mapping[str, str], limit_s: float
+        self,
+        name: str,
+        sandbox: Sandbox,
+        screen: Screen,
+        env: Mapping[str, str],
+        limit_s: float,
+        server_sandbox: Sandbox | None = None,
     ) -> None:
         self.sandbox = sandbox
+        self._server_sandbox = server_sandbox or sandbox
         self.display = 0
         self.spare_keys = 0
         self._name = name
@@ -105,9 +112,15 @@ class Session:
             watching.cancel()
             await asyncio.wait([watching])
         processes, self._processes = self._processes, []
-        for process in reversed(processes):
+        left = [process for process in processes if process.exit_code is None]
+        for process in reversed(left):
             process.kill()
-        self.sandbox.hang_up(processes)
+        if left:
+            self.sandbox.hang_up(processes)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DYING_S):
+                    await asyncio.gather(*(process.wait() for process in left))
+        self._screen.remove_files(self.display)
         for output in self._outputs:
             output.close()
         self._outputs.clear()
@@ -137,7 +150,10 @@ class Session:
 
     async def _start_server(self) -> None:
         screen = self._screen
-        found = await self._start_until(screen.x_server(), desktop_server.DISPLAY_LINE)
+        argv = screen.x_server()
+        found = await self._start_until(
+            argv, desktop_server.DISPLAY_LINE, sandbox=self._server_sandbox
+        )
         self.display = int(found[1])
         self._env["DISPLAY"] = f":{self.display}"
         beside = screen.vnc_server(self.display)
@@ -158,7 +174,7 @@ class Session:
                 [*argv, f"--address={address}"], desktop_server.BUS_LINE
             )
         except CapabilityFault as error:
-            logger.warning("desktop %r has no bus: %s", self._name, error)
+            logger.info("desktop %r has no bus: %s", self._name, error)
         else:
             self._env["DBUS_SESSION_BUS_ADDRESS"] = found[0].decode()
         self._server = server
@@ -216,11 +232,13 @@ class Session:
 
     # -- how they are started
 
-    async def _start_until(self, argv: list[str], pattern: re.Pattern[bytes]) -> re.Match[bytes]:
+    async def _start_until(
+        self, argv: list[str], pattern: re.Pattern[bytes], *, sandbox: Sandbox | None = None
+    ) -> re.Match[bytes]:
         """Start a server, and return what it wrote once it was there."""
         output = await Output.open()
         self._outputs.append(output)
-        process = self._server = await self._spawn(argv, output)
+        process = self._server = await self._spawn(argv, output, sandbox)
         output.no_more_programs()
         what = posixpath.basename(argv[0])
         try:
@@ -260,9 +278,11 @@ class Session:
             raise self._fault(f"{what} ended at once (exit code {code})", self._log)
         return False
 
-    async def _spawn(self, argv: list[str], output: Output) -> Process:
+    async def _spawn(
+        self, argv: list[str], output: Output, sandbox: Sandbox | None = None
+    ) -> Process:
         try:
-            process = await self.sandbox.spawn(
+            process = await (sandbox or self.sandbox).spawn(
                 argv, env=self._env, stdout=output.fd, stderr=output.fd
             )
         except (CannotStart, SandboxGone) as error:
@@ -280,9 +300,10 @@ class Session:
         )
 
     async def _dial_x(self) -> socket.socket:
-        if self._screen.socket_folder is None:
+        path = self._screen.x_socket(self.display)
+        if path is None:
             return await self.sandbox.dial(6000 + self.display)
-        return await _dial_unix(f"\0/tmp/.X11-unix/X{self.display}")
+        return await _dial_unix(path)
 
 
 def command_line(program: Program) -> list[str]:

@@ -201,7 +201,10 @@ class Connection(asyncio.Protocol):
             self._collected.append(rectangles)
 
     def fenced(self) -> None:
-        self._says_all = True
+        if not self._says_all:
+            self._says_all = True
+            # Only here: x11vnc agrees to it as well, and then loses every text.
+            self.send(wire.set_encodings((*wire.ENCODINGS, wire.EXTENDED_CLIPBOARD)))
 
     def rang(self) -> None:
         self.bells += 1
