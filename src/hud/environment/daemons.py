@@ -79,7 +79,8 @@ class Daemons:
         if len(self._stages) > 1 and self.is_exclusive:
             logger.warning("an episode ends while another uses its environment: nothing is stopped")
             return
-        for daemon in self._held:
+        # What shares another one's sandbox was declared after it, and ends before it.
+        for daemon in reversed(self._held):
             await daemon.end_episode()
 
     def leave(self, stage: Stage) -> None:

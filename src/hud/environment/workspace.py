@@ -246,6 +246,8 @@ class Workspace(Daemon):
         if self._server is not None:
             self._server.is_admitting = False
         await self.terminate_sessions()
+        if self.tracker is not None:
+            await self.tracker.end_episode()  # looks once more, now that nothing changes
 
     async def terminate_sessions(self) -> None:
         """Cut every SSH connection and kill everything that runs in the sandbox."""
