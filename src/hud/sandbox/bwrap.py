@@ -17,7 +17,10 @@ from hud._core.errors import InputError
 from hud.sandbox import interpreter
 from hud.sandbox.spec import HOME, SANDBOX_UID, Mount, SandboxSpec
 
-_SYSTEM_FOLDERS = "usr etc proc dev sys home root tmp var run bin sbin lib boot".split()
+_SYSTEM_FOLDERS = (
+    *("usr", "etc", "proc", "dev", "sys", "home", "root", "tmp", "var", "run"),
+    *("bin", "sbin", "lib", "boot"),
+)
 _PROBE_S = 10.0
 # Folders with permissions of their own.
 _SHARED = ("/tmp", "/var/tmp", "/run", "/var", "/home", "/home/agent")
@@ -96,7 +99,10 @@ def arguments(
         argv += ["--block-fd", str(block), "--uid", str(SANDBOX_UID), "--gid", str(SANDBOX_UID)]
     argv += ["--info-fd", str(info), "--die-with-parent", "--as-pid-1", "--clearenv"]
     argv += ["--hostname", "sandbox", "--chdir", "/"]
+    memory_mb = spec.limits.memory_mb
     for mount in _mounts(spec):
+        if mount.kind == "tmpfs" and memory_mb is not None:
+            argv += ["--size", str(memory_mb << 20)]
         argv += mount.to_bwrap_args()
     argv += _open_parents(spec)
     for path, text in _files(spec):
