@@ -60,6 +60,8 @@ class TracedEnv:
         self._recorder: JobRecorder | None = None
 
     def __getattr__(self, name: str) -> Any:
+        if name == "env":  # not there yet: a copy is being made
+            raise AttributeError(name)
         return getattr(self.env, name)
 
     @property
