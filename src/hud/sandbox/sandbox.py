@@ -350,8 +350,10 @@ class Sandbox:
             found["RLIMIT_FSIZE"] = limits.file_mb << 20
         if limits.open_files is not None:
             found["RLIMIT_NOFILE"] = limits.open_files
-        # Counted per uid on the host: only where the sandbox has one of its own.
-        if limits.processes is not None and mode != "none" and os.geteuid() == 0:
+        if limits.memory_mb is not None:
+            found["RLIMIT_DATA"] = limits.memory_mb << 20
+        # Counted per uid within a user namespace; elsewhere the sandbox needs a uid of its own.
+        if limits.processes is not None and mode != "none":
             found["RLIMIT_NPROC"] = limits.processes
         return {name: value for name, value in found.items() if hasattr(resource, name)}
 
