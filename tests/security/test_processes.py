@@ -131,10 +131,10 @@ async def test_nothing_but_its_own_is_traced(agent: Agent) -> None:
 async def test_the_supervisor_withstands_signals_and_limits(agent: Agent) -> None:
     """What keeps the sandbox together belongs to the agent's uid where namespaces part them."""
     result = await agent.sh(
-        "sleep 603 & for s in $(seq 1 64); do [ $s = 9 ] || kill -$s 1 2>/dev/null; done; sleep 0.1;"
+        "sleep 603 & for s in $(seq 1 64); do [ $s = 9 ] || kill -$s 1 2>&-; done; sleep 0.1;"
         "kill -9 1; kill -STOP 1;"
         "prlimit --pid 1 --nofile=3:3; prlimit --pid 1 --nproc=1:1; prlimit --pid 1 --cpu=1:1;"
-        "prlimit --pid 1 --fsize=0:0 --data=4096:4096 --as=4096:4096; renice -n 19 -p 1; echo through"
+        "prlimit --pid 1 --fsize=0:0 --data=4096:4096 --as=4096:4096; renice -n 19 -p 1; echo done"
     )
     assert result.exit_status is not None or result.exit_signal or result.stderr
     await agent.works()
@@ -156,12 +156,14 @@ async def test_no_capability_is_held_or_gained(agent: Agent) -> None:
 _OWN_RIGHTS = """
 import ctypes
 libc = ctypes.CDLL(None)
-header, data = ctypes.create_string_buffer(b"\\x22\\x05\\x08\\x20" + bytes(4), 8), (ctypes.c_uint32 * 6)()
+header = ctypes.create_string_buffer(b"\\x22\\x05\\x08\\x20" + bytes(4), 8)
+data = (ctypes.c_uint32 * 6)()
 assert libc.capget(header, data) == 0
 print("CapEff", format(data[0] | data[3] << 32, "x"), sep=":\\t")
 print("CapPrm", format(data[1] | data[4] << 32, "x"), sep=":\\t")
 print("CapInh", format(data[2] | data[5] << 32, "x"), sep=":\\t")
-print("CapAmb", format(sum(libc.prctl(47, 1, cap, 0, 0) == 1 for cap in range(41)), "x"), sep=":\\t")
+ambient = sum(libc.prctl(47, 1, cap, 0, 0) == 1 for cap in range(41))
+print("CapAmb", format(ambient, "x"), sep=":\\t")
 print("NoNewPrivs", libc.prctl(39, 0, 0, 0, 0), sep=":\\t")
 print("Seccomp", libc.prctl(21, 0, 0, 0, 0), sep=":\\t")
 """

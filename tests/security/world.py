@@ -90,7 +90,7 @@ class Served:
 
 @dataclass
 class Agent:
-    """Whoever drives the environment: a control connection for the harness, a shell for the model."""
+    """Who drives the environment: with a control connection as harness, a shell as model."""
 
     served: Served
     client: HudClient
@@ -258,10 +258,12 @@ class Counted:
 
 def own_address() -> str | None:
     """Return an address of this machine that is not loopback, or None."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        with contextlib.suppress(OSError):
-            probe.connect(("192.0.2.1", 9))
-            return str(probe.getsockname()[0])
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
+    ):
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
     return None
 
 

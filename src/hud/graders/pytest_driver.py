@@ -25,6 +25,7 @@ def main() -> None:
     os.write(report, f"{settings['nonce']} began\n".encode())
     outcomes: dict[str, str] = {}
     problems: list[str] = []
+    collected: list[int] = []
 
     class Recorder:
         def pytest_runtest_logreport(self, report: Any) -> None:
@@ -34,14 +35,20 @@ def main() -> None:
                     outcomes[report.nodeid] = report.outcome
 
         def pytest_collectreport(self, report: Any) -> None:
-            if report.failed:
+            # A module under test can also have the file that imports it skipped.
+            if not report.passed:
                 problems.append(str(report.nodeid))
 
         def pytest_collection_finish(self, session: Any) -> None:
+            collected.append(len(session.items))
             for item in session.items:
                 outcomes.setdefault(item.nodeid, "lost")
 
-    sys.path.extend(settings["paths"])
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_load_initial_conftests(self) -> None:
+            # Not before: a package that the agent left there could declare a plugin of pytest.
+            sys.path.extend(settings["paths"])
+
     os.chdir(settings["cwd"])
     tests: str = settings["tests"]
     exit_code = pytest.main(
@@ -61,6 +68,7 @@ def main() -> None:
         "exit": int(exit_code),
         "outcomes": outcomes,
         "problems": problems,
+        "collected": bool(collected),
     }
     with os.fdopen(report, "w", encoding="utf-8") as out:
         out.write("\n" + json.dumps(body) + "\n")

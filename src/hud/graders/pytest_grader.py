@@ -26,6 +26,7 @@ _TESTS_INSIDE = "/run/hidden-tests"
 _DRIVER_INSIDE = "/run/pytest_driver.py"
 _OUTPUT_BYTES = 256 * 1024
 _LOG_CHARACTERS = 16_000
+_NO_TESTS = 5  # what pytest exits with
 
 
 class PytestGrader(Grader):
@@ -78,13 +79,14 @@ class PytestGrader(Grader):
         with tempfile.TemporaryDirectory(prefix="hud-tests-") as folder:
             hidden = Path(folder, "tests")
             await asyncio.to_thread(_lay_out, tests, hidden)
+            await asyncio.to_thread(_let_read, hidden)
             done = await _run(live, hidden, nonce, paths, args, timeout_s, python)
         log = done.stderr.decode("utf-8", "replace")[-_LOG_CHARACTERS:]
         info: dict[str, Any] = {"exit_code": done.exit_code, "log": log}
         if done.timed_out:
             return SubScore(name=cls.name, value=0.0, info={**info, "timed_out": True})
         report = _report(done.stdout, nonce)
-        if report is None and f"{nonce} began".encode() not in done.stdout:
+        if report is None and not done.stdout:
             raise GraderFault(
                 f"PytestGrader: pytest could not be started (exit code {done.exit_code}): "
                 f"{log.strip()[-300:]}",
@@ -96,7 +98,8 @@ class PytestGrader(Grader):
         outcomes = cast("dict[str, str]", report["outcomes"])
         info |= {"tests": outcomes, "not_collected": report["problems"]}
         passed = sum(outcome == "passed" for outcome in outcomes.values())
-        if not outcomes and not report["problems"]:
+        is_empty = report["collected"] and report["exit"] == _NO_TESTS
+        if not outcomes and not report["problems"] and is_empty:
             raise GraderFault("PytestGrader: there is no test in what was given as `tests`")
         share = passed / max(1, len(outcomes))
         complete = share == 1.0 and not report["problems"] and report["exit"] == 0
@@ -121,6 +124,13 @@ def _lay_out(tests: str | os.PathLike[str] | Mapping[str, str], hidden: Path) ->
         files.copy_tree(source_path, hidden)
     else:
         raise GraderFault(f"PytestGrader: there are no tests at {str(source_path)!r}")
+
+
+def _let_read(hidden: Path) -> None:
+    """Let the uid of the tests' sandbox read them, whatever this process's umask."""
+    for path in (hidden, *hidden.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 async def _run(
@@ -173,8 +183,21 @@ def _report(stdout: bytes, nonce: str) -> dict[str, Any] | None:
     for line in reversed(stdout.splitlines()):
         try:
             body: Any = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(body, dict) and cast("dict[str, Any]", body).get("nonce") == nonce:
-            return cast("dict[str, Any]", body)
+            report = cast("dict[str, Any]", body)
+            return report if _is_report(report) else None
     return None
+
+
+def _is_report(body: Mapping[str, Any]) -> bool:
+    """Whether it has the driver's shape: what is tested shares a process with who writes it."""
+    outcomes, problems = body.get("outcomes"), body.get("problems")
+    return (
+        isinstance(outcomes, dict)
+        and all(isinstance(value, str) for value in cast("dict[str, Any]", outcomes).values())
+        and isinstance(problems, list)
+        and isinstance(body.get("exit"), int)
+        and isinstance(body.get("collected"), bool)
+    )

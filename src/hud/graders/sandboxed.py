@@ -17,25 +17,22 @@ from hud.graders.command import (
 from hud.sandbox import roots
 from hud.sandbox.process import Completed
 
-# What git would run or read because a repository says so.
+# What git would run or read because a repository says so. Programs that make a diff, a filter or a
+# merge are not among it: there is no value that turns them off (`git diff --no-ext-diff` does).
 QUIET_GIT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_COUNT": "4",
+    "GIT_CONFIG_COUNT": "3",
     "GIT_CONFIG_KEY_0": "core.hooksPath",
     "GIT_CONFIG_VALUE_0": "/dev/null",
     "GIT_CONFIG_KEY_1": "core.fsmonitor",
     "GIT_CONFIG_VALUE_1": "false",
     "GIT_CONFIG_KEY_2": "core.pager",
     "GIT_CONFIG_VALUE_2": "cat",
-    "GIT_CONFIG_KEY_3": "diff.external",
-    "GIT_CONFIG_VALUE_3": "",
 }
 
 
-async def run_where_it_belongs(
-    command: str, *, cwd: str | None, timeout_s: float
-) -> CommandResult:
+async def run_where_it_belongs(command: str, *, cwd: str | None, timeout_s: float) -> CommandResult:
     """Run `command` in bash, in a fresh sandbox when its folder is a workspace (`CommandRunner`).
 
     Without `cwd` it runs in the workspace of the environment that is grading, if it has one. The
@@ -96,10 +93,8 @@ def _inside(live: roots.LiveRoot, cwd: str | None) -> str:
         return guest
     if cwd == guest or cwd.startswith(f"{guest}/"):
         return cwd
-    import os
-
-    relative = os.path.relpath(os.path.realpath(cwd), live.root)
-    return guest if relative == "." else f"{guest}/{relative}"
+    relative = roots.below(live, cwd)
+    return guest if relative in (None, ".") else f"{guest}/{relative}"
 
 
 def _result(done: Completed) -> CommandResult:

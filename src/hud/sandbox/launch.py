@@ -111,6 +111,7 @@ def _kill_all_of(identity: Identity) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=_END_S,
+            check=False,
         )
 
 

@@ -75,12 +75,9 @@ def below(live: LiveRoot, path: str | os.PathLike[str]) -> str | None:
 
     Links inside the workspace are not followed: they are its agent's.
     """
-    named = os.path.abspath(path)
-    folders = (str(live.root), *(() if live.spec.root is None else (str(live.spec.root),)))
-    for folder in folders:
-        if named == folder or named.startswith(f"{folder}/"):
+    named = Path(os.path.abspath(path))
+    for folder in (named, *named.parents):
+        if os.path.realpath(folder) == str(live.root):
             return os.path.relpath(named, folder)
     real = os.path.realpath(path)
-    if real == folders[0] or real.startswith(f"{folders[0]}/"):
-        return os.path.relpath(real, folders[0])
-    return None
+    return os.path.relpath(real, live.root) if real.startswith(f"{live.root}/") else None
