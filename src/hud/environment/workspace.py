@@ -7,29 +7,28 @@ episode's beginning and end mean for them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import asyncssh
 from typing_extensions import Unpack
 
 from hud._core.errors import CapabilityFault, InputError
 from hud._core.settings import get_settings
 from hud.environment.daemon import Daemon
+from hud.environment.ssh_keys import Keys
 from hud.environment.ssh_server import SSHServer
-from hud.environment.workspace_options import WorkspaceOptions
+from hud.environment.workspace_folder import WorkspaceFolder
+from hud.environment.workspace_options import WorkspaceOptions, spec_of
 from hud.protocol.capability import Capability
 from hud.sandbox import bwrap, files, roots
 from hud.sandbox.fresh import run_fresh
 from hud.sandbox.link import SandboxGone
 from hud.sandbox.process import Completed, Process
 from hud.sandbox.sandbox import Sandbox
-from hud.sandbox.spec import DEFAULT_SYSTEM_MOUNTS, Isolation, Limits, Mount, SandboxSpec
+from hud.sandbox.spec import Isolation, Mount, SandboxSpec
 from hud.sandbox.watch import Watch
 
 if TYPE_CHECKING:
@@ -39,10 +38,8 @@ logger = logging.getLogger(__name__)
 
 ProcessResult = Completed
 
-_KEY = "ssh-ed25519"
 
-
-class Workspace(Daemon):
+class Workspace(WorkspaceFolder, Daemon):
     """A folder an agent works in, with a shell and SFTP over SSH.
 
     Commands and files share one sandbox: a server started in one command is reachable from the
@@ -60,21 +57,16 @@ class Workspace(Daemon):
         track_files: bool | None = False,
         **options: Unpack[WorkspaceOptions],
     ) -> None:
-        super().__init__(name)
+        Daemon.__init__(self, name)
+        guest_path = options.get("guest_path", "/workspace")
+        WorkspaceFolder.__init__(self, root, options.get("files"), guest_path)
         unknown = set(options) - set(WorkspaceOptions.__annotations__)
         if unknown:
             raise TypeError(f"Workspace has no option {sorted(unknown)[0]!r}")
         self._options = options
-        self._own_root: Path | None = None
-        self._given_root = None if root is None else Path(root).expanduser().absolute()
-        if self._given_root is not None and options.get("files") is not None:
-            raise InputError("a workspace has either a root or files to begin with, not both")
-        self._private: list[Path] = []
         self._sandbox: Sandbox | None = None
         self._server: SSHServer | None = None
-        self._host_key: asyncssh.SSHKey | None = None
-        self._client_key: asyncssh.SSHKey | None = None
-        self._key_path: Path | None = None
+        self._keys: Keys | None = None
         self._port = 0
         self._watch: Watch | None = None
         self._reviving = asyncio.Lock()
@@ -82,19 +74,7 @@ class Workspace(Daemon):
         self.user: str = options.get("user", "agent")
         tracks = get_settings().file_tracking_enabled if track_files is None else track_files
         self.tracker: FileTracker | None = self._make_tracker() if tracks else None
-        self._spec()  # says at once what is wrong with the options
-
-    @property
-    def root(self) -> Path:
-        """The folder on this machine.
-
-        Raises:
-            CapabilityFault: before the start of a workspace that makes its own.
-        """
-        root = self._given_root or self._own_root
-        if root is None:
-            raise CapabilityFault(f"workspace {self.name!r} has no folder before it is started")
-        return root
+        self._described()  # says at once what is wrong with the options
 
     @property
     def sandbox(self) -> Sandbox:
@@ -152,31 +132,12 @@ class Workspace(Daemon):
     @property
     def ssh_host_pubkey(self) -> str:
         """The server's public key, in OpenSSH's format."""
-        if self._host_key is None:
-            raise CapabilityFault(f"workspace {self.name!r} is not started")
-        return self._host_key.export_public_key().decode().strip()
+        return self._made_keys().host_public
 
     @property
     def ssh_client_key_path(self) -> Path | None:
         """The client's private key as a file only its owner can read, where one was asked for."""
-        return self._key_path
-
-    def keep_private(self, source: str | Path | None) -> None:
-        """Make sure that a file of the environment's own cannot be read by the agent.
-
-        Raises:
-            InputError: when it lies in the workspace.
-        """
-        if source is None:
-            return
-        path = Path(os.path.realpath(source))
-        if self._given_root is not None and path.is_relative_to(os.path.realpath(self._given_root)):
-            raise InputError(
-                f"the workspace {str(self._given_root)!r} holds the environment's own source "
-                f"({path.name}), which the agent could read and change",
-                hint="give the workspace a folder of its own, such as a subfolder",
-            )
-        self._private.append(path)
+        return None if self._keys is None else self._keys.path
 
     async def start(self) -> None:
         if self._server is not None:
@@ -200,24 +161,19 @@ class Workspace(Daemon):
         finally:
             if sandbox is not None:
                 await sandbox.stop()
-        if self._key_path is not None:
-            self._key_path.unlink(missing_ok=True)
-            self._key_path = None
-        own, self._own_root = self._own_root, None
-        if own is not None:
-            await asyncio.to_thread(files.remove_tree, own)
+        keys, self._keys = self._keys, None
+        if keys is not None:
+            keys.remove()
+        await self._remove_root()
 
     def capability(self, name: str | None = None) -> Capability:
         """Return the row clients see."""
-        key = self._client_key
-        if key is None:
-            raise CapabilityFault(f"workspace {self.name!r} is not started")
         return Capability.ssh(
             name=name or self.name,
             url=self.ssh_url,
             user=self.user,
             host_pubkey=self.ssh_host_pubkey,
-            client_key=key.export_private_key("openssh").decode(),
+            client_key=self._made_keys().client_private,
             shell="bash",
             cwd=self.sandbox.cwd,
             isolation=self.isolation,
@@ -310,7 +266,7 @@ class Workspace(Daemon):
                 max_output_bytes=max_output_bytes,
             )
         return await run_fresh(
-            self._spec(),
+            self._described(),
             command,
             uid=self.sandbox.uid,
             mounts=tuple(mounts or ()),
@@ -320,34 +276,6 @@ class Workspace(Daemon):
             input=input,
             max_output_bytes=max_output_bytes,
         )
-
-    def read_bytes(self, path: str, *, max_bytes: int = 16 << 20) -> bytes:
-        """Return a file's content without following a link the agent may have made.
-
-        Args:
-            path: Relative to the workspace, or absolute as the agent sees it.
-            max_bytes: The most that is read.
-
-        Raises:
-            UnsafePath: when a link or a special file is in the way, or the path leads outside.
-            FileNotFoundError: when it does not exist.
-        """
-        return files.read_bytes(self.root, self._inside(path), max_bytes=max_bytes)
-
-    def read_text(self, path: str, *, max_bytes: int = 16 << 20) -> str:
-        """Return a file's content as text; what is no UTF-8 is replaced. See `read_bytes`."""
-        return self.read_bytes(path, max_bytes=max_bytes).decode("utf-8", "replace")
-
-    def write_bytes(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
-        """Write a file as the agent's own, without following a link. See `read_bytes`."""
-        owner = None
-        if self._sandbox is not None and self._sandbox.is_running:
-            owner = (self._sandbox.uid, self._sandbox.gid)
-        files.write_bytes(self.root, self._inside(path), data, mode=mode, owner=owner)
-
-    def write_text(self, path: str, text: str, *, mode: int = 0o644) -> None:
-        """Write a text file. See `write_bytes`."""
-        self.write_bytes(path, text.encode(), mode=mode)
 
     async def start_command(
         self,
@@ -400,37 +328,28 @@ class Workspace(Daemon):
             self._sandbox.hang_up(processes)
 
     async def _start(self) -> None:
-        if self._given_root is None:
-            self._own_root = Path(tempfile.mkdtemp(prefix="hud-workspace-"))
-            template = self._options.get("files")
-            if template is not None:
-                await asyncio.to_thread(files.copy_tree, Path(template), self._own_root)
-        else:
-            self._given_root.mkdir(parents=True, exist_ok=True)
-        sandbox = self._sandbox = Sandbox(self._spec())
+        await self._make_root()
+        sandbox = self._sandbox = Sandbox(self._described())
         await self._start_sandbox(sandbox)
         if self._options.get("require_isolation") and sandbox.isolation != "bwrap":
             raise CapabilityFault(
                 f"workspace {self.name!r} requires namespaces, and has {sandbox.isolation!r}"
             )
-        key_path = self._options.get("host_key_path")
-        make_key = cast("Callable[[str], asyncssh.SSHKey]", vars(asyncssh)["generate_private_key"])
-        self._host_key = (
-            make_key(_KEY) if key_path is None else asyncssh.read_private_key(str(key_path))
+        options = self._options
+        keys = self._keys = Keys(
+            options.get("host_key_path"), options.get("authorized_client_keys") or ()
         )
-        self._client_key = make_key(_KEY)
-        self._write_key()
-        allowed = [self._client_key]
-        more = self._options.get("authorized_client_keys") or ()
-        allowed.extend(asyncssh.read_public_key(str(path)) for path in more)
-        server = self._server = SSHServer(self, self._host_key, allowed)
-        host, port = self._options.get("host", "127.0.0.1"), self._options.get("port", 0)
+        folder = options.get("credentials_dir")
+        if folder is not None:
+            keys.write(Path(folder), self.name)
+        server = self._server = SSHServer(self, keys.host, keys.allowed)
+        host, port = options.get("host", "127.0.0.1"), options.get("port", 0)
         self._port = await server.start(host, port)
-        limits = self._spec().limits
+        limits = self._described().limits
         if limits.disk_mb is not None or limits.disk_files is not None:
             self._watch = Watch(self.root, limits, self._full)
             self._watch.start()
-        roots.remember(self, self.root, self._spec(), sandbox)
+        roots.remember(self, self.root, self._described(), sandbox)
 
     async def _start_sandbox(self, sandbox: Sandbox) -> None:
         await sandbox.start()
@@ -471,50 +390,23 @@ class Workspace(Daemon):
         if self._sandbox is not None:
             await self._sandbox.sweep()
 
-    def _spec(self) -> SandboxSpec:
-        options = self._options
-        system = options.get("system_mounts")
-        return SandboxSpec(
-            root=self._given_root or self._own_root,
-            guest_path=options.get("guest_path", "/workspace"),
-            mounts=tuple(options.get("mounts") or ()),
-            system_mounts=DEFAULT_SYSTEM_MOUNTS if system is None else tuple(system),
-            env=dict(options.get("env") or {}),
-            cwd=options.get("cwd"),
-            network=options.get("network", False),
-            allowed_hosts=options.get("allowed_hosts"),
-            peers=tuple(options.get("peers") or ()),
-            limits=options.get("limits") or Limits(),
-            isolation=options.get("isolation"),
-            uid=options.get("shell_uid"),
-            gid=options.get("shell_gid"),
-            user=self.user,
-            python=options.get("python", False),
-            private=tuple(self._private),
-        )
+    def _described(self) -> SandboxSpec:
+        """Return what its sandbox is to be."""
+        root = self._given_root or self._own_root
+        return spec_of(self._options, root, tuple(self._private))
 
-    def _inside(self, path: str) -> str:
-        """Return a path relative to the workspace."""
-        guest = self._options.get("guest_path", "/workspace")
-        for prefix in (guest, str(self.root)):
-            if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
-                return path[len(prefix) :].lstrip("/") or "."
-        return path
+    def _owner(self) -> tuple[int, int] | None:
+        sandbox = self._sandbox
+        running = sandbox is not None and sandbox.is_running
+        return (sandbox.uid, sandbox.gid) if sandbox is not None and running else None
 
-    def _write_key(self) -> None:
-        folder = self._options.get("credentials_dir")
-        if folder is None or self._client_key is None:
-            return
-        path = Path(folder) / f"{self.name}_ed25519"
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        with open(path, "xb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-            file.write(self._client_key.export_private_key("openssh"))
-        self._key_path = path
+    def _made_keys(self) -> Keys:
+        if self._keys is None:
+            raise CapabilityFault(f"workspace {self.name!r} is not started")
+        return self._keys
 
     def _make_tracker(self) -> Any:
         from hud.environment.filetracking import FileTracker
 
-        guest_path = self._options.get("guest_path", "/workspace")
         name = "filetracking" if self.name == "shell" else f"filetracking-{self.name}"
-        return FileTracker(lambda: self.root, guest_path=guest_path, name=name)
+        return FileTracker(lambda: self.root, guest_path=self._guest_path, name=name)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from hud.sandbox.spec import Isolation, Limits, Mount, Peer
+from hud.sandbox.spec import DEFAULT_SYSTEM_MOUNTS, Isolation, Limits, Mount, Peer, SandboxSpec
 
 
 class WorkspaceOptions(TypedDict, total=False):
@@ -57,3 +57,34 @@ class WorkspaceOptions(TypedDict, total=False):
     shell_uid: int | None
     shell_gid: int | None
     hand_over_root: bool
+
+
+def spec_of(options: WorkspaceOptions, root: Path | None, private: tuple[Path, ...]) -> SandboxSpec:
+    """Return the sandbox that these options describe.
+
+    Args:
+        root: The workspace's folder, when it is known.
+        private: What must not be readable inside.
+
+    Raises:
+        InputError: when they contradict each other.
+    """
+    system = options.get("system_mounts")
+    return SandboxSpec(
+        root=root,
+        guest_path=options.get("guest_path", "/workspace"),
+        mounts=tuple(options.get("mounts") or ()),
+        system_mounts=DEFAULT_SYSTEM_MOUNTS if system is None else tuple(system),
+        env=dict(options.get("env") or {}),
+        cwd=options.get("cwd"),
+        network=options.get("network", False),
+        allowed_hosts=options.get("allowed_hosts"),
+        peers=tuple(options.get("peers") or ()),
+        limits=options.get("limits") or Limits(),
+        isolation=options.get("isolation"),
+        uid=options.get("shell_uid"),
+        gid=options.get("shell_gid"),
+        user=options.get("user", "agent"),
+        python=options.get("python", False),
+        private=private,
+    )
