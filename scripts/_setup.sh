@@ -80,12 +80,13 @@ _fill_project_venv() {
 
 _fill_peer_venv() {
   local stamp
-  stamp=$(stamp_of requirements/peer.txt)
+  stamp=$(stamp_of requirements/peer.txt requirements/peer-robot.txt)
   if in_step .venv-peer "$stamp"; then return 0; fi
   say "installing the published client into .venv-peer (optional)"
   rm -rf .venv-peer
   .venv/bin/python -m venv .venv-peer >/dev/null 2>&1 || return 1
   .venv-peer/bin/python -m pip install -q -r requirements/peer.txt >.venv-peer/install.log 2>&1 || return 1
+  .venv-peer/bin/python -m pip install -q --no-deps -r requirements/peer-robot.txt >>.venv-peer/install.log 2>&1 || return 1
   printf '%s' "$stamp" >.venv-peer/.stamp
 }
 
@@ -142,7 +143,7 @@ setup_torch() {
 # Programs the capabilities are tested against, with the Debian package each comes in.
 programs=(
   bwrap:bubblewrap chromium:chromium Xtigervnc:tigervnc-standalone-server Xvfb:xvfb x11vnc:x11vnc openbox:openbox
-  xterm:xterm mousepad:mousepad xprop:x11-utils dbus-run-session:dbus sshd:openssh-server ssh:openssh-client
+  xterm:xterm gcc:gcc node:nodejs mousepad:mousepad xprop:x11-utils dbus-run-session:dbus sshd:openssh-server ssh:openssh-client
   sftp:openssh-client git:git curl:curl ps:procps
 )
 
@@ -154,6 +155,8 @@ _missing_packages() {
   # Libraries that Python wheels expect of the system, and letters to show.
   ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' || printf 'libgl1\n'
   ldconfig -p 2>/dev/null | grep -q 'libgthread-2\.0\.so\.0' || printf 'libglib2.0-0\n'
+  [ -e /usr/include/stdio.h ] || printf 'libc6-dev\n'
+  ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || printf 'libatomic1\n'
   [ -e /usr/share/fonts/truetype/dejavu ] || printf 'fonts-dejavu-core\n'
 }
 

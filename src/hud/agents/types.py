@@ -7,6 +7,12 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from hud.trace.robot_steps import (
+    InferenceStep,
+    ObservationStep,
+    StateFeature,
+    VideoSegmentStep,
+)
 from hud.trace.steps import AgentStep, Citation, Sample, SubagentStep, ToolStep, Usage
 
 __all__ = [
@@ -14,11 +20,15 @@ __all__ = [
     "AgentStep",
     "AgentType",
     "Citation",
+    "InferenceStep",
+    "ObservationStep",
     "OpenAIChatConfig",
     "Sample",
+    "StateFeature",
     "SubagentStep",
     "ToolStep",
     "Usage",
+    "VideoSegmentStep",
 ]
 
 

@@ -206,10 +206,13 @@ def _of_its_kind(step: Any) -> Any:
     if not isinstance(step, dict):
         return step
     row = cast("dict[str, Any]", step)
+    from hud.trace.robot_steps import ROBOT_STEPS  # which builds on the steps here
+
     kinds: dict[Any, type[Step]] = {
         "agent": AgentStep,
         "tool": ToolStep,
         "subagent": SubagentStep,
+        **ROBOT_STEPS,
     }
     return kinds.get(row.get("source"), Step).model_validate(row)
 

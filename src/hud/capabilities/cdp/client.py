@@ -243,8 +243,8 @@ class CDPClient(BrowserClient):
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
+        left = timeout_s
         while True:
-            left = max(0.0, deadline - loop.time())
             try:
                 return await elements.wait_for(await self._page(), selector, left)
             except CDPError as error:
@@ -252,6 +252,7 @@ class CDPClient(BrowserClient):
                 if error.cdp_code != _SERVER_ERROR or left <= _PAGE_CHANGE_S:
                     raise
             await asyncio.sleep(_PAGE_CHANGE_S)
+            left = max(0.0, deadline - loop.time())
 
     async def set_files(self, selector: str, paths: Sequence[str]) -> None:
         """Choose files in a file field; the paths are as the browser sees them."""
