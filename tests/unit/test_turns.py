@@ -10,7 +10,11 @@ PATCH = "--- a/notes.txt\n+++ b/notes.txt\n@@ -1 +1 @@\n-old\n+new\n"
 
 
 def _files(*patches: Any, **batch: Any) -> dict[str, Any]:
-    return {"step_id": 3, "source": "system", "extra": {"files": {"patches": list(patches), **batch}}}
+    return {
+        "step_id": 3,
+        "source": "system",
+        "extra": {"files": {"patches": list(patches), **batch}},
+    }
 
 
 def test_changed_files_are_shown_with_their_diffs() -> None:

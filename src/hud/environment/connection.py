@@ -265,6 +265,11 @@ class ServerConnection(asyncio.Protocol):
         previous = session.take()
         if previous is not None:
             await previous.close()
+        if self._server.env.daemons.is_exclusive:
+            # One workspace or browser cannot wait in the middle of one episode and serve another.
+            for parked in self._server.sessions.forget_parked():
+                logger.warning("a parked task gives way to a new one")
+                await parked.close()
         try:
             reply = result_line(running.id, await episode.start())
             if running.interrupted:

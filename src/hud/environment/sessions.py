@@ -95,6 +95,12 @@ class SessionTable:
         self._sessions.pop(session.id, None)
         return session.take()
 
+    def forget_parked(self) -> list[Episode]:
+        """Drop the sessions that nobody is connected to, and return their tasks, for closing."""
+        parked = [session for session in self._sessions.values() if not session.connected]
+        held = [self.forget(session) for session in parked]
+        return [episode for episode in held if episode is not None]
+
     def forget_all(self) -> list[Episode]:
         """Drop every session and return the suspended tasks, for closing."""
         episodes = [session.take() for session in self._sessions.values()]
