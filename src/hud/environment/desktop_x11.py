@@ -20,7 +20,8 @@ _PROPERTY_CHANGES = 1 << 22
 _CHILDREN_CHANGES = 1 << 19
 _BACK_PIXEL, _EVENT_MASK = 1 << 1, 1 << 11
 _STRING, _WINDOW = 31, 33
-_RESOURCE_MANAGER = 23
+_RESOURCE_MANAGER, _WM_NAME = 23, 39
+_NUDGE_S = 0.2
 _VIEWABLE = 2
 _MAX_REPLY = 1 << 22
 _VENDOR = range(0x10080000, 0x10090000)
@@ -83,7 +84,27 @@ class XConnection:
             new = await self.windows(managed=managed) - known
             return bool(new)
 
-        await self._until(is_there)
+        nudging = asyncio.create_task(self._nudge())
+        try:
+            await self._until(is_there)
+        finally:
+            nudging.cancel()
+            await asyncio.wait([nudging])
+
+    async def _nudge(self) -> None:
+        """Change a property of the root now and then, for a window manager that has dozed off.
+
+        What reached Openbox while it was starting lies in a queue of its own, and it looks there
+        only when something new arrives; a window that asked to be shown would wait for ever.
+        """
+        name = b"desktop\0"
+        while True:
+            await asyncio.sleep(_NUDGE_S)
+            self._writer.write(
+                struct.pack("<BBHIII", 18, 0, 8, self._root, _WM_NAME, _STRING)
+                + struct.pack("<BxxxI", 8, len(name) - 1)
+                + name
+            )
 
     async def focus_among(self, known: frozenset[int]) -> None:
         """Return once the active window is none of `known`."""
