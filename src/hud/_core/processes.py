@@ -125,6 +125,39 @@ def find_marked(name: str, value: str) -> list[int]:
     return found
 
 
+def identity_of(pid: int) -> str | None:
+    """Return what tells a process from any later one of its number, or None when it is gone."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    return f"{pid}:{text.rpartition(')')[2].split()[19]}"
+
+
+def kill_orphans(name: str, variable: str) -> int:
+    """Kill the programs of this name whose owner is gone (Linux); return how many there were.
+
+    Args:
+        name: What the kernel calls the program.
+        variable: Environment variable in which each was given its owner's `identity_of`.
+    """
+    killed = 0
+    prefix = f"{variable}=".encode()
+    for pid in _pids():
+        if _name_of(pid) != name:
+            continue
+        try:
+            environ = (_PROC / str(pid) / "environ").read_bytes()
+        except OSError:
+            continue
+        for entry in environ.split(b"\0"):
+            owner = entry[len(prefix) :].decode("ascii", "replace")
+            if entry.startswith(prefix) and identity_of(int(owner.partition(":")[0])) != owner:
+                signal_process(pid, signal.SIGKILL)
+                killed += 1
+    return killed
+
+
 def call_myself(name: str) -> None:
     """Give this process a name of at most 15 characters, by which `kill_marked` can spare it."""
     with contextlib.suppress(OSError):

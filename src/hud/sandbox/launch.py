@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
+import logging
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hud._core import processes
 from hud._core.errors import CapabilityFault
 from hud.sandbox import bwrap, interpreter
 from hud.sandbox.guest import seccomp
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 _START_S = 30.0
 _END_S = 5.0
 _LOG_BYTES = 8192
+_OWNER = "HUD_SANDBOX_OWNER"
+# Set by runtimes for everything that belongs to one of their scopes.
+_SCOPE = "HUD_RUNTIME_SCOPE"
+
+logger = logging.getLogger(__name__)
 
 
 def choose(spec: SandboxSpec) -> Isolation:
@@ -128,6 +136,7 @@ async def start(
     link = Link(ours)
     process: subprocess.Popen[bytes] | None = None
     try:
+        await asyncio.to_thread(_sweep_orphans, os.getpid())
         if mode != "none":
             cgroup = _cgroup(spec)
         settings = {**settings, "mode": mode, "parent": os.getpid()}
@@ -200,7 +209,7 @@ async def _start_bwrap(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={},
+            env=_labels(),
             pass_fds=[informer, blocked, control.fileno(), *built.fds],
             start_new_session=True,
         )
@@ -219,7 +228,9 @@ async def _start_bwrap(
         return process
     except BaseException as error:
         if process is not None:
-            process.kill()
+            # The group, because what bubblewrap forked waits for it and would wait for ever.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             said = _last_words(process)
             process.wait()
             if process.stderr is not None:
@@ -233,6 +244,27 @@ async def _start_bwrap(
         for fd in (info, informer, blocked, release):
             if fd != -1:
                 os.close(fd)
+
+
+def _labels() -> dict[str, str]:
+    """Return the variables of bubblewrap itself, which nothing inside gets to see.
+
+    They say whose it is, for whoever sweeps up after an owner that was killed.
+    """
+    labels = {_OWNER: processes.identity_of(os.getpid()) or ""}
+    scope = os.environ.get(_SCOPE)
+    return labels if scope is None else {**labels, _SCOPE: scope}
+
+
+@functools.cache
+def _sweep_orphans(owner: int) -> None:
+    """Kill what was being started when its owner was killed, once in the life of a process.
+
+    Bubblewrap dies with its parent only from a moment after its start on.
+    """
+    killed = processes.kill_orphans("bwrap", _OWNER)
+    if killed:
+        logger.warning("%d sandboxes of owners that are gone were ended", killed)
 
 
 def _start_bare(control: socket.socket) -> subprocess.Popen[bytes]:

@@ -75,7 +75,7 @@ def below(live: LiveRoot, path: str | os.PathLike[str]) -> str | None:
 
     Links inside the workspace are not followed: they are its agent's.
     """
-    named = Path(os.path.abspath(path))
+    named = Path(os.path.abspath(path))  # noqa: PTH100 -- `resolve` would follow links
     for folder in (named, *named.parents):
         if os.path.realpath(folder) == str(live.root):
             return os.path.relpath(named, folder)
