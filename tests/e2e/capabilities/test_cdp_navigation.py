@@ -29,7 +29,9 @@ async def test_an_address_is_loaded_and_its_status_told(cdp: CDPClient, web: Sit
 
 
 async def test_how_far_a_page_must_be_is_the_callers_choice(cdp: CDPClient, web: Site) -> None:
-    web.pages["/late"] = "<p id=p>text</p><img src=/held>"
+    # Each time another address: the browser asks for one address once at a time.
+    image = "document.write('<img src=/held' + location.search + '>')"
+    web.pages["/late"] = f"<p id=p>text</p><script>{image}</script>"
     web.pages["/held"] = ""
     web.hold["/held"] = asyncio.Event()
     state = "document.readyState"
@@ -40,7 +42,8 @@ async def test_how_far_a_page_must_be_is_the_callers_choice(cdp: CDPClient, web:
     with pytest.raises(CDPError, match=r"the page did not load \(load\) within 0\.3"):
         await cdp.navigate(f"{web.url}/late?3", timeout_s=0.3)
     loading = asyncio.create_task(cdp.navigate(f"{web.url}/late?4"))
-    await until(lambda: sum(path == "GET /held" for path in web.asked) >= 4 and not loading.done())
+    await until(lambda: "GET /held?4" in web.asked)
+    assert not loading.done()
     web.hold["/held"].set()
     assert (await loading).url == f"{web.url}/late?4"
     assert await cdp.evaluate(state) == "complete"
@@ -141,3 +144,16 @@ async def test_waiting_for_an_element_ends_when_it_can_be_seen(cdp: CDPClient, w
     await cdp.evaluate("postMessage('now')")
     async with asyncio.timeout(30):
         await waiting
+
+
+async def test_waiting_for_an_element_goes_on_across_pages(cdp: CDPClient, web: Site) -> None:
+    web.pages["/a"] = "<p>A"
+    web.pages["/b"] = "<p id=b>B"
+    await cdp.navigate(f"{web.url}/a")
+    waiting = asyncio.create_task(cdp.wait_for("#b"))
+    await cdp.evaluate("setTimeout(() => { location.href = '/b'; })")
+    async with asyncio.timeout(30):
+        await waiting
+    assert await cdp.text() == "B"
+    with pytest.raises(CDPError, match="not a valid selector"):
+        await cdp.wait_for("p[")

@@ -5,7 +5,6 @@ Each verb is a line here and a module of its own; the connection and the tabs ar
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +22,6 @@ from hud.capabilities.cdp.tree import AccessibilityTree, read_tree
 
 _TEXT = "(limit) => (document.body ?? document.documentElement)?.innerText?.slice(0, limit) ?? ''"
 _HTML = "(limit) => document.documentElement?.outerHTML?.slice(0, limit) ?? ''"
-_SERVER_ERROR = -32000
-_PAGE_CHANGE_S = 0.05
 
 
 class CDPClient(BrowserClient):
@@ -241,18 +238,7 @@ class CDPClient(BrowserClient):
         Raises:
             CDPError: when none comes in time.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        left = timeout_s
-        while True:
-            try:
-                return await elements.wait_for(await self._page(), selector, left)
-            except CDPError as error:
-                # The document that was looked at gave way to another one.
-                if error.cdp_code != _SERVER_ERROR or left <= _PAGE_CHANGE_S:
-                    raise
-            await asyncio.sleep(_PAGE_CHANGE_S)
-            left = max(0.0, deadline - loop.time())
+        await elements.wait_for(await self._page(), selector, timeout_s)
 
     async def set_files(self, selector: str, paths: Sequence[str]) -> None:
         """Choose files in a file field; the paths are as the browser sees them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _APPEAR = """(selector, limit) => new Promise((resolve) => {
     subtree: true, childList: true, attributes: true, characterData: true});
 })"""
 _MARGIN_S = 5.0
+# What a call is answered with whose document is gone.
+_SERVER_ERROR = -32000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,29 @@ class Box:
 
 
 async def wait_for(page: Page, selector: str, timeout_s: float) -> None:
-    """Wait until an element that matches has a box.
+    """Wait until an element that matches has a box, also across a change of the page.
 
     Raises:
-        CDPError: when none does in time, or the page changes meanwhile.
+        CDPError: when none does in time, or the selector is none.
     """
-    limit = timeout_s * 1_000
-    if not await run_apart(page, _APPEAR, selector, limit, timeout_s=timeout_s + _MARGIN_S):
-        raise CDPError(f"nothing matched {bounded(selector)!r} within {timeout_s:g} s")
+    clock = asyncio.get_running_loop().time
+    end = clock() + timeout_s
+    late = f"nothing matched {bounded(selector)!r} within {timeout_s:g} s"
+    while True:
+        moves, left = page.moves, max(end - clock(), 0.0)
+        try:
+            found = await run_apart(
+                page, _APPEAR, selector, left * 1_000, timeout_s=left + _MARGIN_S
+            )
+        except CDPError as error:
+            if error.cdp_code != _SERVER_ERROR:
+                raise
+            # The document that was looked at gives way to another one.
+            await page.until(lambda moves=moves: page.moves > moves, max(end - clock(), 0.0), late)
+            continue
+        if not found:
+            raise CDPError(late)
+        return
 
 
 async def object_of(page: Page, selector: str) -> Params:

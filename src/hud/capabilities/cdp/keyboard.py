@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from hud.capabilities.cdp.connection import Params
-from hud.capabilities.cdp.errors import CDPError, DialogOpen
+from hud.capabilities.cdp.errors import CDPError, DialogOpen, PageGone
 from hud.capabilities.cdp.keys import MODIFIERS, Chord, Key, key_for, mask, modifier_key
 from hud.capabilities.cdp.page import Page
 
@@ -50,11 +50,16 @@ async def press(page: Page, chord: Chord) -> None:
 async def press_all(page: Page, calls: list[tuple[str, Params]]) -> None:
     """Send input events in order, and wait until the page's handlers have run.
 
-    An event that opened a dialog has done its work.
+    An event that opened a dialog, or closed its tab, has done its work.
     """
+    sent = not page.is_gone
     try:
         results = await page.call_all([*calls, _HANDLED])
     except DialogOpen:
+        return
+    except PageGone:
+        if page.has_crashed or not sent:
+            raise
         return
     # Where an event led to another page, whether the old one's handlers have ended is moot.
     for result in results[:-1]:

@@ -35,6 +35,7 @@ class Page:
         reached: Names of the lifecycle events of that load that have come.
         moves: How often its main document changed or moved within itself.
         dialog: The dialog that is open, or None.
+        has_crashed: Whether it is gone because it crashed.
         is_told: Whether somebody who asked something of it has been told that it is gone.
         mouse: Where the pointer stands, in CSS pixels.
         dragged: What is being dragged and dropped at present, as the browser describes it.
@@ -57,6 +58,7 @@ class Page:
         self.mouse = (0.0, 0.0)
         self.dragged: Params | None = None
         self.is_told = False
+        self.has_crashed = False
         self._gone: str | None = None
         self._ready: asyncio.Future[Params] | None = None
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -154,10 +156,10 @@ class Page:
             f"the page waits in its {said}", hint="answer it first: accept it or dismiss it"
         )
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, *, crashed: bool = False) -> None:
         """Mark it as gone and fail whatever it is still asked."""
         if self._gone is None:
-            self._gone = reason
+            self._gone, self.has_crashed = reason, crashed
             failing = self._connection.fail_session(self.session_id, lambda: PageGone(reason))
             self.is_told = failing > 0
             self._notify()

@@ -126,7 +126,8 @@ class Pages:
             case "Target.targetCrashed":
                 page = self._pages.get(params["targetId"])
                 if page is not None:
-                    page.end(f"the tab crashed ({bounded(str(params.get('status')), 100)})")
+                    status = bounded(str(params.get("status")), 100)
+                    page.end(f"the tab crashed ({status})", crashed=True)
             case _:
                 pass
 
