@@ -45,6 +45,12 @@ class Picture:
     scale: float = 1.0
     max_size: tuple[int, int] | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it shows the viewport as it is."""
+        whole = not self.full_page and self.clip is None
+        return whole and self.scale == 1 and self.max_size is None
+
 
 async def take(page: Page, picture: Picture, timeout_s: float) -> bytes:
     """Return the encoded picture.
@@ -57,12 +63,11 @@ async def take(page: Page, picture: Picture, timeout_s: float) -> bytes:
         raise CDPError(f"no picture format {bounded(picture.format)!r}", hint="png, jpeg or webp")
     if picture.quality is not None and picture.format != "png":
         params["quality"] = min(max(int(picture.quality), 0), 100)
-    metrics = await page.call("Page.getLayoutMetrics", timeout_s=timeout_s)
     # How many pixels of the screen one CSS pixel takes: the browser's pictures have those.
-    ratio = await run_apart(page, _RATIO, timeout_s=timeout_s)
-    clip = _clip(metrics, picture, float(ratio) if ratio else 1.0)
-    if clip is not None:
-        params["clip"] = clip
+    ratio = float(await run_apart(page, _RATIO, timeout_s=timeout_s) or 1.0)
+    if ratio != 1 or not picture.is_plain:
+        metrics = await page.call("Page.getLayoutMetrics", timeout_s=timeout_s)
+        params["clip"] = _clip(metrics, picture, ratio)
         params["captureBeyondViewport"] = picture.full_page
     reply = await page.call("Page.captureScreenshot", params, timeout_s=timeout_s)
     try:
@@ -71,8 +76,8 @@ async def take(page: Page, picture: Picture, timeout_s: float) -> bytes:
         raise CapabilityFault(f"the browser sent a picture that is none: {error}") from error
 
 
-def _clip(metrics: Params, picture: Picture, ratio: float) -> Params | None:
-    """Return the region and its scale, or None for the viewport as it is."""
+def _clip(metrics: Params, picture: Picture, ratio: float) -> Params:
+    """Return the region of the document to show, and its scale."""
     view, content = record(metrics, "cssVisualViewport"), record(metrics, "cssContentSize")
     whole = _whole(view, content, picture)
     region = _within(picture.clip, whole) if picture.clip is not None else whole
@@ -85,9 +90,6 @@ def _clip(metrics: Params, picture: Picture, ratio: float) -> Params | None:
     scale = min(scale, SIDE_LIMIT / region.width, SIDE_LIMIT / region.height)
     if not scale > 0:
         raise CDPError(f"a picture cannot be scaled by {scale:g}")
-    plain = not picture.full_page and picture.clip is None
-    if plain and scale == 1 and ratio == 1:
-        return None
     return {
         "x": region.x,
         "y": region.y,
