@@ -11,12 +11,9 @@ def answer(password: str, challenge: bytes) -> bytes:
     """Encrypt the challenge with DES under the password's first eight bytes, bits mirrored.
 
     Raises:
-        InputError: when the password has characters that VNC cannot carry.
+        InputError: when the package for it is not installed.
     """
-    try:
-        key = password.encode("latin-1")[:8].ljust(8, b"\0").translate(_MIRRORED)
-    except UnicodeEncodeError as error:
-        raise InputError("a VNC password must be Latin-1, of which 8 characters count") from error
+    key = password.encode()[:8].ljust(8, b"\0").translate(_MIRRORED)
     try:
         from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
         from cryptography.hazmat.primitives.ciphers import Cipher, modes
