@@ -11,7 +11,7 @@ from site_server import Site
 from hud import Environment, Run
 from hud.capabilities import CDPClient
 from hud.graders import EvaluationResult, SubScore, combine
-from hud.sandbox.spec import Peer
+from hud.environment import Peer
 
 env = Environment("sign-up")
 site = Site()
