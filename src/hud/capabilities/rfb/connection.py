@@ -84,6 +84,8 @@ class Connection(asyncio.Protocol):
                 await self._connect(address, terms.dial)
                 await self._until(lambda: self._is_ready, terms.connect_s)
                 await self.refresh()
+                if self._says_all:
+                    await self._prove(incremental=False)  # the clipboard is agreed on by then
         except BaseException as error:
             await self.close()
             if isinstance(error, TimeoutError):
