@@ -106,35 +106,47 @@ def _from_kernel(own: _End, peer: _End) -> int | None:
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as diag:
         diag.settimeout(_DIAG_TIMEOUT_S)
-        for family, (near, far) in _spellings(peer[0], own[0]):
-            identity = struct.pack("!HH", peer[1], own[1]) + near.ljust(16, b"\0")
-            identity += far.ljust(16, b"\0") + struct.pack("=III", 0, _NO_COOKIE, _NO_COOKIE)
-            body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFF_FFFF) + identity
-            size = 16 + len(body)
-            header = struct.pack("=IHHII", size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
-            diag.sendto(header + body, (0, 0))
-            uid = _answer(diag.recv(_ANSWER_BYTES), identity[:36])
-            if uid is not None:
-                return uid
-    return None
+        try:
+            return _asked(diag, peer, own)
+        except FileNotFoundError:
+            # The same error says that there is no such socket and that nobody knows of sockets;
+            # one's own is there for sure.
+            _asked(diag, own, peer)
+            return None
 
 
-def _answer(data: bytes, identity: bytes) -> int | None:
+def _asked(diag: socket.socket, near: _End, far: _End) -> int | None:
+    """Return the owner of the socket with these ends, None where nobody holds it any more.
+
+    Raises:
+        FileNotFoundError: when there is no such socket.
+    """
+    for family, (here, there) in _spellings(near[0], far[0]):
+        identity = struct.pack("!HH", near[1], far[1])
+        identity += here.ljust(16, b"\0") + there.ljust(16, b"\0")
+        identity += struct.pack("=III", 0, _NO_COOKIE, _NO_COOKIE)
+        body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFF_FFFF) + identity
+        header = (16 + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
+        diag.sendto(struct.pack("=IHHII", *header) + body, (0, 0))
+        with contextlib.suppress(FileNotFoundError):
+            return _answer(diag.recv(_ANSWER_BYTES), identity[:4])
+    raise FileNotFoundError(errno.ENOENT, "no such socket")
+
+
+def _answer(data: bytes, ports: bytes) -> int | None:
     kind = struct.unpack_from("=H", data, 4)[0]
     if kind == _NLMSG_ERROR:
         number = -struct.unpack_from("=i", data, 16)[0]
-        if number == errno.ENOENT:
-            return None
         raise OSError(number, os.strerror(number))
     if kind != _SOCK_DIAG_BY_FAMILY:
         raise ValueError("not the answer asked for")
     # struct inet_diag_msg: 4 bytes, the identity (48), then expires, rqueue, wqueue, uid, inode.
     state = data[17]
     # Where no connection matches, a listener on the same port does: it is not the peer.
-    if data[20:24] != identity[:4] or state not in _HELD_STATES:
-        return None
+    if data[20:24] != ports:
+        raise FileNotFoundError(errno.ENOENT, "no such socket")
     uid, inode = struct.unpack_from("=II", data, 16 + 4 + 48 + 12)
-    return None if inode == 0 else uid
+    return uid if state in _HELD_STATES and inode != 0 else None
 
 
 def _spellings(

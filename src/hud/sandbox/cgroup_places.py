@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +130,8 @@ def _v2_place(own: Path, top: Path, wanted: frozenset[str]) -> Place | None:
     process is alone in its own it moves into a leaf of it. Otherwise a group beside its own will
     do, but only past groups without limits: none that was set for this process is left.
     """
+    if own.name == _OWN_LEAF and own != top:
+        own = own.parent
     best: Place | None = None
     folder = own
     while True:
@@ -149,25 +150,29 @@ def _enabled(folder: Path, wanted: frozenset[str], *, may_move: bool) -> Place |
         return None
     control = folder / "cgroup.subtree_control"
     try:
+        # The root has no type; groups below a threaded one can hold no processes of their own.
+        kind = _read(folder / "cgroup.type").strip() if (folder / "cgroup.type").exists() else None
+        if kind not in (None, "domain"):
+            return None
         offered = wanted & set(_read(folder / "cgroup.controllers").split())
         missing = offered - set(_read(control).split())
-        if missing and not _enable(control, missing) and may_move and _move_to_leaf(folder):
-            _enable(control, missing)
+        # Some controllers would be accepted while processes are there, and make it a threaded one.
+        is_busy = kind is not None and bool(_read(folder / "cgroup.procs").strip())
+        if missing and (not is_busy or (may_move and _move_to_leaf(folder))):
+            for name in sorted(missing):
+                _enable(control, name)
         has = wanted & set(_read(control).split())
     except OSError as error:
         logger.debug("no controllers in %s: %s", folder, error)
-        has = set[str]()
+        has = frozenset[str]()
     return Place(folder, frozenset({UNIFIED, *has}), is_v2=True)
 
 
-def _enable(control: Path, names: Iterable[str]) -> bool:
-    done = True
-    for name in sorted(names):
-        try:
-            control.write_text(f"+{name}")
-        except OSError:
-            done = False
-    return done
+def _enable(control: Path, name: str) -> None:
+    try:
+        control.write_text(f"+{name}")
+    except OSError as error:
+        logger.debug("%s does not take %s: %s", control, name, error)
 
 
 def _move_to_leaf(folder: Path) -> bool:

@@ -190,7 +190,23 @@ def test_a_connection_this_machine_does_not_know_is_nobodys() -> None:
 
 def test_a_listener_on_the_peers_port_is_not_the_peer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = module._end(listener.getsockname())  # pyright: ignore[reportPrivateUsage]
-        other = (address[0], 1)
-        assert module._from_kernel(other, address) is None  # pyright: ignore[reportPrivateUsage]
-        assert module._from_tables(other, address) is None  # pyright: ignore[reportPrivateUsage]
+        peer = module._end(listener.getsockname())  # pyright: ignore[reportPrivateUsage]
+        own = (peer[0], 1)
+        assert module._from_tables(own, peer) is None  # pyright: ignore[reportPrivateUsage]
+        with (
+            socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 4) as diag,
+            pytest.raises(FileNotFoundError),
+        ):
+            module._asked(diag, peer, own)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_kernel_that_knows_of_no_sockets_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def knows_nothing(*_: object) -> int | None:
+        raise FileNotFoundError(2, "no such socket")
+
+    monkeypatch.setattr(module, "_answer", knows_nothing)
+    near, far = connected(socket.AF_INET, "127.0.0.1")
+    with near, far:
+        assert peer_uid(near) == os.geteuid()

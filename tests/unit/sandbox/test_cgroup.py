@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from hud.sandbox import cgroup_places
 from hud.sandbox.cgroup import Cgroup
 from hud.sandbox.cgroup_places import UNIFIED, Place, find_places
 from tests.unit.sandbox.confined import in_child
@@ -240,8 +239,10 @@ def fake_proc(tmp_path: Path, cgroup: str, mountinfo: str) -> Path:
     return tmp_path
 
 
-def fake_v2(folder: Path, *, children_get: str, procs: str = "") -> None:
+def fake_v2(folder: Path, *, children_get: str, procs: str = "", kind: str | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    if kind is not None:
+        (folder / "cgroup.type").write_text(f"{kind}\n")
     (folder / "cgroup.controllers").write_text("cpu memory pids io")
     (folder / "cgroup.subtree_control").write_text(children_get)
     (folder / "cgroup.procs").write_text(procs)
@@ -277,18 +278,13 @@ def test_a_delegated_group_of_version_2_is_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", ["max", "1000000"])
 def test_a_group_beside_the_own_is_made_only_if_no_limit_is_left_by_it(
-    tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, limit: str
 ) -> None:
     tree = tmp_path / "tree"
     fake_v2(tree, children_get="cpu memory pids")
-    fake_v2(tree / "own", children_get="", procs="1\n2\n")
+    fake_v2(tree / "own", children_get="", procs="1\n2\n", kind="domain")
     (tree / "own" / "memory.max").write_text(limit)
 
-    def busy(control: Path, names: frozenset[str]) -> bool:
-        return False
-
-    # A plain file takes any write; the kernel refuses this one while the group has processes.
-    monkeypatch.setattr(cgroup_places, "_enable", busy)
     line = f"1 0 0:1 / {tree} rw - cgroup2 cgroup2 rw\n"
     (place,) = find_places(fake_proc(tmp_path, "0::/own\n", line))
     if limit == "max":
@@ -296,6 +292,44 @@ def test_a_group_beside_the_own_is_made_only_if_no_limit_is_left_by_it(
         assert "memory" in place.controllers
     else:
         assert place == Place(tree / "own", frozenset({UNIFIED}), is_v2=True)
+
+
+def test_a_process_alone_in_its_group_makes_room_below_it() -> None:
+    place = next(
+        (place for place in find_places() if {UNIFIED, "memory"} <= place.controllers), None
+    )
+    if place is None:
+        pytest.skip("version 2 does not offer all controllers here, or not to this user")
+    unit = place.folder / "hud-test-unit"
+    unit.mkdir()
+
+    def alone() -> tuple[list[Place], set[str], bool, bool]:
+        (unit / "cgroup.procs").write_text(str(os.getpid()))
+        group = Cgroup.create("below", memory_bytes=64 * MIB, cpus=1, pids=20)
+        assert group is not None
+        with run_in(group, "input()") as process:
+            is_in = group.pids() == [process.pid]
+            group.kill()
+        return find_places(), group.applied, is_in, group.remove()
+
+    try:
+        places, applied, is_in, removed = in_child(alone)
+    finally:
+        until(lambda: not (unit / "cgroup.events").read_text().startswith("populated 1"))
+        for folder in (*(entry for entry in unit.iterdir() if entry.is_dir()), unit):
+            folder.rmdir()
+    assert [place.folder for place in places] == [unit]
+    assert {"memory", "cpu", "pids"} <= applied
+    assert is_in and removed
+
+
+def test_below_a_threaded_group_none_is_made(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    fake_v2(tree, children_get="cpu memory pids")
+    fake_v2(tree / "own", children_get="cpu pids", procs="1\n", kind="domain threaded")
+    line = f"1 0 0:1 / {tree} rw - cgroup2 cgroup2 rw\n"
+    (place,) = find_places(fake_proc(tmp_path, "0::/own\n", line))
+    assert place.folder == tree
 
 
 def test_in_a_namespace_of_its_own_the_mount_is_the_group(tmp_path: Path) -> None:

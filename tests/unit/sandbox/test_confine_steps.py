@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from hud.sandbox.guest import confine as confining
+from hud.sandbox.guest import landlock
 from hud.sandbox.guest.confine import ConfineError, Step, apply_limits, apply_rules, set_limits
 from tests.unit.sandbox.confined import (
     LIBC,
@@ -131,6 +132,10 @@ def test_files_outside_the_rules_cannot_be_read_written_or_listed(folder: Path) 
 
         seen = confined(rules_for(folder), tries)
         assert seen.pop("own") == "done"
+        if landlock.abi() < 3:
+            # There only permissions guard against shortening a file.
+            seen.pop("truncate")
+            secret.write_text("x")
         assert set(seen) - {name for name, how in seen.items() if how != "done"} == set(), seen
         assert secret.read_text() == "x"
 
