@@ -9,7 +9,20 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import bigstore, group, inflight, local, machine, startup, subprocesses
+from benchmarks import (
+    bigstore,
+    filetracking,
+    group,
+    inflight,
+    local,
+    machine,
+    robot,
+    sandbox,
+    screens,
+    startup,
+    subprocesses,
+    tunnel,
+)
 from benchmarks.measure import BenchmarkFailed, Setting
 from benchmarks.tables import Table
 
@@ -20,6 +33,11 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "inflight": inflight.measure,
     "bigstore": bigstore.measure,
     "group": group.measure,
+    "sandbox": sandbox.measure,
+    "filetracking": filetracking.measure,
+    "tunnel": tunnel.measure,
+    "screens": screens.measure,
+    "robot": robot.measure,
 }
 
 PREFACE = """# Benchmarks
