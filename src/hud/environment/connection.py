@@ -69,6 +69,10 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._server.opened(self)
+        if self._server.env.daemons.bar(transport):
+            logger.warning("a connection from an agent's own process was refused")
+            self._deaf = True
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:

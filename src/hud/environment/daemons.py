@@ -5,6 +5,7 @@ Each daemon decides what these mean for it (`daemon`); when an episode does what
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -46,9 +47,22 @@ class Daemons:
         """Whether one episode at a time may use them."""
         return any(daemon.is_exclusive for daemon in self._held)
 
-    def refuses(self, uid: int | None) -> bool:
-        """Whether a process of that uid acts for an agent, and so may not come in."""
-        return uid is not None and any(daemon.untrusted_uid == uid for daemon in self._held)
+    def bar(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether what connected may be an agent's process, which must not reach the control port.
+
+        Where agents have a network or namespaces of their own nothing needs to be asked. Where only
+        a uid separates them, a local process whose uid cannot be told is refused as well.
+        """
+        barred = {daemon.untrusted_uid for daemon in self._held} - {None}
+        if not barred:
+            return False
+        from hud._core.peer_uid import is_local, peer_uid
+
+        connection = transport.get_extra_info("socket")
+        if connection is None or not is_local(connection):
+            return False
+        uid = peer_uid(connection)
+        return uid is None or uid in barred
 
     def started(self) -> None:
         """Note that all were started just now: the next episode finds them fresh."""

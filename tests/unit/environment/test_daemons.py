@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -23,11 +25,16 @@ class Noting(Daemon):
         super().__init__(name)
         self.notes = notes
         self.fails: str | None = None
+        self.uid: int | None = None
 
     def note(self, what: str) -> None:
         self.notes.append(f"{self.name} {what}")
         if self.fails == what:
             raise CapabilityFault(f"{self.name} cannot {what}")
+
+    @property
+    def untrusted_uid(self) -> int | None:
+        return self.uid
 
     async def start(self) -> None:
         self.note("start")
@@ -148,3 +155,21 @@ async def test_a_daemon_that_does_not_start_ends_those_before_it(world: World) -
 async def test_two_daemons_of_one_name_are_refused(world: World) -> None:
     with pytest.raises(ValueError, match="two capabilities 'first'"):
         world.env.add_daemon(Noting("first", []))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take another uid")
+async def test_a_process_of_the_agents_uid_does_not_come_in(world: World) -> None:
+    world.first.uid = 59_001
+    hello = '{"jsonrpc":"2.0","id":1,"method":"hello","params":{}}'
+    async with bind(world.env) as url:
+        script = (
+            f"exec 3<>/dev/tcp/127.0.0.1/{url.rpartition(':')[2]}; "
+            f"echo '{hello}' >&3; head -c 1 <&3 2>/dev/null"
+        )
+        answers: dict[int, bytes] = {}
+        for uid in (59_001, 59_002):
+            process = await asyncio.create_subprocess_exec(
+                *("bash", "-c", script), user=uid, stdout=asyncio.subprocess.PIPE
+            )
+            answers[uid], _ = await process.communicate()
+    assert answers == {59_001: b"", 59_002: b"{"}
