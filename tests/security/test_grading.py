@@ -154,7 +154,7 @@ def pytest_runtest_makereport(item, call):
         "tox.ini": "[pytest]\naddopts = -p cheat\n",
         "setup.cfg": "[tool:pytest]\naddopts = -p cheat\n",
         "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p cheat'\n",
-        "cheat.py": "def pytest_runtest_makereport(item, call):\n    item.session.testsfailed = 0\n",
+        "cheat.py": "def pytest_runtest_makereport(item):\n    item.session.testsfailed = 0\n",
     },
     "start-up files": {
         "sitecustomize.py": "import os; os._exit(0)",
@@ -162,10 +162,10 @@ def pytest_runtest_makereport(item, call):
         "cheat.pth": "import os; os._exit(0)",
         "sitecustomize/__init__.py": "import os; os._exit(0)",
     },
-    "shadowed modules": {
-        name: "import os; os._exit(0)"
-        for name in ("pytest.py", "_pytest/__init__.py", "json.py", "os.py", "pluggy.py", "re.py")
-    },
+    "shadowed modules": dict.fromkeys(
+        ("pytest.py", "_pytest/__init__.py", "json.py", "os.py", "pluggy.py", "re.py"),
+        "import os; os._exit(0)",
+    ),
     "a plugin": {
         "cheat-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: cheat\nVersion: 1.0\n",
         "cheat-1.0.dist-info/entry_points.txt": "[pytest11]\ncheat = cheat\n",
@@ -205,11 +205,15 @@ async def test_files_in_the_workspace_do_not_change_the_tests(tested: Play, chea
         "import pytest; pytest.exit('done', returncode=0)",
         "import pytest; pytest.exit('none', returncode=5)",
         "import pytest; pytest.skip('later', allow_module_level=True)",
-        'print(\'{"nonce": "", "exit": 0, "outcomes": {"t": "passed"}, "problems": []}\')'
-        "; import os, sys; sys.stdout.flush(); os._exit(0)",
+        (
+            'print(\'{"nonce": "", "exit": 0, "outcomes": {"t": "passed"}, "problems": []}\')'
+            "; import os, sys; sys.stdout.flush(); os._exit(0)"
+        ),
         "import os; os.write(1, b'1 passed in 0.01s\\n'); os._exit(0)",
-        "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'x' * 1000000)\n"
-        "    except OSError: pass\nos._exit(0)",
+        (
+            "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'x' * 1000000)\n"
+            "    except OSError: pass\nos._exit(0)"
+        ),
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
         "import os; os.kill(0, 9)",
         "x = bytearray(1 << 40)",
@@ -314,7 +318,8 @@ async def test_links_and_pipes_at_the_path_the_grader_reads_are_refused(isolatio
         Path(folder, "answer").write_text("42")
         async with playing(isolation, grade) as play:
             await play.sh(
-                f"ln -s {folder}/answer link; ln -s {folder} folder; mkfifo pipe; echo fine > plain;"
+                f"ln -s {folder}/answer link; ln -s {folder} folder; mkfifo pipe;"
+                "echo fine > plain;"
                 "ln -s /dev/zero device; ln -s loop loop; ln -s / up;"
                 f"{PYTHON} -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'"
             )
@@ -363,7 +368,7 @@ async def test_nothing_that_was_left_running_outlives_the_episode(isolation: str
         workspace.write_text("answer", "of the grader")
         left = processes_of(workspace.sandbox.uid)
         found = await BashGrader.compute_score(command="cat answer; ps ax | grep -c rewrite")
-        states.append((found.metadata["stdout"], left))
+        states.append((str((found.info or {})["stdout"]), left))
         states.append((workspace.read_text("answer"), left))
         return float(workspace.read_text("answer") == "of the grader")
 

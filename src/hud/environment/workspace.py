@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ class Workspace(WorkspaceFolder, Daemon):
         self._server: SSHServer | None = None
         self._keys: Keys | None = None
         self._port = 0
-        self._watch: Watch | None = None
+        self._watches: list[Watch] = []
         self._reviving = asyncio.Lock()
         self._notice = ""
         self.user: str = options.get("user", "agent")
@@ -150,10 +151,10 @@ class Workspace(WorkspaceFolder, Daemon):
 
     async def stop(self) -> None:
         server, self._server = self._server, None
-        watch, self._watch = self._watch, None
+        watches, self._watches = self._watches, []
         sandbox, self._sandbox = self._sandbox, None
         roots.forget(self)
-        if watch is not None:
+        for watch in watches:
             await watch.aclose()
         try:
             if server is not None:
@@ -320,8 +321,8 @@ class Workspace(WorkspaceFolder, Daemon):
     def command_ended(self) -> None:
         if self.tracker is not None:
             self.tracker.changed()
-        if self._watch is not None:
-            self._watch.look()
+        for watch in self._watches:
+            watch.look()
 
     def hang_up(self, processes: list[Process]) -> None:
         if self._sandbox is not None:
@@ -347,8 +348,13 @@ class Workspace(WorkspaceFolder, Daemon):
         self._port = await server.start(host, port)
         limits = self._described().limits
         if limits.disk_mb is not None or limits.disk_files is not None:
-            self._watch = Watch(self.root, limits, self._full)
-            self._watch.start()
+            self._watches.append(Watch(lambda: self.root, limits, self._full))
+        if sandbox.isolation == "uid" and limits.memory_mb is not None:
+            # Elsewhere it is backed by the sandbox's memory; here it lies on the disk.
+            home = replace(limits, disk_mb=limits.memory_mb)
+            self._watches.append(Watch(lambda: Path(sandbox.home), home, self._full))
+        for watch in self._watches:
+            watch.start()
         roots.remember(self, self.root, self._described(), sandbox)
 
     async def _start_sandbox(self, sandbox: Sandbox) -> None:

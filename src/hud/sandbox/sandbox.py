@@ -163,7 +163,8 @@ class Sandbox:
         Args:
             argv: Program and arguments; a name without a slash is looked up in PATH.
             env: Variables over the sandbox's own.
-            cwd: Working directory inside.
+            cwd: Working directory inside. None is the sandbox's own, or the root folder when the
+                agent made that one unusable, which stderr then says.
             stdin, stdout, stderr: Descriptors, the caller's to close; None is the null device.
             terminal: Rows and columns of a new terminal to run it on, whose other side is
                 `Process.terminal`; the three descriptors are then ignored.
@@ -177,6 +178,7 @@ class Sandbox:
             "argv": list(argv),
             "env": {**self._env, **(env or {})},
             "cwd": cwd or self.cwd,
+            "or_root": cwd is None,
         }
         if terminal is not None:
             body["pty"] = list(terminal)
@@ -192,6 +194,7 @@ class Sandbox:
                 are told apart.
         """
         body: dict[str, Any] = {"builtin": "sftp", "argv": ["sftp"], "env": {}, "cwd": self.cwd}
+        body["or_root"] = True
         return await self._spawn_with({**body, "client": client_version[:255]}, [read, write, None])
 
     async def run(

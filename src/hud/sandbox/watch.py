@@ -20,14 +20,16 @@ logger = logging.getLogger(__name__)
 INTERVAL_S = 1.0
 # Looking may take this share of the time at most.
 _SHARE = 0.05
-_GROWTH = 1.05
+# For the files that cleaning up itself may need.
+_SLACK = 1.01
+_MOST_FILES = 20_000_000
 
 
 class Watch:
     """Look at a folder's size while things run in it. `aclose` it."""
 
     def __init__(
-        self, root: Path, limits: Limits, exceeded: Callable[[str], Awaitable[None]]
+        self, root: Callable[[], Path], limits: Limits, exceeded: Callable[[str], Awaitable[None]]
     ) -> None:
         self._root = root
         self._files = limits.disk_files
@@ -62,26 +64,32 @@ class Watch:
             began = loop.time()
             try:
                 usage = await asyncio.to_thread(
-                    files.usage, self._root, max_files=allowed_files, max_bytes=allowed_bytes
+                    files.usage, self._root(), max_files=allowed_files, max_bytes=allowed_bytes
                 )
             except OSError as error:
-                logger.warning("cannot look at the size of %s: %s", self._root, error)
+                logger.warning("cannot look at the size of %s: %s", self._root(), error)
                 usage = None
             if usage is not None and usage.exceeded:
                 await self._exceeded(
                     f"the workspace holds more than its limit of "
                     f"{self._bytes and self._bytes >> 20} MB or {self._files} files"
                 )
-                # What is there already may stay, so that the agent can clean up; not much more.
-                allowed_files = _raised(self._files, usage.files)
-                allowed_bytes = _raised(self._bytes, usage.bytes)
-            elif usage is not None:
+                if allowed_files == self._files and allowed_bytes == self._bytes:
+                    # What is there now may stay, so that the agent can clean up; no more.
+                    held = await asyncio.to_thread(
+                        files.usage, self._root(), max_files=_MOST_FILES, max_bytes=None
+                    )
+                    allowed_files = _raised(self._files, held.files)
+                    allowed_bytes = _raised(self._bytes, held.bytes)
+            elif usage is not None and self._is_within(usage):
                 allowed_files, allowed_bytes = self._files, self._bytes
             pause = max(INTERVAL_S, (loop.time() - began) / _SHARE)
             await asyncio.sleep(min(pause, INTERVAL_S))
 
+    def _is_within(self, usage: files.Usage) -> bool:
+        few = self._files is None or usage.files <= self._files
+        return few and (self._bytes is None or usage.bytes <= self._bytes)
 
-def _raised(limit: int | None, used: int) -> int | None:
-    if limit is None:
-        return None
-    return min(int(max(limit, used) * _GROWTH), 2 * limit)
+
+def _raised(limit: int | None, held: int) -> int | None:
+    return None if limit is None else int(max(limit, held) * _SLACK)

@@ -123,7 +123,7 @@ class Requests:
     def _start(self, request: dict[str, Any], fds: list[int], tty: str | None) -> int:
         if request.get("builtin") == "sftp" or self._confine is not None:
             return self._fork(request, fds, tty)
-        os.chdir(request["cwd"])
+        _enter(request, fds[2])
         try:
             actions: list[Any] = (
                 [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)]
@@ -188,9 +188,11 @@ class Requests:
 
                 set_limits(self._limits)
                 confine(self._confine)
-            os.chdir(request["cwd"])
+            _enter(request, 2)
             if request.get("builtin") == "sftp":
                 os.close(keep)
+                for number in (signal.SIGXFSZ, signal.SIGPIPE):
+                    signal.signal(number, signal.SIG_IGN)  # an error is answered
                 sftp.serve(0, 1, start_dir=request["cwd"], client_version=request["client"])
                 os._exit(0)
             argv = request["argv"]
@@ -282,6 +284,23 @@ class Requests:
             if self._mode != "bwrap":
                 _pause()
         raise TimeoutError(errno.ETIMEDOUT, "processes are left that were killed")
+
+
+def _enter(request: dict[str, Any], stderr: int) -> None:
+    """Go to where the process is to begin; where nothing was asked for, at the root at worst.
+
+    An agent that locked itself out of its folder could not mend that otherwise.
+    """
+    cwd: str = request["cwd"]
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        if not request.get("or_root"):
+            raise
+        os.chdir("/")
+        if request.get("builtin") is None:
+            with contextlib.suppress(OSError):
+                os.write(stderr, f"hud: {cwd}: {error.strerror}; this runs in /\n".encode())
 
 
 def _pause() -> None:
