@@ -114,6 +114,11 @@ class Desktop(Daemon):
             raise CapabilityFault(f"desktop {self.name!r} does not run")
         return self._session.display
 
+    @property
+    def log_tail(self) -> str:
+        """The last its window manager and programs wrote, at most 8 KiB."""
+        return "" if self._session is None else self._session.said
+
     def capability(self) -> Capability:
         """Return the row clients see; its address is the one inside the sandbox."""
         session = self._session

@@ -24,10 +24,8 @@ class Output(asyncio.Protocol):
         self._pipe: asyncio.BaseTransport | None = None
         self.fd = -1
 
-    @classmethod
-    async def open(cls) -> Self:
-        """Make one; `fd` is what to give to programs."""
-        self = cls()
+    async def open(self) -> Self:
+        """Make the pipe; `fd` is then what to give to programs."""
         read, self.fd = os.pipe2(os.O_CLOEXEC)
         try:
             loop = asyncio.get_running_loop()

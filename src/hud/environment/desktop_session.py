@@ -68,6 +68,7 @@ class Session:
         self._limit_s = limit_s
         self._processes: list[Process] = []
         self._server: Process | None = None
+        self._log = Output()
         self._outputs: list[Output] = []
         self._manager: list[str] | None = None
         self._managing: Process | None = None
@@ -79,6 +80,11 @@ class Session:
         server = self._server
         return server is None or server.exit_code is not None or not self.sandbox.is_running
 
+    @property
+    def said(self) -> str:
+        """The last that the window manager and the programs wrote."""
+        return self._log.text
+
     async def start(self, manager: Program | None, programs: Sequence[Program]) -> None:
         """Start everything, once, and return when it is there to be used.
 
@@ -87,8 +93,7 @@ class Session:
             InputError: when the window manager is not installed.
         """
         try:
-            self._log = await Output.open()
-            self._outputs.append(self._log)
+            self._outputs.append(await self._log.open())
             await self._start_server()
             await self._start_bus()
             connection = await XConnection.open(await self._dial_x())
@@ -236,7 +241,7 @@ class Session:
         self, argv: list[str], pattern: re.Pattern[bytes], *, sandbox: Sandbox | None = None
     ) -> re.Match[bytes]:
         """Start a server, and return what it wrote once it was there."""
-        output = await Output.open()
+        output = await Output().open()
         self._outputs.append(output)
         process = self._server = await self._spawn(argv, output, sandbox)
         output.no_more_programs()

@@ -46,14 +46,18 @@ class Terminal:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def is_there(self, rfb: RFBClient) -> None:
-        """Wait until it reports what it gets, with the pointer on it."""
+    async def has_the_pointer(self, rfb: RFBClient) -> None:
+        """Wait until it reports the mouse, which it then has and the keyboard with it."""
         async with asyncio.timeout(DEADLINE_S):
             while not self.reports:
                 await rfb.move(100, 100)
                 await rfb.move(300, 200)
                 await asyncio.sleep(0.02)
         await rfb.move(100, 100)
+
+    async def is_there(self, rfb: RFBClient) -> None:
+        """Wait until it reports what it gets, the mouse and the keys."""
+        await self.has_the_pointer(rfb)
         await rfb.press("q")
         await self.receives(b"q")
         self.forget()

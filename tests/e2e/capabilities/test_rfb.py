@@ -51,6 +51,16 @@ async def test_text_of_any_script_arrives(rfb: RFBClient, xterm: Terminal) -> No
     await xterm.receives(text.encode())
 
 
+async def test_the_first_key_of_all_may_be_one_that_no_keyboard_has(
+    server: Server, tmp_path: Path
+) -> None:
+    with terminal(server, tmp_path) as xterm:
+        async with await RFBClient.connect(server.row) as rfb:
+            await xterm.has_the_pointer(rfb)
+            await rfb.type("漢字")
+            await xterm.receives("漢字".encode())
+
+
 async def test_a_long_text_arrives_whole(rfb: RFBClient, xterm: Terminal) -> None:
     text = "The quick brown Fox. " * 250
     await rfb.type(text)

@@ -92,6 +92,11 @@ def keysym_of(character: str) -> int:
     return number if number < 0x100 else 0x01000000 + number
 
 
+def is_lacking(number: int) -> bool:
+    """Tell whether a plain keyboard has no key for this keysym, as far as anyone can know."""
+    return 0x7E < number < 0xFE00 or number >= 0x01000000
+
+
 def keysym(name: str) -> int:
     """Return the keysym of a key: a character, a name such as `Enter`, or X's own name for it.
 
