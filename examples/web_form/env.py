@@ -10,8 +10,8 @@ from site_server import Site
 
 from hud import Environment, Run
 from hud.capabilities import CDPClient
-from hud.graders import EvaluationResult, SubScore, combine
 from hud.environment import Peer
+from hud.graders import EvaluationResult, SubScore, combine
 
 env = Environment("sign-up")
 site = Site()
