@@ -105,7 +105,7 @@ def _remove(cgroup: Cgroup) -> None:
 
 def _kill_all_of(identity: Identity) -> None:
     """Kill what a supervisor that was killed itself has left: nothing else ends it by uid."""
-    if identity.is_own:
+    if identity.is_own or identity.uid == 0:
         return
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(
@@ -217,9 +217,8 @@ async def _start_bwrap(
         informer = -1
         async with asyncio.timeout(_START_S):
             pid = await _child_pid(info)
-        if cgroup is not None:
-            cgroup.add(process.pid)
-            cgroup.add(pid)
+        if cgroup is not None and not (cgroup.add(process.pid) and cgroup.add(pid)):
+            logger.warning("a sandbox is not limited as a whole: its control group takes nobody")
         if is_root:
             for name, number in (("uid_map", identity.uid), ("gid_map", identity.gid)):
                 line = f"0 0 1\n{SANDBOX_UID} {number} 1\n"
