@@ -30,7 +30,7 @@ from hud.protocol.capability import Capability
 
 CONNECT_S = 20.0
 ANSWER_S = 20.0
-RECONNECT_S = 5.0
+RECONNECT_S = 3.0
 _RETRY_PAUSE_S = 0.1
 
 
@@ -41,7 +41,7 @@ class RFBClient(Hands, CapabilityClient):
     this process; the server performs actions in order, and a screenshot shows what it had shown
     after all earlier ones, though not what a program has yet to draw in answer.
 
-    When the server hangs up, the next call connects again, for up to 5 seconds.
+    When the server hangs up, the next call connects again, for up to 3 seconds.
     """
 
     protocol: ClassVar[str] = "rfb/3.8"
