@@ -7,7 +7,7 @@ the grade is what it says.
 from collections.abc import AsyncGenerator
 
 from hud import Environment, Run
-from hud.capabilities import RFBClient
+from hud.capabilities import RFBClient, SSHClient
 from hud.sandbox.files import UnsafePath
 
 env = Environment("note")
@@ -16,13 +16,14 @@ screen = env.desktop(workspace=shell, programs=["mousepad note.txt"])
 
 
 async def write(run: Run, text: str) -> None:
-    """Type the text, save it, and look until the screen has changed."""
+    """Type the text, save it, and wait until the file is there."""
     screen = await run.client.open("rfb", RFBClient)
     await screen.screenshot()
     await screen.type(text)
     await screen.wait_for_change()
     await screen.press("ctrl+s")
-    await screen.wait_for_change()
+    ssh = await run.client.open("ssh", SSHClient)
+    await ssh.execute("until test -s note.txt; do sleep 0.05; done", timeout_s=20)
 
 
 @env.template(solution=write)
