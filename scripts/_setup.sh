@@ -143,7 +143,7 @@ setup_torch() {
 # Programs the capabilities are tested against, with the Debian package each comes in.
 programs=(
   bwrap:bubblewrap chromium:chromium Xtigervnc:tigervnc-standalone-server Xvfb:xvfb x11vnc:x11vnc openbox:openbox
-  xterm:xterm gcc:gcc node:nodejs mousepad:mousepad xprop:x11-utils dbus-run-session:dbus sshd:openssh-server ssh:openssh-client
+  xterm:xterm xdotool:xdotool xclip:xclip gcc:gcc node:nodejs mousepad:mousepad xprop:x11-utils dbus-run-session:dbus sshd:openssh-server ssh:openssh-client
   sftp:openssh-client git:git curl:curl ps:procps
 )
 

@@ -184,6 +184,8 @@ def _rows(
 def _row(raw: Params, depth: int, max_text: int) -> AXNode | None:
     role = str(_held(raw, "role") or "")
     name, value = (_text(_held(raw, key), max_text) for key in ("name", "value"))
+    if role != "StaticText":
+        name = name.strip()  # labels are called by their text, blanks at its ends included
     told = {str(item["name"]): _held(item, "value") for item in records(raw, "properties")}
     if role in _HOLLOW and not (name and told.get("focusable")):
         return None
