@@ -73,7 +73,8 @@ _fill_project_venv() {
   fi
   say "installing the pinned requirements (a minute or two the first time)"
   rm -f .venv/.stamp
-  quietly .venv/bin/python -m pip install -q --require-hashes -r requirements/dev.txt || return 1
+  # Everything is pinned, so nothing is resolved: some versions of pip, resolving, ask for what an extra requires anew.
+  quietly .venv/bin/python -m pip install -q --no-deps --require-hashes -r requirements/dev.txt || return 1
   quietly .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e . || return 1
   printf '%s' "$stamp" >.venv/.stamp
 }

@@ -156,9 +156,19 @@ class Cgroup:
             found |= _pids_below(folder)
         return sorted(found)
 
-    def freeze(self) -> bool:
-        """Stop every process where it stands; say whether that was asked of the kernel."""
-        return self._set_frozen(True)
+    def freeze(self, timeout_s: float = 1.0) -> bool:
+        """Stop every process where it stands; say whether all of them do within `timeout_s`.
+
+        They stay stopped, or go on being stopped, until `thaw`.
+        """
+        if not self._set_frozen(True):
+            return False
+        deadline = time.monotonic() + timeout_s
+        while not self._stands_still():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_PAUSE_S / 10)
+        return True
 
     def thaw(self) -> bool:
         """Let them go on."""
@@ -222,13 +232,20 @@ class Cgroup:
         state = "FROZEN" if frozen else "THAWED"
         return self._write("freezer", "freezer.state", state, quiet=True)
 
+    def _stands_still(self) -> bool:
+        # Asking is not enough: the kernel stops each process when it next looks at it.
+        frozen = self._counter(UNIFIED, "cgroup.events", "frozen")
+        if frozen is not None:
+            return frozen == 1
+        return (self._text("freezer", "freezer.state") or "").strip() == "FROZEN"
+
     def _kill_once(self) -> None:
         if self._write(UNIFIED, "cgroup.kill", "1", quiet=True):
             # Version 1 trees beside it hold the same processes, unless one entered only there.
             if len(self._all) == 1:
                 return
         else:
-            self.freeze()
+            self._set_frozen(True)
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
