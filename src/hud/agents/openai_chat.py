@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from hud._core.errors import AgentFault, InputError, bounded
 from hud.agents.base import Agent
 from hud.agents.chat_format import chat_messages, read_completion
-from hud.agents.endpoint import Endpoint, openai_endpoint
 from hud.agents.run import Run
 from hud.agents.types import OpenAIChatConfig
+from hud.models.endpoint import Endpoint, endpoint_for
+from hud.models.provider import OPENAI
 from hud.trace.clock import utc_now
 from hud.trace.steps import AgentStep
 
@@ -83,7 +84,12 @@ class OpenAIChatAgent(Agent[OpenAIChatConfig]):
             InputError: when the address or the key is missing or malformed.
         """
         if self._endpoint is None:
-            self._endpoint = openai_endpoint(self.config.base_url, self.config.api_key)
+            self._endpoint = endpoint_for(
+                OPENAI,
+                base_url=self.config.base_url,
+                api_key=self.config.api_key,
+                gateway=self.config.gateway,
+            )
         return self._endpoint
 
     def check_ready(self) -> None:

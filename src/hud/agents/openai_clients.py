@@ -25,7 +25,7 @@ from openai.resources.chat.completions import AsyncCompletions
 
 from hud._core.errors import ModelFault
 from hud.agents.chat_format import excerpt
-from hud.agents.endpoint import Endpoint
+from hud.models.endpoint import Endpoint
 
 # The SDK's HTTP library looks at every connection of its pool for every request, so that many
 # small pools cost a fraction of a large one: half the CPU time at 1,000 requests in flight.

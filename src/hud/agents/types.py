@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from typing_extensions import TypeVar
 
+from hud.capabilities.screenshots import (
+    PngScreenshotEncoding,
+    ScreenshotEncoding,
+    WebPScreenshotEncoding,
+)
+from hud.trace.content import ContentBlock, ImageContent, TextContent
 from hud.trace.robot_steps import (
     InferenceStep,
     ObservationStep,
@@ -20,17 +27,26 @@ __all__ = [
     "AgentStep",
     "AgentType",
     "Citation",
+    "ClaudeConfig",
+    "ContentResult",
+    "GeminiConfig",
+    "HostedTool",
     "InferenceStep",
     "ObservationStep",
     "OpenAIChatConfig",
+    "OpenAIConfig",
+    "PngScreenshotEncoding",
     "Sample",
     "StateFeature",
     "SubagentStep",
+    "ToolAgentConfig",
     "ToolStep",
     "Usage",
     "VideoSegmentStep",
+    "WebPScreenshotEncoding",
 ]
 
+SpecT = TypeVar("SpecT", default=Any)
 
 UNKNOWN_MODEL = "unknown"
 
@@ -38,13 +54,28 @@ UNKNOWN_MODEL = "unknown"
 class AgentType(StrEnum):
     """Agents that drive a model, by the name the command line knows."""
 
+    CLAUDE = "claude"
+    OPENAI = "openai"
+    GEMINI = "gemini"
     OPENAI_COMPATIBLE = "openai_compatible"
 
 
-class AgentConfig(BaseModel):
-    """What every harness understands. Times are seconds."""
+class HostedTool(BaseModel, Generic[SpecT]):
+    """A tool the provider runs itself, such as web search; `spec` is sent as it is."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
+
+    spec: SpecT
+
+
+class AgentConfig(BaseModel):
+    """What every harness understands. Times are seconds.
+
+    Attributes:
+        gateway: True asks through the gateway, False never; None decides by the keys there are.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
 
     max_steps: int = 10
     timeout_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -56,9 +87,99 @@ class AgentConfig(BaseModel):
     model: str = Field(
         default=UNKNOWN_MODEL, validation_alias=AliasChoices("model", "checkpoint_name")
     )
+    gateway: bool | None = None
 
 
-class OpenAIChatConfig(AgentConfig):
+class ToolAgentConfig(AgentConfig):
+    """What every harness around the tool loop understands.
+
+    Attributes:
+        max_steps: Model turns; -1 is no limit.
+        auto_respond: Answer a model that asks back with "go on", as long as a second opinion
+            says that it is not done.
+        tool_timeout_seconds: For one call; the model is told when it passes.
+        citations_enabled: Ask for sources where the dialect knows them.
+        hosted_tools: Tools of the provider, added as they are.
+        max_total_tokens: Prompt and completion tokens of all turns; a run that reaches it stops.
+        max_cost_usd: Money of all turns; turns of unknown price count nothing.
+        max_output_chars: Of one tool's text; the middle of a longer one is left out, with a
+            notice.
+        on_context_overflow: `stop`, or `trim`: leave out the oldest tool results and go on.
+        model_client: A client of the dialect's SDK to use instead; its owner closes it.
+    """
+
+    auto_respond: bool = False
+    tool_timeout_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    citations_enabled: bool = False
+    hosted_tools: list[HostedTool[Any]] = Field(default_factory=list[HostedTool[Any]])
+    screenshot_encoding: ScreenshotEncoding = Field(default_factory=PngScreenshotEncoding)
+    max_total_tokens: int | None = Field(default=None, gt=0)
+    max_cost_usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_output_chars: int = Field(default=30_000, ge=200)
+    on_context_overflow: Literal["stop", "trim"] = "stop"
+    model_client: Any = Field(default=None, exclude=True, repr=False)
+
+
+class ClaudeConfig(ToolAgentConfig):
+    """Claude over the Messages API.
+
+    Attributes:
+        max_tokens: Of one reply.
+        use_computer_beta: Offer the native computer tool where there is a screen.
+        thinking: The API's `thinking` object, sent as it is.
+        max_tool_result_images: Pictures kept in the conversation, newest first; None keeps all.
+    """
+
+    tool_timeout_seconds: float | None = Field(default=120, gt=0, allow_inf_nan=False)
+    model_name: str = "Claude"
+    model: str = Field(
+        default="claude-sonnet-4-6", validation_alias=AliasChoices("model", "checkpoint_name")
+    )
+    max_tokens: int = Field(default=16384, gt=0)
+    use_computer_beta: bool = True
+    thinking: dict[str, Any] | None = None
+    max_tool_result_images: int | None = Field(default=None, ge=0)
+
+
+class OpenAIConfig(ToolAgentConfig):
+    """OpenAI over the Responses API; fields named as its parameters are sent as they are."""
+
+    model_name: str = "OpenAI"
+    model: str = Field(default="gpt-5.6", validation_alias=AliasChoices("model", "checkpoint_name"))
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    reasoning: Any = None
+    tool_choice: Any = None
+    text: Any = None
+    truncation: Literal["auto", "disabled"] | None = None
+    parallel_tool_calls: bool | None = None
+    prompt_cache_key: str | None = None
+
+
+class GeminiConfig(ToolAgentConfig):
+    """Gemini over generateContent; what is None is left to the API.
+
+    Attributes:
+        excluded_predefined_functions: Actions of its computer tool that are not offered.
+        max_recent_turn_with_screenshots: Turns whose pictures stay in the conversation.
+    """
+
+    model_name: str = "Gemini"
+    model: str = Field(
+        default="gemini-3.1-pro-preview",
+        validation_alias=AliasChoices("model", "checkpoint_name"),
+    )
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_output_tokens: int | None = None
+    excluded_predefined_functions: list[str] = Field(default_factory=list[str])
+    thinking_level: Literal["minimal", "low", "medium", "high"] | None = None
+    include_thoughts: bool = True
+    max_recent_turn_with_screenshots: int = Field(default=3, ge=1)
+
+
+class OpenAIChatConfig(ToolAgentConfig):
     """Chat Completions on any endpoint.
 
     `api_key` and `base_url` fall back to OPENAI_API_KEY and OPENAI_BASE_URL. `completion_kwargs`
@@ -73,3 +194,20 @@ class OpenAIChatConfig(AgentConfig):
     api_key: str | None = None
     base_url: str | None = None
     completion_kwargs: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class ContentResult(BaseModel):
+    """What a tool put out, before it is content: text, an error, a picture in base64 (PNG)."""
+
+    output: str | None = None
+    error: str | None = None
+    base64_image: str | None = None
+
+    def to_content_blocks(self) -> list[ContentBlock]:
+        """Return the parts that are there as content, in the order above."""
+        blocks: list[ContentBlock] = [
+            TextContent(text=text) for text in (self.output, self.error) if text
+        ]
+        if self.base64_image:
+            blocks.append(ImageContent(data=self.base64_image, mimeType="image/png"))
+        return blocks

@@ -10,22 +10,22 @@ from hud._core.errors import InputError
 if TYPE_CHECKING:
     from hud.capabilities.rfb.client import RFBClient
     from hud.capabilities.rfb.errors import RFBError
-    from hud.capabilities.rfb.picture import (
+    from hud.capabilities.rfb.picture import Screenshot
+    from hud.capabilities.screenshots import (
         PngScreenshotEncoding,
-        Screenshot,
         ScreenshotEncoding,
         ScreenshotMimeType,
         WebPScreenshotEncoding,
     )
 
 _HOMES = {
-    "PngScreenshotEncoding": "picture",
-    "RFBClient": "client",
-    "RFBError": "errors",
-    "Screenshot": "picture",
-    "ScreenshotEncoding": "picture",
-    "ScreenshotMimeType": "picture",
-    "WebPScreenshotEncoding": "picture",
+    "PngScreenshotEncoding": "hud.capabilities.screenshots",
+    "RFBClient": "hud.capabilities.rfb.client",
+    "RFBError": "hud.capabilities.rfb.errors",
+    "Screenshot": "hud.capabilities.rfb.picture",
+    "ScreenshotEncoding": "hud.capabilities.screenshots",
+    "ScreenshotMimeType": "hud.capabilities.screenshots",
+    "WebPScreenshotEncoding": "hud.capabilities.screenshots",
 }
 
 __all__ = [
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'hud.capabilities.rfb' has no attribute {name!r}")
     try:
-        value = getattr(importlib.import_module(f"hud.capabilities.rfb.{home}"), name)
+        value = getattr(importlib.import_module(home), name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("hud"):
             raise

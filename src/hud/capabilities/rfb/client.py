@@ -15,17 +15,14 @@ from hud.capabilities.base import CapabilityClient
 from hud.capabilities.rfb.connection import Connection, Dial, Terms
 from hud.capabilities.rfb.errors import RFBError
 from hud.capabilities.rfb.hands import Hands
-from hud.capabilities.rfb.picture import (
+from hud.capabilities.rfb.picture import Region, Screenshot, encode, size_of
+from hud.capabilities.rfb.pointer import Pointer
+from hud.capabilities.screenshots import (
     PngScreenshotEncoding,
-    Region,
-    Screenshot,
     ScreenshotEncoding,
     ScreenshotMimeType,
     WebPScreenshotEncoding,
-    encode,
-    size_of,
 )
-from hud.capabilities.rfb.pointer import Pointer
 from hud.protocol.capability import Capability
 
 CONNECT_S = 20.0

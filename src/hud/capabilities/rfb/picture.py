@@ -6,41 +6,18 @@ What the screen shows is `frame`.
 from __future__ import annotations
 
 import io
-from typing import Annotated, Literal, Self
+from typing import Self
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 
 from hud.capabilities.rfb.errors import RFBError
+from hud.capabilities.screenshots import ScreenshotMimeType
 
-ScreenshotMimeType = Literal["image/png", "image/webp"]
 Region = tuple[int, int, int, int]
 """Left, top, width, height."""
 
 _PNG_LEVEL = 1
 _WEBP_METHOD = 1
-
-
-class PngScreenshotEncoding(BaseModel):
-    """Screenshots as PNG: every pixel exact."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mime_type: Literal["image/png"] = "image/png"
-
-
-class WebPScreenshotEncoding(BaseModel):
-    """Screenshots as WebP: smaller, with losses."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mime_type: Literal["image/webp"] = "image/webp"
-    quality: int = Field(default=85, ge=0, le=100)
-
-
-ScreenshotEncoding = Annotated[
-    PngScreenshotEncoding | WebPScreenshotEncoding, Field(discriminator="mime_type")
-]
 
 
 class Screenshot(bytes):
