@@ -357,7 +357,7 @@ async def test_an_api_that_is_too_slow_is_a_model_fault() -> None:
         never.cancel()
 
 
-async def test_a_passing_failure_is_retried_by_the_sdk() -> None:
+async def test_a_passing_failure_is_retried() -> None:
     failures = [ChatError(500, headers={"Retry-After-Ms": "1"}), HangUp()]
     async with ChatServer(lambda request: failures.pop() if failures else "3") as server:
         run = asked()

@@ -1,4 +1,4 @@
-"""Chat Completions as data: prompts into request messages, replies into agent steps.
+"""Chat Completions as data: prompts, tools and results into request messages, replies into steps.
 
 Sending and receiving is `openai_chat`.
 """
@@ -10,25 +10,29 @@ from typing import Any, cast
 
 from hud._core import json
 from hud._core.errors import AgentFault, ModelFault, bounded
-from hud._core.redact import redact
+from hud.agents.tools.base import AgentTool
+from hud.agents.tools.toolbox import decode_arguments
+from hud.models.failure import excerpt
 from hud.trace.content import (
     AudioContent,
     ContentBlock,
     EmbeddedResource,
     ImageContent,
+    MCPToolCall,
+    MCPToolResult,
     PromptMessage,
     TextContent,
 )
 from hud.trace.steps import AgentStep, Sample, Usage
 
 Part = dict[str, Any]
+LEFT_OUT = "(left out to make room)"
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
 
-def chat_messages(
-    prompt: Sequence[PromptMessage], system_prompt: str | None = None
-) -> list[dict[str, Any]]:
-    """Return the request's `messages`: the system prompt, then the prompt.
+def chat_messages(prompt: Sequence[PromptMessage]) -> list[dict[str, Any]]:
+    """Return the request's `messages` for a prompt.
 
     Neighbours of one role become one message, because some servers insist on turns. Text alone
     stays a string, joined by blank lines.
@@ -41,18 +45,90 @@ def chat_messages(
         if not turns or turns[-1][0] != message.role:
             turns.append((message.role, []))
         turns[-1][1].append(_part(message.content, message.role))
+    return [{"role": role, "content": _joined(parts)} for role, parts in turns]
+
+
+def function(tool: AgentTool[Any]) -> dict[str, Any]:
+    """Declare a tool."""
+    declared = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    return {"type": "function", "function": declared}
+
+
+def assistant_message(step: AgentStep) -> dict[str, Any]:
+    """Return a turn of the model as a message to send back.
+
+    Reasoning goes back with the calls it led to, in the field it came in: servers that give
+    reasoning with calls want it so. Arguments that were no JSON go back as JSON that says so,
+    because some servers read them.
+    """
+    message: dict[str, Any] = {"role": "assistant", "content": step.content}
+    if step.content is None and not step.tool_calls:
+        message["content"] = step.refusal or ""
+    if step.tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _spelled(call.arguments)},
+            }
+            for call in step.tool_calls
+        ]
+        message |= _mapping(step.raw)
+    return message
+
+
+def result_messages(
+    calls: Sequence[MCPToolCall], results: Sequence[MCPToolResult]
+) -> list[dict[str, Any]]:
+    """Return the results of a turn's calls, in their order.
+
+    A result is text there; pictures follow in one message of the user's.
+    """
     messages: list[dict[str, Any]] = []
-    if system_prompt is not None:
-        messages.append({"role": "system", "content": system_prompt})
-    messages.extend({"role": role, "content": _joined(parts)} for role, parts in turns)
+    pictures: list[Part] = []
+    for call, result in zip(calls, results, strict=True):
+        texts: list[str] = []
+        for block in result.content:
+            part = _result_part(block)
+            if part["type"] == "text":
+                texts.append(part["text"])
+            else:
+                pictures += [{"type": "text", "text": f"Picture from {call.name}:"}, part]
+                texts.append("(a picture follows)")
+        content = "\n\n".join(texts) or "(no output)"
+        messages.append({"role": "tool", "tool_call_id": call.id, "content": content})
+    if pictures:
+        messages.append({"role": "user", "content": pictures})
     return messages
 
 
-def read_completion(body: bytes, where: str) -> AgentStep:
-    """Read a reply into a step; only its first choice counts.
+def trim(messages: list[dict[str, Any]]) -> bool:
+    """Empty the older half of the results that still have content; False when there is none.
+
+    The last turn's results stay.
+    """
+    ends = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
+    last = ends[-1] if ends else 0
+    held = [
+        at
+        for at, message in enumerate(messages[:last])
+        if (message["role"] == "tool" and message["content"] != LEFT_OUT)
+        or (message["role"] == "user" and at > 0 and _is_pictures(message["content"]))
+    ]
+    for at in held[: (len(held) + 1) // 2]:
+        messages[at] = {**messages[at], "content": LEFT_OUT}
+    return bool(held)
+
+
+def read_body(body: bytes, where: str) -> dict[str, Any]:
+    """Read a reply's JSON.
 
     Raises:
-        ModelFault: when it is no chat completion, or an error in the clothes of one.
+        ModelFault: when it is no JSON object.
     """
     try:
         reply = json.decode(body)
@@ -60,38 +136,36 @@ def read_completion(body: bytes, where: str) -> AgentStep:
         raise _malformed(where, f"not JSON: {excerpt(body)}") from None
     if not isinstance(reply, dict):
         raise _malformed(where, excerpt(body))
-    completion = cast("dict[str, Any]", reply)
+    return cast("dict[str, Any]", reply)
+
+
+def read_completion(completion: dict[str, Any], where: str) -> AgentStep:
+    """Read a reply into a step; only its first choice counts.
+
+    Raises:
+        ModelFault: when it is no chat completion, or an error in the clothes of one.
+    """
     choices = completion.get("choices")
     if not isinstance(choices, list) or not choices:
         if completion.get("error"):
             raise ModelFault(f"{where} answered with an error: {excerpt(completion['error'])}")
-        raise _malformed(where, f"no choices: {excerpt(body)}")
+        raise _malformed(where, f"no choices: {excerpt(completion)}")
     choice = _mapping(cast("list[Any]", choices)[0])
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise _malformed(where, f"no message: {excerpt(body)}")
+        raise _malformed(where, f"no message: {excerpt(completion)}")
     said = cast("dict[str, Any]", message)
     return AgentStep(
         content=_text(said.get("content")),
         reasoning=_text(said.get("reasoning_content")) or _text(said.get("reasoning")),
+        tool_calls=_calls(said.get("tool_calls")),
         refusal=_text(said.get("refusal")),
         finish_reason=_text(choice.get("finish_reason")),
         model=_text(completion.get("model")),
         usage=_usage(_mapping(completion.get("usage"))),
         sample=_sample(completion, choice),
+        raw={name: said[name] for name in _REASONING if said.get(name)} or None,
     )
-
-
-def excerpt(value: Any) -> str:
-    """Return a short, redacted piece of a reply for a message."""
-    if isinstance(value, bytes):
-        value = value[:2_000].decode("utf-8", "replace")
-    if isinstance(value, dict):
-        value = _mapping(value).get("message") or _mapping(value)
-    text = value if isinstance(value, str) else json.encode(value).decode()
-    if text.lstrip()[:1] == "<":
-        return "an HTML page"
-    return bounded(" ".join(redact(text).split()), 300) or "an empty body"
 
 
 def _malformed(where: str, detail: str) -> ModelFault:
@@ -120,6 +194,46 @@ def _part(block: ContentBlock, role: str) -> Part:
                 "cannot carry",
                 hint="it carries text, and images and wav or mp3 audio of the user",
             )
+
+
+def _result_part(block: ContentBlock) -> Part:
+    """Return a part of a result; what cannot be carried is named."""
+    try:
+        return _part(block, "user")
+    except AgentFault:
+        kind = getattr(block, "mimeType", None) or getattr(block, "uri", None) or block.type
+        return {"type": "text", "text": f"(a part that cannot be shown: {bounded(kind)})"}
+
+
+def _is_pictures(content: Any) -> bool:
+    return isinstance(content, list) and any(
+        _mapping(part).get("type") == "image_url" for part in cast("list[Any]", content)
+    )
+
+
+def _spelled(arguments: dict[str, Any] | str | None) -> str:
+    if isinstance(arguments, str):
+        arguments = {"malformed": arguments}
+    return json.encode(arguments or {}).decode()
+
+
+def _calls(value: Any) -> list[MCPToolCall]:
+    """Read tool calls as a server wrote them, careless ones included."""
+    calls: list[MCPToolCall] = []
+    for item in cast("list[Any]", value) if isinstance(value, list) else []:
+        held = _mapping(item)
+        asked = _mapping(held.get("function"))
+        given = asked.get("arguments")
+        call = MCPToolCall(
+            name=str(asked.get("name") or ""),
+            arguments=_mapping(given)
+            if isinstance(given, dict)
+            else decode_arguments(_text(given)),
+        )
+        if isinstance(held.get("id"), str) and held["id"]:
+            call.id = held["id"]
+        calls.append(call)
+    return calls
 
 
 def _joined(parts: list[Part]) -> str | list[Part]:

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from hud._core import json
 from hud._core.errors import InputError, bounded
 from hud.agents.base import Agent, as_agent
-from hud.agents.openai_chat import OpenAIChatAgent, setting_problem
+from hud.agents.openai_chat import OpenAIChatAgent
+from hud.agents.tool_agent import setting_problem
 from hud.agents.types import AgentConfig, AgentType, OpenAIChatConfig
 
 ENTRY_POINTS = "hud.agents"
@@ -150,7 +151,7 @@ def _chat_config(settings: dict[str, Any], kind: str) -> OpenAIChatConfig:
         }
         if as_text and not as_text.items() <= settings.items():
             return _chat_config({**settings, **as_text}, kind)
-        raise InputError(f"{kind}: {setting_problem(error)}") from error
+        raise InputError(f"{kind}: {setting_problem(error, OpenAIChatConfig)}") from error
 
 
 def _as_text(value: Any) -> Any:

@@ -81,6 +81,11 @@ class Run:
             raise AgentFault(f"run of {self._task_id!r} is not connected to an environment")
         return self._client
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to the environment."""
+        return self._client is not None
+
     def attach(self, client: HudClient | None) -> None:
         """Give the run its connection, or take it away."""
         self._client = client

@@ -32,7 +32,7 @@ _LONGEST_RETRY_AFTER_S = 3600.0
 _HINTS = {
     401: "check the key: {key}",
     403: "the key has no right to this model: check {key}",
-    404: "check the model's name, and the address",
+    404: "check the model's name, and the address{v1}",
     429: "the rate or quota is used up: run fewer at once (--max-concurrent), or wait",
 }
 _KEY_VARIABLES = {"anthropic": "ANTHROPIC_API_KEY", "google": "GEMINI_API_KEY"}
@@ -104,9 +104,11 @@ class CallFailure:
                 hint = _HINTS.get(self.status or 0)
                 key = "HUD_API_KEY" if endpoint.is_gateway else "OPENAI_API_KEY"
                 key = _KEY_VARIABLES.get(endpoint.provider or "", key)
+                has_v1 = endpoint.provider in _KEY_VARIABLES or endpoint.is_gateway
+                v1 = "" if has_v1 else ": base_url usually ends with /v1"
                 return kind(
                     f"{where} answered status {self.status} for model {model!r}: {self.detail}",
-                    hint=hint.format(key=f"{key}, or --config api_key=…") if hint else None,
+                    hint=hint.format(key=f"{key}, or --config api_key=…", v1=v1) if hint else None,
                 )
             case _:
                 return ModelFault(f"{where} failed for model {model!r}: {self.detail}")

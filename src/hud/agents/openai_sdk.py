@@ -1,0 +1,56 @@
+"""The `openai` SDK: clients, failures and requests, for Chat Completions and for Responses.
+
+It takes a third of a second to import, so agents import this module once per process, before
+their first request.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, cast
+
+import openai
+from openai import AsyncOpenAI
+from openai.resources.chat.completions import AsyncCompletions
+
+from hud.agents import stainless
+from hud.agents.connections import ClientMaker
+from hud.models.endpoint import Endpoint
+from hud.models.failure import CallFailure
+
+_KNOWN = frozenset(inspect.signature(AsyncCompletions.create).parameters)
+
+
+def _make(endpoint: Endpoint) -> AsyncOpenAI:
+    return stainless.make_client(AsyncOpenAI, endpoint, openai)
+
+
+CLIENTS: ClientMaker[AsyncOpenAI] = ClientMaker(_make, stainless.close_client)
+
+
+def read_failure(error: BaseException) -> CallFailure | None:
+    """Read an exception of the SDK; None for any other."""
+    return stainless.read_failure(error, openai)
+
+
+def request_arguments(completion_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a `create` call; what it has no argument for goes into the body."""
+    extra = {key: value for key, value in completion_kwargs.items() if key not in _KNOWN}
+    if not extra:
+        return dict(completion_kwargs)
+    known = {key: value for key, value in completion_kwargs.items() if key in _KNOWN}
+    known["extra_body"] = {**extra, **(known.get("extra_body") or {})}
+    return known
+
+
+async def complete(client: AsyncOpenAI, arguments: dict[str, Any]) -> bytes:
+    """Ask for a chat completion and return the reply's body, unread.
+
+    Leaving the SDK's typed reply unbuilt saves CPU time, and fields it does not know are kept.
+
+    Raises:
+        OpenAIError: when the request fails.
+    """
+    create = cast("Any", client.chat.completions.with_raw_response.create)
+    reply = await create(**arguments)
+    return cast("bytes", reply.http_response.content)
