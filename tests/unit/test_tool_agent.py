@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
@@ -11,13 +11,13 @@ import pytest
 from hud import Environment, LocalRuntime, Run
 from hud._core.errors import AgentFault, CapabilityFault
 from hud.agents.tool_agent import RunState, ToolAgent
-from hud.agents.tools.base import AgentTool, text_result
+from hud.agents.tools import AgentTool, subagent, text_result, tool_maker
 from hud.agents.tools.mcp import MCPTool
 from hud.agents.types import ToolAgentConfig
 from hud.eval import Taskset
 from hud.models.failure import ContextOverflow
 from hud.trace.content import MCPToolCall, MCPToolResult, TextContent
-from hud.trace.steps import AgentStep, ToolStep, Usage
+from hud.trace.steps import AgentStep, SubagentStep, ToolStep, Usage
 
 Reply = AgentStep | Exception
 
@@ -263,23 +263,15 @@ class Broken(Flaky):
         raise CapabilityFault("the connection was lost")
 
 
-def _maker(cls: Callable[[Run, ToolAgentConfig], AgentTool[Any]]) -> Any:
-    def make(run: Run, config: ToolAgentConfig) -> AgentTool[Any]:
-        return cls(run, config)
-
-    make.makes_tools = True  # pyright: ignore[reportFunctionMemberAccess]
-    return make
-
-
 async def test_a_capability_that_fails_now_and_then_is_tried_again() -> None:
-    agent = Scripted([call("flaky") for _ in range(3)], tools=[_maker(Flaky)])
+    agent = Scripted([call("flaky") for _ in range(3)], tools=[tool_maker(Flaky)])
     run = await ran(agent)
     assert [result.isError for result in agent.told] == [True, True, False]
     assert run.trace.stop_reason == "done"
 
 
 async def test_a_capability_that_fails_three_times_in_a_row_ends_the_run() -> None:
-    agent = Scripted([call("flaky") for _ in range(5)], tools=[_maker(Broken)])
+    agent = Scripted([call("flaky") for _ in range(5)], tools=[tool_maker(Broken)])
     with pytest.raises(CapabilityFault, match="the connection was lost"):
         await ran(agent)
     assert len(agent.told) == 2
@@ -294,7 +286,7 @@ class Buggy(Flaky):
 
 async def test_a_bug_in_a_tool_is_the_harnesss_own() -> None:
     with pytest.raises(AgentFault, match="tool flaky raised KeyError"):
-        await ran(Scripted([call("flaky")], tools=[_maker(Buggy)]))
+        await ran(Scripted([call("flaky")], tools=[tool_maker(Buggy)]))
 
 
 async def test_the_tools_of_an_environment_are_offered_and_change_it() -> None:
@@ -316,3 +308,46 @@ async def test_the_tools_of_an_environment_are_offered_and_change_it() -> None:
     job = await Taskset("t", [kept(number=7)]).run(agent, runtime=LocalRuntime(env))
     assert (job.reward, agent.offered) == (1.0, ["keep"])
     assert [text_of(result) for result in agent.told] == ["kept 7"]
+
+
+async def test_a_subagent_works_on_its_own_trace_and_its_tokens_count() -> None:
+    usage = Usage(prompt_tokens=5, completion_tokens=1)
+    asked: list[str] = []
+
+    async def helper(run: Run) -> str:
+        asked.append(run.prompt_text)
+        run.record(AgentStep(content="found", usage=usage))
+        return "it is blue"
+
+    ask = subagent(helper, name="ask_helper", description="Looks things up.")
+    agent = Scripted(
+        [call("ask_helper", {"task": "Which colour?"}, usage=usage), say("blue", usage=usage)],
+        tools=[ask],
+    )
+    run = await ran(agent)
+    assert (asked, [text_of(result) for result in agent.told]) == (
+        ["Which colour?"],
+        ["it is blue"],
+    )
+    nested = [step for step in run.trace.steps if isinstance(step, SubagentStep)]
+    assert [step.subagent.status for step in nested] == ["completed"]
+    assert run.usage.prompt_tokens == 15
+
+
+async def test_subagents_do_not_call_each_other_without_end() -> None:
+    depths: list[list[str]] = []
+
+    class Nested(Scripted):
+        async def __call__(self, run: Run) -> None:
+            await super().__call__(run)
+            depths.append(self.offered)
+
+    leaf = Nested([say("leaf")])
+    inner = Nested([say("inner")])
+    leaf.own_tools = (subagent(inner, name="deeper", description="", max_depth=1),)
+    outer = Nested(
+        [call("deeper", {"task": "go"})],
+        tools=[subagent(leaf, name="deeper", description="", max_depth=1)],
+    )
+    await ran(outer)
+    assert depths == [[], ["deeper"]]

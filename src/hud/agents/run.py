@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
 from typing import Any, Self
 
 from hud._core.errors import AgentFault, EnvironmentFault, Fault, HudError
@@ -15,7 +16,7 @@ from hud.agents.grade import Grade
 from hud.clients.client import HudClient
 from hud.protocol.frames import HudProtocolError
 from hud.trace.content import PromptMessage, TextContent, as_message
-from hud.trace.steps import AgentStep, Step, TaskCall, Trace, Usage
+from hud.trace.steps import AgentStep, Step, SubagentStep, TaskCall, Trace, Usage
 
 
 class Run:
@@ -36,6 +37,7 @@ class Run:
         member: 0-based index among the repeats of its task.
         attempt: 1-based number of this attempt at its member.
         agent_config: The task row's own settings for the agent.
+        depth: 0 for a rollout's own run, one more for every run within.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Run:
         self.member = 0
         self.attempt = 1
         self.agent_config: dict[str, Any] | None = None
+        self.depth = 0
         self.place: str | None = None
         self.started_at: int | None = None
         self.ended_at: int | None = None
@@ -140,11 +143,7 @@ class Run:
     @property
     def usage(self) -> Usage:
         """Tokens and money of all model turns; `cost_usd` is None when any turn's is unknown."""
-        turns = [
-            usage
-            for step in self.trace.steps
-            if isinstance(step, AgentStep) and (usage := step.usage) is not None
-        ]
+        turns = list(_usages(self.trace))
         if not turns:
             return Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0, llm_call_count=0)
         costs = [turn.cost_usd for turn in turns if turn.cost_usd is not None]
@@ -159,6 +158,17 @@ class Run:
     def record(self, step: Step) -> None:
         """Record a step on the run's trace."""
         self.trace.record(step)
+
+    def within(self, prompt: str) -> Run:
+        """Return a run within this one, on the same environment, for a subagent to work on.
+
+        It has a trace of its own, which is recorded where the caller puts it.
+        """
+        inner = Run(self._client, self._task_id, self.args)
+        inner.prompt, inner.bindings, inner.depth = prompt, self.bindings, self.depth + 1
+        inner.job_id, inner.slug, inner.env = self.job_id, self.slug, self.env
+        inner.member = self.member
+        return inner
 
     async def start(self) -> None:
         """Start the task and take its prompt in.
@@ -249,3 +259,12 @@ def _outcome_of(error: BaseException) -> Outcome | None:
     if isinstance(error, HudProtocolError):
         return error.boundary
     return error.outcome if isinstance(error, Fault) else None
+
+
+def _usages(trace: Trace) -> Iterator[Usage]:
+    """Yield the usage of every turn, those of subagents included."""
+    for step in trace.steps:
+        if isinstance(step, AgentStep) and step.usage is not None:
+            yield step.usage
+        elif isinstance(step, SubagentStep):
+            yield from _usages(step.subagent)

@@ -19,8 +19,8 @@ from hud._core.errors import AgentFault, InputError, bounded
 from hud.agents.base import Agent
 from hud.agents.run import Run
 from hud.agents.spending import Spending
-from hud.agents.tools.base import AgentTool
-from hud.agents.tools.toolbox import ToolMaker, open_toolbox
+from hud.agents.tools.base import AgentTool, ToolMaker
+from hud.agents.tools.toolbox import open_toolbox
 from hud.agents.types import AgentConfig, ToolAgentConfig
 from hud.models.failure import ContextOverflow
 from hud.trace.content import MCPToolCall, MCPToolResult, PromptMessage, TextContent
@@ -82,7 +82,7 @@ class ToolAgent(Agent[ToolConfigT], Generic[ToolConfigT, MessageT]):
 
         Args:
             config: The settings; defaults when None.
-            tools: Further tools of the agent's own: functions, or what makes a tool for a run.
+            tools: Further tools of the agent's own: functions, `subagent(…)`, `tool_maker(…)`.
         """
         super().__init__(config)
         self.own_tools = tuple(tools)

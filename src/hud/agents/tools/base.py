@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
@@ -108,3 +108,18 @@ def image_result(data: bytes, mime_type: str, text: str | None = None) -> MCPToo
     encoded = base64.b64encode(data).decode("ascii")
     content.append(ImageContent(data=encoded, mimeType=mime_type))
     return MCPToolResult(content=content)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMaker:
+    """What makes a tool of an agent's own for each run; see `tool_maker`."""
+
+    make: Callable[[Run, ToolAgentConfig], AgentTool[Any] | None]
+
+
+def tool_maker(make: Callable[[Run, ToolAgentConfig], AgentTool[Any] | None]) -> ToolMaker:
+    """Have a function make a tool for every run of an agent; it may return None for none.
+
+    `ToolAgent(tools=[…])` takes what this returns, and takes any other function as a tool itself.
+    """
+    return ToolMaker(make)

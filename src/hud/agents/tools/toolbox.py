@@ -14,7 +14,7 @@ from typing import Any, cast
 from hud._core import json
 from hud._core.errors import AgentFault, CapabilityFault, HudError, InputError, bounded
 from hud.agents.run import Run
-from hud.agents.tools.base import AgentTool, ToolContext, ToolError, text_result
+from hud.agents.tools.base import AgentTool, ToolContext, ToolError, ToolMaker, text_result
 from hud.agents.types import ToolAgentConfig
 from hud.protocol.capability import Capability
 from hud.trace.clock import utc_now
@@ -22,8 +22,6 @@ from hud.trace.content import ContentBlock, MCPToolCall, MCPToolResult, TextCont
 from hud.trace.steps import ToolStep
 
 logger = logging.getLogger(__name__)
-
-ToolMaker = Callable[[Run, ToolAgentConfig], AgentTool[Any]]
 
 _FAILURES_IN_A_ROW = 3
 # A desktop is the screen where there is a browser beside it, so it is bound first.
@@ -187,8 +185,11 @@ async def open_toolbox(
             toolbox.add(tool, row.name, qualify=several)
         first.add(row.family)
     for maker in own:
-        tool = maker(run, config) if _makes_tools(maker) else _function_tool(maker)
-        toolbox.add(tool, "agent", qualify=False)
+        own_tool = (
+            maker.make(run, config) if isinstance(maker, ToolMaker) else _function_tool(maker)
+        )
+        if own_tool is not None:
+            toolbox.add(own_tool, "agent", qualify=False)
     try:
         yield toolbox
     finally:
@@ -235,10 +236,6 @@ def _function_tool(fn: Callable[..., Any]) -> AgentTool[Any]:
     from hud.agents.tools.function import FunctionTool  # which loads the types of MCP
 
     return FunctionTool(fn)
-
-
-def _makes_tools(maker: object) -> bool:
-    return bool(getattr(maker, "makes_tools", False))
 
 
 def _source(tool: AgentTool[Any]) -> str:
