@@ -113,7 +113,9 @@ def test_a_second_ctrl_c_stops_at_once(shell: Shell, runtime: str) -> None:
 def test_an_interrupt_while_the_source_is_imported_ends_with_130(shell: Shell) -> None:
     shell.write(
         "tasks.py",
-        "import os, pathlib, signal\npathlib.Path('importing').touch()\nsignal.pause()\n",
+        # Short naps: a signal that comes just before one long wait would be seen after it.
+        "import pathlib, time\npathlib.Path('importing').touch()\n"
+        "while True:\n    time.sleep(0.02)\n",
     )
     with shell.started("eval", "tasks.py", "noop") as running:
         until((shell.folder / "importing").exists)

@@ -44,7 +44,9 @@ async def service() -> AsyncGenerator[int]:
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, ("0.0.0.0", "::1"), 0)
+    # One socket for both families: two would have a port each.
+    both = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    server = await asyncio.start_server(answer, sock=both)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.world import PYTHON, Agent, outside, processes_of
+from tests.security.world import DEADLINE_S, PYTHON, Agent, outside, processes_of
 
 _SYSCALL = """
 import ctypes, errno, sys
@@ -278,8 +279,16 @@ async def test_everything_runs_as_one_uid_without_groups(agent: Agent) -> None:
         owner = (agent.served.root).stat().st_uid
         assert owner not in (0, os.getuid())
         assert inside == (str(owner) if agent.served.isolation == "uid" else "1000")
-        running = [
-            Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] for pid in processes_of(owner)
-        ]
-        assert b"sleep" in running
+        running: list[bytes] = []
+        async with asyncio.timeout(DEADLINE_S):
+            while b"sleep" not in running:
+                running = [_program(pid) for pid in processes_of(owner)]
+                await asyncio.sleep(0.05)
         assert PYTHON.encode() not in running
+
+
+def _program(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+    except OSError:  # it has ended
+        return b""

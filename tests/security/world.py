@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,14 +206,30 @@ def _port(process: subprocess.Popen[str], log: Path) -> int:
     raise AssertionError(f"the environment did not start ({process.wait()}): {log.read_text()}")
 
 
+def _remove(path: Path) -> None:
+    """Remove what an earlier episode left, whose last processes may still be writing."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
 @contextlib.asynccontextmanager
 async def agent_of(served: Served) -> AsyncGenerator[Agent]:
     """Begin an episode in an empty workspace and yield its agent."""
     for entry in served.root.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        _remove(entry)
     async with asyncio.timeout(4 * DEADLINE_S):
         async with connect(Runtime(served.url)) as client:
             await client.start_task("work")

@@ -34,7 +34,7 @@ _RESOURCES = (
     "XTerm*VT100.translations: #override Shift <Key>Insert: insert-selection(CLIPBOARD, PRIMARY)\n"
     "XTerm*utf8: 2\n"
 )
-_FOCUS_S = 2.0
+_FOCUS_S = 8.0
 _DYING_S = 2.0
 _RESTARTS = 5
 _RESTARTS_WITHIN_S = 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -283,7 +284,7 @@ async def die_with_the_parent(isolation: str, env: dict[str, str]) -> None:
         assert any("chrom" in name_of(pid) for pid in family)
         parent.send_signal(signal.SIGKILL)
         await parent.wait()
-        await gone(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in family))
+        await gone(lambda: not any(name_of(pid) for pid in family))
     finally:
         if parent.returncode is None:
             parent.kill()
@@ -292,9 +293,11 @@ async def die_with_the_parent(isolation: str, env: dict[str, str]) -> None:
 
 def descendants(pid: int) -> list[int]:
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in path.read_text().split():
-            found += [int(child), *descendants(int(child))]
+    with contextlib.suppress(OSError):  # threads and processes come and go meanwhile
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                for child in path.read_text().split():
+                    found += [int(child), *descendants(int(child))]
     return found
 
 

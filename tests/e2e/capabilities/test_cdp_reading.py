@@ -81,8 +81,8 @@ async def test_what_is_no_data_or_too_much_is_refused(cdp: CDPClient) -> None:
 
 
 async def test_a_script_that_never_ends_is_ended(cdp: CDPClient) -> None:
-    with pytest.raises(CDPError, match=r"still running after 0\.5 s and was ended"):
-        await cdp.evaluate("while (true);", timeout_s=0.5)
+    with pytest.raises(CDPError, match=r"still running after 5 s and was ended"):
+        await cdp.evaluate("while (true);", timeout_s=5)
     with pytest.raises(CDPError, match="did not answer within"):
         await cdp.evaluate("new Promise(() => 0)", timeout_s=0.3)
     assert await cdp.evaluate("6 * 7") == 42

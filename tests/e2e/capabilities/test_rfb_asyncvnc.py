@@ -66,7 +66,7 @@ async def test_its_keyboard_mouse_and_writer_act(rfb: RFBClient, xterm: Terminal
     conn.writer.write(struct.pack(">BBHH", 5, 0, 40, 50))
     await conn.drain()
     await xterm.receives(b"Ab!\x03\x04\r")
-    await eventually(lambda: bool(xterm.reports) and xterm.reports[-1].button == 35)
+    await eventually(lambda: [report.button for report in xterm.reports].count(35) >= 2)
     buttons = [report.button for report in xterm.reports]
     assert buttons[:7] == [35, 0, 0, 2, 2, 65, 65]
     assert buttons[7] == 0

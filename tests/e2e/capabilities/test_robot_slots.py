@@ -179,7 +179,7 @@ async def test_a_realtime_robot_moves_by_the_clock_and_says_what_it_has_left_to_
             assert seen["meta"]["unexecuted_chunk"].shape == (0, 2)
 
             index = seen["meta"]["obs_index"]
-            chunk = np.stack([np.arange(1.0, 41.0), np.zeros(40)], axis=1) / 8
+            chunk = np.stack([np.arange(1.0, 401.0), np.zeros(400)], axis=1) / 8
             await client.send_chunk(chunk, obs_index=index, delay_used=1)
             while seen["meta"]["queue_remaining"] == 0:
                 seen = await client.get_observation(timeout_s=DEADLINE_S)

@@ -437,7 +437,7 @@ async def test_run_ends_its_command_with_its_time_or_its_caller() -> None:
         await SSHClient.connect(row) as shell,
     ):
         with pytest.raises(asyncssh.TimeoutError):
-            await shell.run("work", timeout=0.1)
+            await shell.run("work", timeout=1)
         work = asyncio.create_task(shell.run("work on"))
         await until(lambda: "work on" in seen)
         work.cancel()
@@ -534,7 +534,7 @@ async def test_a_daemon_that_takes_signals_is_sent_them() -> None:
         own_daemon(lambda session: None) as (row, seen),
         await SSHClient.connect(row) as shell,
     ):
-        result = await shell.execute("work", timeout_s=0.1)
+        result = await shell.execute("work", timeout_s=1)
         assert result.timed_out
         work = asyncio.create_task(shell.execute("work on"))
         await until(lambda: "work on" in seen)

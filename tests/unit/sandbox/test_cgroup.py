@@ -174,7 +174,7 @@ def test_what_a_dead_owner_left_behind_is_ended_by_the_next(
     places = [place.folder / name for place in find_places()]
     assert all(folder.exists() for folder in places)
     groups()
-    assert not any(folder.exists() for folder in places)
+    until(lambda: not any(folder.exists() for folder in places))
     until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _state(int(pid)))
 
 

@@ -340,7 +340,7 @@ async def _until_turned_away(out: Leaving) -> None:
 
 async def test_a_connection_that_says_nothing_ends() -> None:
     async with serving(echo) as port:
-        limits = EgressLimits(idle_s=0.05)
+        limits = EgressLimits(idle_s=0.5)
         async with leaving(listed(port), names=NAMES, limits=limits) as out:
             assert await out.say(b"") == b""
             assert await out.say(b"GET http://site") == b""
