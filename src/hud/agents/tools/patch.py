@@ -91,9 +91,9 @@ def parse_patch(patch: str) -> list[Change]:
     lines = [line.removesuffix("\r") for line in patch.strip().split("\n")]
     while lines and _FENCE.fullmatch(lines[0].strip()):
         lines.pop(0)
-    if not lines or lines[0].strip() != _BEGIN:
+    if not lines or lines[0].rstrip() != _BEGIN:
         raise ToolError(f"a patch begins with the line {_BEGIN!r}, not {_quoted(lines[:1])}")
-    end = next((n for n, line in enumerate(lines) if line.strip() == _END), None)
+    end = next((n for n, line in enumerate(lines) if line.rstrip() == _END), None)
     if end is None:
         raise ToolError(f"the patch has no line {_END!r} at its end: was it cut off?")
     changes: list[Change] = []

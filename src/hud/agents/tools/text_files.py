@@ -69,8 +69,8 @@ def decoded(path: str, data: bytes) -> TextFile:
     """
     if b"\0" in data:
         raise ToolError(
-            f"{bounded(path)!r} is binary ({len(data)} bytes, some of them NUL), not a text that can "
-            "be shown or edited here"
+            f"{bounded(path)!r} is binary ({len(data)} bytes, some of them NUL), not a text that "
+            "can be shown or edited here"
         )
     return TextFile(path, data, data.decode("utf-8", "surrogateescape"))
 
