@@ -163,7 +163,10 @@ async def test_a_long_text_is_shown_up_to_the_limit(client: SSHClient, folder: s
     *lines, notice = shown.splitlines()
     assert len(shown) <= 1000
     assert notice == f"[lines 1 to {len(lines)} of 5000; view_range shows others]"
-    assert await do(tool, "view", f"{folder}/f", view_range=[4999, 9999]) == "  4999\t4999\n  5000\t5000"
+    assert (
+        await do(tool, "view", f"{folder}/f", view_range=[4999, 9999])
+        == "  4999\t4999\n  5000\t5000"
+    )
 
 
 async def test_a_folder_is_shown_two_levels_deep(
@@ -212,7 +215,9 @@ async def test_pictures_are_shown_and_large_ones_made_smaller(
 async def test_a_file_is_read_by_lines(client: SSHClient, folder: str) -> None:
     reader = ReadFileTool(client, context(client))
     await client.write_text(f"{folder}/f", "a\nb\nc\n")
-    assert text(await reader.call({"path": f"{folder}/f", "start_line": 2})) == "     2\tb\n     3\tc"
+    assert (
+        text(await reader.call({"path": f"{folder}/f", "start_line": 2})) == "     2\tb\n     3\tc"
+    )
     assert text(await reader.call({"path": f"{folder}/f", "end_line": 1})) == "     1\ta"
 
 

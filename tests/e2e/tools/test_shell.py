@@ -30,7 +30,7 @@ async def test_folder_variables_and_functions_carry_over(bash: BashTool, folder:
 
     assert await sh(bash, "pwd") == f"{folder}/in ner"
     assert await sh(bash, "printenv A; echo $b ${#arr[@]}; f x") == "two\nlines\nplain $ 2\nf:x"
-    assert await sh(bash, "cd .. && cd - >/dev/null && basename \"$PWD\"") == "in ner"
+    assert await sh(bash, 'cd .. && cd - >/dev/null && basename "$PWD"') == "in ner"
     assert await sh(bash, "cd ..; cd 'in ner'; cd -") == folder
 
 
@@ -89,7 +89,7 @@ async def test_state_is_kept_when_a_command_ends_its_shell_or_has_an_exit_trap(
 async def test_a_folder_that_is_gone_is_said(bash: BashTool, folder: str) -> None:
     await sh(bash, f"cd {folder} && mkdir gone && cd gone && rmdir ../gone")
 
-    said = await sh(bash, "test -d \"$PWD\" && echo somewhere; echo $PWD > /dev/null")
+    said = await sh(bash, 'test -d "$PWD" && echo somewhere; echo $PWD > /dev/null')
 
     assert said.startswith("somewhere\n[stderr]\n[the folder ")
     assert f"{folder}/gone is gone" in said
@@ -202,10 +202,11 @@ async def test_a_daemon_without_a_posix_shell_gets_no_tool(client: SSHClient) ->
 
 async def test_the_shell_of_the_responses_api_keeps_commands_apart(client: SSHClient) -> None:
     shell = OpenAIShellTool(client, context(client))
+    rest = ["kill -9 $$", "sleep 99"]
 
     result = await shell.call(
         {
-            "commands": ["A=1; echo out; echo err >&2", "echo $A; exit 3", "kill -9 $$", "sleep 99"],
+            "commands": ["A=1; echo out; echo err >&2", "echo $A; exit 3", *rest],
             "timeout_ms": 2000,
             "max_output_length": None,
         }

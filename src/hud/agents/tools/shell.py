@@ -191,8 +191,8 @@ def readable(
         parts.append(f"[stderr]\n{stderr.rstrip()}")
     if result.timed_out:
         parts.append(
-            f"[timed out: killed after {timeout_s:g} s; give it more time, or start it with & and "
-            "its output in a file]"
+            f"[timed out: killed after {timeout_s:g} s; start what takes long with & and send its "
+            "output to a file]"
         )
     elif result.exit_signal is not None:
         parts.append(f"[killed by SIG{result.exit_signal}]")
