@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -18,8 +19,10 @@ async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerat
 
 
 @pytest.fixture
-async def folder(client: SSHClient, tmp_path: Path) -> str:
+async def folder(client: SSHClient) -> AsyncGenerator[str]:
     """A folder where the client's commands run, as they spell it."""
     result = await client.execute("d=$(mktemp -d) && cd $d && pwd -P")
     assert result.exit_status == 0, result
-    return result.stdout.strip()
+    folder = result.stdout.strip()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)  # where the commands run on this machine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,10 @@ from tests.e2e.tools.places import context, text
 
 
 @pytest.fixture
-def bash(client: SSHClient) -> BashTool:
-    return BashTool(client, context(client))
+async def bash(client: SSHClient) -> AsyncGenerator[BashTool]:
+    bash = BashTool(client, context(client))
+    yield bash
+    await bash.close()
 
 
 async def sh(tool: BashTool, command: str, **arguments: Any) -> str:
@@ -111,8 +114,9 @@ async def test_a_command_whose_time_is_up_is_killed_and_the_session_goes_on(
     result = await bash.call({"command": "echo begun; B=2; sleep 600", "timeout_s": 500})
 
     assert result.isError
-    assert text(result).startswith("begun\n[timed out: killed after 1 s")
+    assert text(result).startswith("begun\n[timed out: killed after 0.8 s")
     assert await sh(bash, "echo $A; pwd") == f"1\n{folder}"
+    await bash.close()
 
 
 async def test_a_model_may_ask_for_less_time(bash: BashTool) -> None:
@@ -143,16 +147,15 @@ async def test_two_tools_have_two_shells_and_nothing_is_left_of_them(
     client: SSHClient, folder: str
 ) -> None:
     one, two = BashTool(client, context(client)), BashTool(client, context(client))
-    before = (await client.execute("ls -A /tmp")).stdout
     await sh(one, f"cd {folder}; A=1")
     assert await sh(two, "echo ${A-none}") == "none"
-    state = await client.execute("stat -c %a /tmp/.shell-*")
-    assert set(state.stdout.split()) == {"700"}
+    folders = f"{one.shell.folder} {two.shell.folder}"
+    assert (await client.execute(f"stat -c %a {folders}")).stdout == "700\n700\n"
 
     await one.close()
     await two.close()
 
-    assert (await client.execute("ls -A /tmp")).stdout == before
+    assert (await client.execute(f"ls -d {folders}")).stdout == ""
 
 
 async def test_a_command_longer_than_a_command_line_runs(bash: BashTool) -> None:
@@ -171,9 +174,9 @@ async def test_a_command_no_shell_takes_is_told_back(bash: BashTool) -> None:
         await bash.call({"command": ["ls"]})
 
 
-async def test_a_shell_that_is_gone_is_a_fault_and_closing_it_is_not(client: SSHClient) -> None:
-    bash = BashTool(client, context(client))
-    await sh(bash, "true")
+async def test_a_shell_that_is_gone_is_a_fault_and_closing_it_is_not(
+    client: SSHClient, bash: BashTool
+) -> None:
     await client.close()
 
     with pytest.raises(CapabilityFault):
@@ -231,6 +234,7 @@ async def test_the_shell_of_the_responses_api_stays_within_its_limits(client: SS
     slow, never = result.structuredContent["output"]
     assert slow["outcome"] == never["outcome"] == {"type": "timeout"}
     assert "not run" in never["stderr"]
+    await shell.close()
 
     shell = OpenAIShellTool(client, context(client))
     result = await shell.call({"commands": ["seq 9999; seq 9999 >&2"], "max_output_length": 300})
@@ -241,12 +245,12 @@ async def test_the_shell_of_the_responses_api_stays_within_its_limits(client: SS
     assert output["stdout"].endswith("9999\n")
     with pytest.raises(ToolError, match="at least one"):
         await shell.call({"commands": []})
+    await shell.close()
 
 
 async def test_a_process_of_a_timed_out_command_does_not_outlive_it(
-    client: SSHClient, folder: str
+    bash: BashTool, folder: str
 ) -> None:
-    bash = BashTool(client, context(client))
     await sh(bash, f"cd {folder}")
     await bash.call({"command": "sleep 600 & echo $! >pid; wait", "timeout_s": 1})
 

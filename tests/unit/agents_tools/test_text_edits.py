@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hud.agents.tools.base import ToolError
-from hud.agents.tools.text_edits import around, inserted, lines_of, replaced, shown
+from hud.agents.tools.text_edits import around, best_match, inserted, lines_of, replaced, shown
 
 _texts = st.text(st.sampled_from("ab \n\r\u2028é"), max_size=30)
 
@@ -54,6 +54,7 @@ def test_line_ends_are_taken_for_equal(text: str, old: str, new: str, after: str
     [
         ("aXa\na\n", "a", "b", r"3 times \(lines 1, 1, 2\)"),
         ("aaa", "aa", "b", "2 times"),
+        ("a" * 5000, "a", "b", "1000 or more times"),
         ("a\n" * 12, "a", "b", r"12 times \(lines 1, .*10, …\)"),
         ("  if x:\n    y\n", "if x:\n  y", "z", "line 1 and after differ from it in blanks only"),
         ("a", "", "b", "is empty"),
@@ -93,3 +94,19 @@ def test_the_place_of_an_edit_is_shown_with_some_lines_about_it() -> None:
     assert said[0] == "    11\tline 11"
     assert said[4:6] == ["    15\tnew", "    16\tnewer"]
     assert said[-1] == "    20\tline 19"
+
+
+@given(st.lists(st.sampled_from("ab"), max_size=12), st.lists(st.sampled_from("ab"), min_size=1))
+def test_the_best_match_is_the_first_place_with_the_most_lines(
+    lines: list[str], wanted: list[str]
+) -> None:
+    def matched(place: int) -> int:
+        there = lines[place:]
+        pairs = zip(there, wanted, strict=False)
+        return next((n for n, (one, other) in enumerate(pairs) if one != other), None) or (
+            min(len(there), len(wanted)) if there[:1] == wanted[:1] else 0
+        )
+
+    counts = [matched(place) for place in range(len(lines))]
+    best = max(counts, default=0)
+    assert best_match(lines, wanted) == (counts.index(best) if best else 0, best)

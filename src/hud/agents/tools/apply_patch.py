@@ -44,7 +44,8 @@ class Patcher:
     """Changes of files of one client; one call at a time.
 
     Everything is read and worked out before anything is written, and what was written is undone
-    when a write fails; only a capability that breaks down in between leaves half of a patch.
+    when a write fails; only a capability that breaks down, or a call that is cancelled, in between
+    leaves half of a patch.
     """
 
     def __init__(self, client: SSHClient, *, timeout_s: float | None = None) -> None:

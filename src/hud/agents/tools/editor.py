@@ -58,8 +58,8 @@ class Editor:
         mime_type = pictures.mime_type_of(data)
         if mime_type is not None:
             return image_result(*await asyncio.to_thread(pictures.fit, data, mime_type))
-        text = printable(decoded(path, data).text)
-        return text_result(text_edits.shown(text, span, self._max_chars))
+        shown = text_edits.shown(decoded(path, data).text, span, self._max_chars)
+        return text_result(printable(shown))
 
     async def create(self, path: str, text: str) -> str:
         """Write a file whole, made or replaced, with the folders it lies in."""

@@ -19,7 +19,7 @@ from typing import Literal
 
 from hud._core.errors import bounded
 from hud.agents.tools.base import ToolError
-from hud.agents.tools.text_edits import kept_lines, line_end
+from hud.agents.tools.text_edits import best_match, kept_lines, line_end
 
 _BEGIN, _END = "*** Begin Patch", "*** End Patch"
 _ADD, _DELETE, _UPDATE = "*** Add File: ", "*** Delete File: ", "*** Update File: "
@@ -288,10 +288,9 @@ def _find(lines: list[str], wanted: list[str], start: int) -> int | None:
     """Return the first place from `start` on where lines stand, compared as strictly as goes."""
     for like in _LIKENESS:
         there, asked = [like(line) for line in lines[start:]], [like(line) for line in wanted]
-        first = asked[0]
-        for at in range(len(there) - len(asked) + 1):
-            if there[at] == first and there[at : at + len(asked)] == asked:
-                return start + at
+        place, matched = best_match(there, asked)
+        if matched == len(asked):
+            return start + place
     return None
 
 
@@ -303,18 +302,8 @@ def _why(lines: list[str], old: list[str], start: int, at: int) -> str:
             f"its lines stand at line {found + 1}, before where it is looked for (line "
             f"{max(start, at) + 1} and after); hunks must be in the file's order"
         )
-    matched, place = 0, None
-    for begin in range(len(lines)):
-        count = 0
-        while (
-            count < len(old)
-            and begin + count < len(lines)
-            and lines[begin + count].strip() == old[count].strip()
-        ):
-            count += 1
-        if count > matched:
-            matched, place = count, begin
-    if place is None:
+    place, matched = best_match([line.strip() for line in lines], [line.strip() for line in old])
+    if matched == 0:
         return f"the line {bounded(old[0])!r} is not in the file"
     there = lines[place + matched] if place + matched < len(lines) else None
     is_there = "the file ends" if there is None else f"the file has {bounded(there)!r}"

@@ -60,7 +60,9 @@ def fit(data: bytes, mime_type: str) -> tuple[bytes, str]:
                 if max(width, height) <= MAX_SIDE and len(data) <= MAX_PICTURE_BYTES:
                     return data, mime_type
                 return _smaller(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except ToolError:
+        raise
+    except Exception as error:  # what a decoder raises on damaged data is anything at all
         raise ToolError(f"the picture cannot be read: {error}") from error
 
 

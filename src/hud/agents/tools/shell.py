@@ -16,6 +16,7 @@ from hud.capabilities.ssh import CommandResult, SSHClient
 from hud.trace.content import MCPToolResult, TextContent
 
 MAX_TIMEOUT_S = 3_600.0
+_TIME_TO_END_S = 5.0
 _SIGNAL_BASE = 128
 _SIGNALS = {
     "HUP": 1,
@@ -47,7 +48,9 @@ class ShellTool(AgentTool[SSHClient]):
 
     def __init__(self, client: SSHClient, context: ToolContext) -> None:
         super().__init__(client, context)
-        self._limit_s = context.config.tool_timeout_seconds
+        # A call is given up at the configured limit, output and all; the command ends before.
+        given_s = context.config.tool_timeout_seconds
+        self._limit_s = None if given_s is None else given_s - min(given_s / 5, _TIME_TO_END_S)
         self.shell = ShellSession(client, timeout_s=self._limit_s or DEFAULT_TIMEOUT_S)
 
     @classmethod

@@ -59,7 +59,8 @@ exec sh -c "$1\""""
 class ShellSession:
     """A persistent shell over one client; the commands of a session run one after another.
 
-    Its state is kept in a private folder under /tmp where the commands run, until `close`.
+    Attributes:
+        folder: Where its state is kept, at the commands' end; private, and removed by `close`.
     """
 
     def __init__(self, client: SSHClient, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
@@ -86,7 +87,7 @@ class ShellSession:
                 quoted = shlex.quote(command)
                 if len(quoted.encode("utf-8", "replace")) > _INLINE_BYTES:
                     quoted = shlex.quote(await self._stored(command))
-                line = _LINE.format(folder=self._folder, command=quoted, run=self._runner)
+                line = _LINE.format(folder=self.folder, command=quoted, run=self._runner)
                 return await self._client.execute(line, timeout_s=limit_s)
             except InputError as error:
                 raise ToolError(f"the command cannot be run: {error.message}") from error
@@ -103,22 +104,22 @@ class ShellSession:
 
     async def close(self) -> None:
         """Remove what the session kept; no error when the capability is gone."""
-        with contextlib.suppress(CapabilityFault):
+        with contextlib.suppress(CapabilityFault, OSError):
             await self._clean_up()
 
     def _begin_anew(self) -> None:
         self._used = False
-        self._folder = f"/tmp/.shell-{secrets.token_hex(8)}"
+        self.folder = f"/tmp/.shell-{secrets.token_hex(8)}"
         save = _SAVE.format(
-            folder=self._folder, forget=shlex.quote(_FORGET), enter=shlex.quote(_ENTER)
+            folder=self.folder, forget=shlex.quote(_FORGET), enter=shlex.quote(_ENTER)
         )
-        run = _RUN.format(folder=self._folder, save=shlex.quote(save))
+        run = _RUN.format(folder=self.folder, save=shlex.quote(save))
         self._runner = shlex.quote(run)
 
     async def _stored(self, command: str) -> str:
         """Store a command that is too long to be one, and return the command that runs it."""
-        path = f"{self._folder}/command"
-        await self._client.execute(f"mkdir -p -m 700 {self._folder}", timeout_s=_CLEAN_UP_S)
+        path = f"{self.folder}/command"
+        await self._client.execute(f"mkdir -p -m 700 {self.folder}", timeout_s=_CLEAN_UP_S)
         try:
             await self._client.write_text(path, command, timeout_s=self._timeout_s)
         except OSError as error:
@@ -129,4 +130,4 @@ class ShellSession:
 
     async def _clean_up(self) -> None:
         if self._used:
-            await self._client.execute(f"rm -rf {self._folder}", timeout_s=_CLEAN_UP_S)
+            await self._client.execute(f"rm -rf {self.folder}", timeout_s=_CLEAN_UP_S)

@@ -12,6 +12,7 @@ from hud.agents.tools.base import ToolError
 
 _CONTEXT_LINES = 4
 _LISTED_AT_MOST = 10
+_COUNTED_AT_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,9 @@ def replaced(text: str, old: str, new: str) -> Edited:
     if len(places) > 1:
         lines = [str(text.count("\n", 0, place) + 1) for place in places[:_LISTED_AT_MOST]]
         more = ", …" if len(places) > _LISTED_AT_MOST else ""
+        count = f"{len(places)}{' or more' if len(places) == _COUNTED_AT_MOST else ''}"
         raise ToolError(
-            f"the text to replace is there {len(places)} times (lines {', '.join(lines)}{more}): "
+            f"the text to replace is there {count} times (lines {', '.join(lines)}{more}): "
             "give more of what surrounds the one you mean"
         )
     after = text[: places[0]] + new + text[places[0] + len(old) :]
@@ -99,6 +101,31 @@ def inserted(text: str, after_line: int, new: str) -> Edited:
     if not new.endswith("\n"):
         new += end
     return Edited(before + new + behind, after_line + 1, after_line + new.count("\n"))
+
+
+def best_match(lines: Sequence[str], wanted: Sequence[str]) -> tuple[int, int]:
+    """Return where most of the first wanted lines stand one after another, and how many do.
+
+    The first such place; all wanted lines where that is possible. Takes time in proportion to the
+    lines, whatever they are (Knuth, Morris, Pratt 1977), because a model may have written them.
+    """
+    fallback = [0] * len(wanted)
+    length = 0
+    for at in range(1, len(wanted)):
+        while length and wanted[at] != wanted[length]:
+            length = fallback[length - 1]
+        length += wanted[at] == wanted[length]
+        fallback[at] = length
+    place = best = length = 0
+    for at, line in enumerate(lines):
+        while length and line != wanted[length]:
+            length = fallback[length - 1]
+        length += line == wanted[length]
+        if length > best:
+            place, best = at + 1 - length, length
+            if best == len(wanted):
+                break
+    return place, best
 
 
 def numbered(lines: Sequence[str], first: int = 1) -> str:
@@ -160,10 +187,10 @@ def _bounds(span: Sequence[int] | None, count: int) -> tuple[int, int]:
 
 
 def _places(text: str, part: str) -> list[int]:
-    """Return where a part begins in a text, overlaps included."""
+    """Return where a part begins in a text, overlaps included, up to a number."""
     places: list[int] = []
     at = text.find(part)
-    while at != -1:
+    while at != -1 and len(places) < _COUNTED_AT_MOST:
         places.append(at)
         at = text.find(part, at + 1)
     return places
@@ -175,10 +202,10 @@ def _nearly(text: str, old: str) -> str:
     there = [line.strip() for line in lines_of(text)]
     if not any(wanted):
         return ""
-    for at in range(len(there) - len(wanted) + 1):
-        if there[at : at + len(wanted)] == wanted:
-            return f"; line {at + 1} and after differ from it in blanks only"
-    return ""
+    place, matched = best_match(there, wanted)
+    if matched < len(wanted):
+        return ""
+    return f"; line {place + 1} and after differ from it in blanks only"
 
 
 def kept_lines(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import posixpath
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ from hud.capabilities.ssh_files import file_error
 
 MAX_TEXT_BYTES = 8 << 20
 _SHORT_S = 30.0
-_REPLACED = dict.fromkeys(range(56448, 56576), "�")
+_LEFT_OUT = "bytes left out]"
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class NotAFile(ToolError):
@@ -33,16 +35,13 @@ class TextFile:
 
     Attributes:
         text: Its content; bytes that are no UTF-8 are surrogate escapes.
+        is_utf8: Whether there are none.
     """
 
     path: str
     data: bytes
     text: str
-
-    @property
-    def is_utf8(self) -> bool:
-        """Whether every byte of it is UTF-8."""
-        return self.text.isascii() or not any("\udc80" <= char <= "\udcff" for char in self.text)
+    is_utf8: bool
 
     def encoded(self, text: str, added: str) -> bytes:
         """Return the file's new content.
@@ -65,14 +64,19 @@ def decoded(path: str, data: bytes) -> TextFile:
     """Take a file's content as text.
 
     Raises:
-        ToolError: when it is binary.
+        ToolError: when it is binary, or too long.
     """
+    if len(data) > MAX_TEXT_BYTES:
+        raise _too_long(path, MAX_TEXT_BYTES)
     if b"\0" in data:
         raise ToolError(
             f"{bounded(path)!r} is binary ({len(data)} bytes, some of them NUL), not a text that "
             "can be shown or edited here"
         )
-    return TextFile(path, data, data.decode("utf-8", "surrogateescape"))
+    try:
+        return TextFile(path, data, data.decode(), is_utf8=True)
+    except UnicodeDecodeError:
+        return TextFile(path, data, data.decode("utf-8", "surrogateescape"), is_utf8=False)
 
 
 def encoded(text: str) -> bytes:
@@ -84,8 +88,8 @@ def encoded(text: str) -> bytes:
 
 
 def printable(text: str) -> str:
-    """Return a text with what is no character replaced, and without a byte order mark."""
-    return text.translate(_REPLACED).removeprefix("\ufeff")
+    """Return a text with what is no character replaced, and without byte order marks."""
+    return _SURROGATES.sub("\ufffd", text).replace("\ufeff", "")
 
 
 class FileAccess:
@@ -185,7 +189,7 @@ class FileAccess:
                 raise file_error(path, result.stderr, result.exit_status)
         names = result.stdout.split("\0")
         if result.stdout_truncated:
-            names = names[: next(n for n, name in enumerate(names) if "bytes left out]" in name)]
+            names = names[: next((n for n, name in enumerate(names) if _LEFT_OUT in name), -1)]
         found = sorted(name.rpartition("/./")[2] for name in names if name)
         return found, not result.stdout_truncated
 
@@ -221,14 +225,18 @@ def told(path: str, error: OSError | InputError) -> ToolError:
     return ToolError(f"{bounded(path)!r}: {error.strerror or error}")
 
 
+def _too_long(path: str, max_bytes: int) -> ToolError:
+    return ToolError(
+        f"{bounded(path)!r} is longer than {max_bytes} bytes; look at parts of it with shell "
+        "commands (head, tail, sed -n, grep)"
+    )
+
+
 @contextlib.contextmanager
 def _told(path: str, *, max_bytes: int = 0) -> Generator[None]:
     try:
         yield
     except (OSError, InputError) as error:
         if isinstance(error, OSError) and error.errno == errno.EFBIG and max_bytes:
-            raise ToolError(
-                f"{bounded(path)!r} is longer than {max_bytes} bytes; look at parts of it with "
-                "shell commands (head, tail, sed -n, grep)"
-            ) from error
+            raise _too_long(path, max_bytes) from error
         raise told(path, error) from error
