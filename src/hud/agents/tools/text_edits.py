@@ -31,9 +31,9 @@ class Edited:
 def lines_of(text: str) -> list[str]:
     """Return a text's lines without their ends; the end of the last line begins no other."""
     lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
+    last = lines.pop()
+    lines = [line.removesuffix("\r") for line in lines]
+    return [*lines, last] if last else lines
 
 
 def line_end(text: str) -> str:
