@@ -27,9 +27,7 @@ def list_models(*, as_json: bool) -> None:
                 "models": [_model_data(model, settings) for model in models],
                 "aliases": catalog.aliases,
                 "families": catalog.families,
-                "providers": [
-                    _provider_data(row, settings) for row in catalog.providers.values()
-                ],
+                "providers": [_provider_data(row, settings) for row in catalog.providers.values()],
             }
         )
         return

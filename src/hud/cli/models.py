@@ -44,7 +44,7 @@ def list_command(
     """List models: who serves each, whether its key is set, what it holds and what it costs.
 
     Prices are US dollars per million tokens. Your own models and prices go into models.toml in the
-    folder HUD_HOME names.
+    folder HUD_HOME names, or into the file HUD_MODELS_FILE names.
     """
     from hud.cli import catalog
 

@@ -209,16 +209,17 @@ def load_catalog() -> Catalog:
         InputError: when a user's file cannot be read, or says something that no catalog can.
     """
     global _loaded  # noqa: PLW0603 -- one cached value, replaced as a whole
-    named = os.environ.get(FILE_VARIABLE, "").strip()
     own = _own_file()
-    key = (own, _stamp(own), named, _stamp(named) if named else None)
+    named = os.environ.get(FILE_VARIABLE, "").strip()
+    other = Path(named).expanduser() if named else None
+    key = (own, _stamp(own), other, _stamp(other) if other else None)
     if _loaded is not None and _loaded[0] == key:
         return _loaded[1]
     files = [_built_in()]
     if key[1] is not None:
-        files.append(read_file(Path(own)))
-    if named:
-        files.append(read_file(Path(named).expanduser()))
+        files.append(read_file(own))
+    if other is not None:
+        files.append(read_file(other))
     catalog = Catalog(files)
     _loaded = (key, catalog)
     return catalog
@@ -233,18 +234,18 @@ def _built_in() -> CatalogFile:
     return parse(data, "of this package")
 
 
-def _own_file() -> str:
-    return f"{hud_home(create=False)}/{FILE_NAME}"
+def _own_file() -> Path:
+    return hud_home(create=False) / FILE_NAME
 
 
 def _user_file_shown() -> str:
-    return bounded(_own_file(), 200)
+    return bounded(str(_own_file()), 200)
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     """Return what changes when a file does, None when there is no such file."""
     try:
-        found = os.stat(os.path.expanduser(path))
+        found = path.stat()
     except (OSError, ValueError):
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
@@ -253,7 +254,7 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
 def _laid_over(
     known: ModelProvider | None, name: str, row: ProviderRow, origin: str
 ) -> ModelProvider:
-    said = {
+    said: dict[str, Any] = {
         key: value for key in ProviderRow.model_fields if (value := getattr(row, key)) is not None
     }
     if "key_variables" in said:
@@ -263,12 +264,11 @@ def _laid_over(
     if "base_url" not in said:
         raise InputError(f"the model catalog {origin}: providers.{bounded(name)} has no base_url")
     said.setdefault("needs_key", bool(said.get("key_variables")))
-    return ModelProvider(**{"name": name, "label": name, "dialect": Dialect.CHAT, **said})
+    fields: dict[str, Any] = {"name": name, "label": name, "dialect": Dialect.CHAT, **said}
+    return ModelProvider(**fields)
 
 
-def _info(
-    name: str, asked: str, provider: ModelProvider, rows: Sequence[ModelRow]
-) -> ModelInfo:
+def _info(name: str, asked: str, provider: ModelProvider, rows: Sequence[ModelRow]) -> ModelInfo:
     price = _first(row.price for row in rows)
     dialect = _first(row.dialect for row in rows) or provider.dialect
     return ModelInfo(

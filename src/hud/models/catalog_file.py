@@ -10,7 +10,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -49,7 +49,7 @@ class ProviderRow(_Row):
 
 
 class PriceRow(_Row):
-    """US dollars per million tokens; what reading and writing the cache costs is `input` unless said."""
+    """US dollars per million tokens; the cache costs what `input` does unless said."""
 
     input: Money
     output: Money
@@ -159,7 +159,12 @@ def _problem(error: ValidationError, parsed: dict[str, Any]) -> str:
         return f"{where} is not known here"
     if first["type"] == "missing":
         return f"{where} is missing"
-    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":
+        is_address = first["loc"][-1] == "base_url"
+        reason = "is no HTTP address" if is_address else "has characters it cannot have"
+        return f"{where} = {bounded(repr(first['input']))} {reason}"
+    reason = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    reason = re.sub(r"a valid dictionary or instance of \w+", "a table", reason)
     given: Any = first["input"]
     said = "" if isinstance(given, dict | list) else f" = {bounded(given)}"
     return f"{where}{said}: {reason}"
@@ -169,7 +174,8 @@ def _place(loc: tuple[int | str, ...], parsed: dict[str, Any]) -> str:
     """Return the dotted key; a model is named, for nobody counts rows."""
     parts = [str(part) for part in loc if part not in ("constrained-str", "literal[False]")]
     if len(loc) >= 2 and loc[0] == "models" and isinstance(loc[1], int):
-        row = parsed["models"][loc[1]]
-        name: Any = (row.get("name") or row.get("match")) if isinstance(row, dict) else None
+        row: Any = parsed["models"][loc[1]]
+        held = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
+        name = held.get("name") or held.get("match")
         parts[1] = bounded(repr(name)) if isinstance(name, str) else f"row {loc[1] + 1}"
     return bounded(".".join(parts), 200)

@@ -17,7 +17,7 @@ from hud._core import json
 from hud._core.errors import HudError, InputError, bounded
 from hud.models.catalog import AGENT_KINDS, AgentKind, ModelInfo, UnknownModel, load_catalog
 from hud.models.endpoint import Endpoint, checked_key, checked_url
-from hud.models.provider import ModelProvider
+from hud.models.provider import Dialect, ModelProvider
 
 if TYPE_CHECKING:
     from hud._core.settings import Settings
@@ -26,7 +26,7 @@ _PAGE = 100
 _PAGES_AT_MOST = 1_000
 _BYTES_AT_MOST = 16 * 1024 * 1024
 _TIMEOUT_S = 30.0
-_DIALECTS = {kind: dialect for dialect, kind in AGENT_KINDS.items()}
+_DIALECTS: dict[AgentKind, Dialect] = {kind: dialect for dialect, kind in AGENT_KINDS.items()}
 # How platforms name providers, where the catalog here has another name.
 _PROVIDERS = {"gemini": "google", "x-ai": "xai", "moonshotai": "moonshot"}
 
@@ -178,9 +178,7 @@ def as_model(row: GatewayModelInfo, *, asked: str | None = None) -> ModelInfo:
         # Its address is the gateway's alone: `endpoint_for` never uses this one.
         label = f"the provider {name!r}" if name else "the platform"
         provider = ModelProvider(name or "platform", label, dialect, "http://platform.invalid")
-    return ModelInfo(
-        row.model_name, asked or row.model_name, dialect, provider, is_hosted=True
-    )
+    return ModelInfo(row.model_name, asked or row.model_name, dialect, provider, is_hosted=True)
 
 
 def _named(model: str, rows: Sequence[GatewayModelInfo]) -> GatewayModelInfo:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hud.models.catalog import Catalog, Price, UnknownModel, load_catalog
 
@@ -133,11 +133,11 @@ _RATES = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "r
 
 def _rates(prices: Any, prompt_tokens: int) -> dict[str, float | None]:
     """Return the rates that hold for a prompt of that length: a tier's for all of its tokens."""
-    held = vars(prices)
+    held = cast("dict[str, Any]", vars(prices))
     rates: dict[str, float | None] = {}
     for name in _RATES:
-        rate = held.get(name)
-        tiers = getattr(rate, "tiers", None)
+        rate: Any = held.get(name)
+        tiers: Any = getattr(rate, "tiers", None)
         if tiers is not None:
             reached = [tier.price for tier in tiers if prompt_tokens > tier.start]
             rate = reached[-1] if reached else rate.base

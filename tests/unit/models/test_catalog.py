@@ -113,7 +113,7 @@ def test_every_listed_model_is_served_by_someone_and_cannot_be_changed() -> None
 
 
 def test_an_unknown_name_lists_near_ones_and_how_to_add_one(home: Path) -> None:
-    with pytest.raises(UnknownModel, match="no model 'gpt5.6' is known") as caught:
+    with pytest.raises(UnknownModel, match=r"no model 'gpt5\.6' is known") as caught:
         resolve_model("gpt5.6")
     hint = caught.value.hint or ""
     assert hint.startswith("did you mean gpt-5.6")
@@ -210,15 +210,19 @@ def test_a_file_that_changes_is_read_again(home: Path) -> None:
         ('[[models]]\nname = "m"\nprice = { input = -1, output = 1 }', "price.input = -1"),
         ('[[models]]\nname = "m"\nprice = { input = nan, output = 1 }', "price.input = nan"),
         ('[[models]]\nname = "m"\ntools.computer = true', "models.'m'.tools.computer"),
+        ('[[models]]\nname = "m m"', "name = 'm m' has characters"),
         ('[[models]]\nname = "m"\nmatch = "m*"', "either a name or a match"),
         ("[[models]]\nimages = true", "either a name or a match"),
         ('[[models]]\nname = "m"\nprovider = "nobody"', "names the provider 'nobody'"),
         ('[[models]]\nname = "m"\ndialect = "soap"', "models.'m'.dialect = soap"),
         ("models = 3", "models = 3"),
-        ("models = [3]", "models.row 1"),
+        ("models = [3]", "models.row 1 = 3: it should be a table"),
         ("[providers.p]\ndialect = 'chat'", "providers.p has no base_url"),
-        ("[providers.p]\nbase_url = 'localhost:1'", "providers.p.base_url = localhost:1"),
-        ("[providers.p]\nkey_variables = ['A B']", r"providers.p.key_variables.0 = A B"),
+        (
+            "[providers.p]\nbase_url = 'localhost:1'",
+            "providers.p.base_url = 'localhost:1' is no HTTP address",
+        ),
+        ("[providers.p]\nkey_variables = ['A B']", r"providers.p.key_variables.0 = 'A B' has"),
     ],
 )
 def test_a_bad_file_is_one_sentence_with_its_path_and_place(
