@@ -24,13 +24,15 @@ class Endpoint:
     """An address and the key that goes to it; the gateway is told which trace a call belongs to.
 
     Attributes:
-        provider: Who is behind it, as prices call it; None where that is not known.
+        provider: Who is behind it, as the catalog and prices call it; None where that is not known.
+        key_variable: The variable its key belongs in, None where nothing says so.
     """
 
     base_url: str
     api_key: str = field(repr=False)
     is_gateway: bool = False
     provider: str | None = None
+    key_variable: str | None = None
 
     @property
     def shown(self) -> str:
@@ -38,6 +40,14 @@ class Endpoint:
         parts = urlsplit(self.base_url)
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A key, and the variable it was found in."""
+
+    variable: str
+    value: str = field(repr=False)
 
 
 def endpoint_for(
@@ -49,44 +59,81 @@ def endpoint_for(
 ) -> Endpoint:
     """Return where a provider's models are asked for.
 
-    What is None falls back to the provider's variables, in the environment or a `.env` file. A key
-    only goes to the address it belongs to: the HUD key to the gateway, the provider's to the
-    provider or the address that replaces it. Another address than the provider's own needs no key.
+    What is None falls back to the provider's variables, in the environment or a `.env` file; the
+    user's catalog may say otherwise than `provider` which these are. A key only goes to the address
+    it belongs to: the HUD key to the gateway, the provider's to the provider or the address that
+    replaces it, or another provider's to that one where `base_url` is its address. Another address
+    than a provider's own needs no key.
 
     Args:
-        gateway: True asks the gateway; None does so where the provider has no key and no other
-            address of its own, and a gateway is configured.
+        gateway: True asks the gateway; None does so where the provider needs a key, has none and no
+            other address of its own, and a gateway is configured.
 
     Raises:
         InputError: when the address is no HTTP address, or the key is missing or malformed.
     """
     from hud._core.settings import read_settings
+    from hud.models.catalog import load_catalog
 
     settings = read_settings()
-    named = base_url or _variable(settings, provider.url_variable)
-    key = api_key or next(
-        (held for name in provider.key_variables if (held := _variable(settings, name))), None
-    )
-    if gateway is None and not named and not key:
+    catalog = load_catalog()
+    provider = catalog.providers.get(provider.name, provider)
+    named = base_url or setting(settings, provider.url_variable)
+    held = held_key(settings, provider)
+    key = api_key or (held.value if held else None)
+    if gateway is None and not named and not key and provider.needs_key:
         gateway = bool(settings.hud_gateway_url and settings.api_key)
     if gateway and base_url is None:
         named = settings.hud_gateway_url
         if not named:
             raise InputError("no gateway is configured", hint="set HUD_GATEWAY_URL and HUD_API_KEY")
-    address = _checked_url(named or provider.base_url)
+    address = checked_url(named or provider.base_url)
     if is_gateway(address, settings):
         key = api_key or settings.api_key
         if not key:
             raise InputError(
                 f"the gateway at {bounded(address)} needs a key", hint="set HUD_API_KEY"
             )
-        return Endpoint(address, _checked_key(key), is_gateway=True, provider=provider.name)
-    is_own = urlsplit(address).hostname == urlsplit(provider.base_url).hostname
+        return Endpoint(address, checked_key(key), True, provider.name, "HUD_API_KEY")
+    behind = provider if _is_at(address, provider) else catalog.provider_at(address)
+    if behind is not None and behind is not provider:
+        held = held_key(settings, behind) or held
+        key = api_key or (held.value if held else None)
     if not key:
-        if is_own:
-            raise _missing_key(provider)
+        if behind is not None and behind.needs_key:
+            raise _missing_key(behind)
         key = NO_KEY
-    return Endpoint(address, _checked_key(key), provider=provider.name if is_own else None)
+    variable = held.variable if held else next(iter((behind or provider).key_variables), None)
+    name = behind.name if behind is not None else None
+    return Endpoint(address, checked_key(key), provider=name, key_variable=variable)
+
+
+def held_key(settings: Settings, provider: ModelProvider) -> HeldKey | None:
+    """Return the key of a provider from the environment or a `.env` file, None without one."""
+    for variable in provider.key_variables:
+        value = setting(settings, variable)
+        if value:
+            return HeldKey(variable, value)
+    return None
+
+
+def setting(settings: Settings, name: str | None) -> str | None:
+    """Return a variable from wherever settings come from, also one that has no field of its own.
+
+    Empty is not set, and hides what a file says.
+    """
+    import os
+
+    if name is None:
+        return None
+    for field_name, known in type(settings).model_fields.items():
+        if known.alias == name:
+            value = getattr(settings, field_name)
+            return value if isinstance(value, str) and value else None
+    if name in os.environ:
+        return os.environ[name] or None
+    value = (settings.model_extra or {}).get(name.lower())
+    return value if isinstance(value, str) and value else None
 
 
 def is_gateway(address: str, settings: Settings) -> bool:
@@ -96,38 +143,36 @@ def is_gateway(address: str, settings: Settings) -> bool:
 
 
 def _missing_key(provider: ModelProvider) -> InputError:
-    variable = provider.key_variables[0] if provider.key_variables else "HUD_API_KEY"
-    another = (
-        f", or name another endpoint: {provider.url_variable}" if provider.url_variable else ""
-    )
-    if provider.name == "openai":
-        another = ", or name another endpoint: base_url or OPENAI_BASE_URL"
+    if not provider.key_variables:
+        return InputError(
+            f"no key for {provider.label}",
+            hint=f"the catalog names no variable for it: give providers.{provider.name} "
+            "key_variables, or needs_key = false",
+        )
+    variable = provider.key_variables[0]
+    others = "".join(f" or {name}" for name in provider.key_variables[1:])
+    url = f"base_url or {provider.url_variable}" if provider.url_variable else "base_url"
     return InputError(
-        f"no key for {provider.label}",
-        hint=f"set {variable} (hud set {variable}=… keeps it){another}",
+        f"no key for {provider.label}: {variable}{others} is not set",
+        hint=f"export {variable}=…, or keep it with hud set {variable}=…, or ask through a gateway "
+        f"(--gateway, with HUD_GATEWAY_URL and HUD_API_KEY), or name another endpoint ({url})",
     )
 
 
-def _variable(settings: Settings, name: str | None) -> str | None:
-    """Return a variable from wherever settings come from, also one that has no field of its own."""
-    import os
-
-    if name is None:
-        return None
-    for held in (getattr(settings, name.lower(), None), (settings.model_extra or {}).get(name)):
-        if isinstance(held, str) and held:
-            return held
-    extra = (settings.model_extra or {}).get(name.lower())
-    if isinstance(extra, str) and extra:
-        return extra
-    return os.environ.get(name) or None
+def _is_at(address: str, provider: ModelProvider) -> bool:
+    return urlsplit(address).hostname == urlsplit(provider.base_url).hostname
 
 
 def _bare(address: str) -> str:
     return address.rstrip("/").removesuffix("/v1")
 
 
-def _checked_url(text: str) -> str:
+def checked_url(text: str, name: str = "base_url") -> str:
+    """Return an address that is an HTTP address; `name` is what messages call it.
+
+    Raises:
+        InputError: when it is none.
+    """
     text = text.strip()
     try:
         parts = urlsplit(text)
@@ -137,13 +182,18 @@ def _checked_url(text: str) -> str:
         valid = False
     if not valid:
         raise InputError(
-            f"base_url {bounded(text)!r} is not an HTTP address",
+            f"{name} {bounded(text)!r} is not an HTTP address",
             hint="write it whole: http://host:port/v1",
         )
     return text
 
 
-def _checked_key(key: str) -> str:
+def checked_key(key: str) -> str:
+    """Return a key that can be sent, kept out of messages and records from now on.
+
+    Raises:
+        InputError: when it is none, without showing it.
+    """
     key = key.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise InputError(

@@ -35,7 +35,6 @@ _HINTS = {
     404: "check the model's name, and the address{v1}",
     429: "the rate or quota is used up: run fewer at once (--max-concurrent), or wait",
 }
-_KEY_VARIABLES = {"anthropic": "ANTHROPIC_API_KEY", "google": "GEMINI_API_KEY"}
 
 FailureKind = Literal["status", "unreachable", "timeout", "cut", "other"]
 
@@ -102,9 +101,8 @@ class CallFailure:
             case "status":
                 kind = ContextOverflow if self.is_overflow else ModelFault
                 hint = _HINTS.get(self.status or 0)
-                key = "HUD_API_KEY" if endpoint.is_gateway else "OPENAI_API_KEY"
-                key = _KEY_VARIABLES.get(endpoint.provider or "", key)
-                has_v1 = endpoint.provider in _KEY_VARIABLES or endpoint.is_gateway
+                key = endpoint.key_variable or "OPENAI_API_KEY"
+                has_v1 = endpoint.provider not in (None, "openai") or endpoint.is_gateway
                 v1 = "" if has_v1 else ": base_url usually ends with /v1"
                 return kind(
                     f"{where} answered status {self.status} for model {model!r}: {self.detail}",

@@ -1,4 +1,7 @@
-"""Who serves models: a provider's address, the variables that configure it, and its dialect."""
+"""Who serves models: a provider's address, the variables that configure it, and its dialect.
+
+The three whose own dialects are spoken here are constants; all others are rows of the catalog.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,14 @@ class ModelProvider:
     """One provider of models.
 
     Attributes:
-        name: As prices and tables call it.
+        name: As tables call it, and as it stands before a model's name: `groq/…`.
         label: As sentences call it.
         dialect: What it speaks, unless a model says otherwise.
         base_url: Its own address.
         url_variable: Environment variable that replaces the address.
         key_variables: Environment variables its key is looked for in, in this order.
+        needs_key: Whether its own address answers nobody without a key.
+        prices: As genai-prices calls it; None where that is the name.
     """
 
     name: str
@@ -34,6 +39,8 @@ class ModelProvider:
     base_url: str
     url_variable: str | None = None
     key_variables: tuple[str, ...] = ()
+    needs_key: bool = True
+    prices: str | None = None
 
 
 OPENAI = ModelProvider(
