@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -289,7 +290,10 @@ async def test_a_bug_in_a_tool_is_the_harnesss_own() -> None:
         await ran(Scripted([call("flaky")], tools=[tool_maker(Buggy)]))
 
 
-async def test_the_tools_of_an_environment_are_offered_and_change_it() -> None:
+async def test_the_tools_of_an_environment_are_offered_and_change_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUD_HOME", str(tmp_path))
     env = Environment("counter")
     held: list[int] = []
 

@@ -6,7 +6,7 @@ The loop is `tool_agent`; open connections are `connections`; trying again is `h
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, ClassVar, Generic
 
@@ -14,11 +14,13 @@ from hud._core.errors import AgentFault, InputError
 from hud.agents.connections import shared_pool
 from hud.agents.run import Run
 from hud.agents.tool_agent import MessageT, RunState, ToolAgent, ToolConfigT
+from hud.agents.tools.base import ToolMaker
+from hud.agents.types import ToolAgentConfig
 from hud.models.calling import ModelCall, ask
 from hud.models.endpoint import Endpoint, endpoint_for
 from hud.models.provider import Dialect, ModelProvider
 from hud.trace.clock import utc_now
-from hud.trace.steps import AgentStep
+from hud.trace.steps import AgentStep, Usage
 
 
 class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT]):
@@ -40,6 +42,23 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
     _endpoint: Endpoint | None = None
     _client: Any = None
 
+    def __init__(
+        self,
+        config: ToolConfigT | None = None,
+        *,
+        tools: Sequence[ToolMaker | Callable[..., Any]] = (),
+        provider: ModelProvider | None = None,
+    ) -> None:
+        """Make an agent that drives any number of runs at once.
+
+        Args:
+            config: The settings; defaults when None.
+            tools: Further tools of the agent's own.
+            provider: Whose model it is, where that is not the dialect's own provider.
+        """
+        super().__init__(config, tools=tools)
+        self._provider = provider
+
     @property
     def endpoint(self) -> Endpoint:
         """Where requests go, decided once.
@@ -50,7 +69,7 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
         if self._endpoint is None:
             config = self.config
             self._endpoint = endpoint_for(
-                self.provider,
+                self._provider or self.provider_of(config),
                 base_url=getattr(config, "base_url", None),
                 api_key=getattr(config, "api_key", None),
                 gateway=config.gateway,
@@ -92,6 +111,10 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
             config["base_url"] = Endpoint(config["base_url"], "").shown
         return described
 
+    def provider_of(self, config: ToolAgentConfig) -> ModelProvider:
+        """Return whose model the settings name."""
+        return self.provider
+
     async def ask(
         self,
         state: RunState[MessageT],
@@ -131,6 +154,8 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
         step = read(body, f"the model API at {endpoint.shown}")
         step.started_at, step.ended_at = started_at, utc_now()
         step.model = step.model or model
+        if step.usage is not None and step.usage.cost_usd is None:
+            step.usage.cost_usd = _cost_usd(endpoint, step.model, step.usage)
         return step
 
     def trace_headers(self, run: Run | None) -> dict[str, str]:
@@ -159,3 +184,16 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
         """Return where a client somebody else made asks."""
         key = getattr(client, "api_key", None)
         return Endpoint(str(client.base_url).rstrip("/"), key if isinstance(key, str) else "")
+
+
+def _cost_usd(endpoint: Endpoint, model: str, usage: Usage) -> float | None:
+    from hud.models.prices import cost_usd  # prices are data of their own, read when first needed
+
+    return cost_usd(
+        endpoint.provider,
+        model,
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        completion_tokens=usage.completion_tokens,
+    )

@@ -15,7 +15,7 @@ from hud.agents.tool_agent import RunState
 from hud.agents.tools.base import AgentTool
 from hud.agents.tools.mcp import MCPTool
 from hud.agents.types import OpenAIChatConfig, ToolAgentConfig
-from hud.models.provider import OPENAI, Dialect
+from hud.models.provider import OPENAI, Dialect, ModelProvider
 from hud.trace.content import MCPToolCall, MCPToolResult, PromptMessage
 from hud.trace.steps import AgentStep
 
@@ -66,6 +66,15 @@ class OpenAIChatAgent(ApiAgent[OpenAIChatConfig, dict[str, Any]]):
     @oai.setter
     def oai(self, client: AsyncOpenAI) -> None:
         self.client = client
+
+    def provider_of(self, config: ToolAgentConfig) -> ModelProvider:
+        from hud.models.catalog import UnknownModel, resolve_model
+
+        try:
+            found = resolve_model(config.model)
+        except UnknownModel:
+            return OPENAI
+        return found.provider if found.dialect is Dialect.CHAT else OPENAI
 
     def describe(self) -> dict[str, Any]:
         described = super().describe()

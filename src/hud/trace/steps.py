@@ -97,11 +97,19 @@ class Sample(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens and money of one model turn; `cost_usd` is None where the price is unknown."""
+    """Tokens and money of one model turn; `cost_usd` is None where the price is unknown.
+
+    Attributes:
+        prompt_tokens: Of the whole prompt, what came from a cache or went into one included.
+        completion_tokens: Of the answer, reasoning included.
+        cached_tokens: Of the prompt, read from the provider's cache.
+        cache_write_tokens: Of the prompt, written to it, where that has a price of its own.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     cost_usd: float | None = None
     llm_call_count: int | None = None
 
