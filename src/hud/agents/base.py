@@ -88,6 +88,15 @@ class FunctionAgent(Agent):
         return getattr(self._function, "__qualname__", type(self._function).__name__)
 
 
+def model_of(agent: Agent) -> str | None:
+    """Return the name of the model behind an agent, also where `model` is a policy of its own."""
+    model: object = agent.model
+    if isinstance(model, str) or model is None:
+        return model
+    config = cast("AgentConfig | None", getattr(agent, "config", None))
+    return None if config is None or config.model == UNKNOWN_MODEL else config.model
+
+
 def as_agent(agent: Agent | AgentFunction) -> Agent:
     """Return `agent` itself, or an agent around an async function.
 

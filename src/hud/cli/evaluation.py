@@ -10,6 +10,7 @@ import sys
 import time
 
 from hud._core.errors import InputError
+from hud.agents.base import model_of
 from hud.cli import report, streams
 from hud.cli.boundary import GRADED, INTERRUPTED, UNGRADED
 from hud.cli.progress import make_progress, showing
@@ -101,11 +102,12 @@ def _ask(ready: Ready, request: Request) -> None:
     Raises:
         InputError: when the answer is not yes.
     """
-    if request.yes or ready.left < _ASK_FROM or ready.agent.model is None:
+    model = model_of(ready.agent)
+    if request.yes or ready.left < _ASK_FROM or model is None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
-    sys.stderr.write(f"run {ready.left:,} rollouts with {one_line(ready.agent.model)}? [y/N] ")
+    sys.stderr.write(f"run {ready.left:,} rollouts with {one_line(model)}? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InputError("nothing was run", hint="answer y, or give --yes")

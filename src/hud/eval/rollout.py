@@ -18,7 +18,7 @@ from hud._core import json
 from hud._core.errors import AgentFault, Fault, RuntimeFault, bounded
 from hud._core.ids import new_id
 from hud._core.outcome import Outcome
-from hud.agents.base import Agent, AgentFunction, as_agent
+from hud.agents.base import Agent, AgentFunction, as_agent, model_of
 from hud.agents.grade import Grade
 from hud.agents.run import Run
 from hud.clients.client import HudClient
@@ -144,7 +144,9 @@ async def rollout(
         run = new_run(task, job_id=job_id, group_id=group_id, trace_id=trace_id)
         await play(run, plan)
         return run
-    row = job_row(task.slug, agent=agent.name, model=agent.model, runtime=type(runtime).__name__)
+    row = job_row(
+        task.slug, agent=agent.name, model=model_of(agent), runtime=type(runtime).__name__
+    )
     run = new_run(task, job_id=row.id, group_id=group_id, trace_id=trace_id)
     async with working_on(JobHold(), row, sinks):
         await play(run, plan)
@@ -333,7 +335,7 @@ def _started(run: Run, plan: Plan) -> RunStarted:
         member=run.member,
         attempt=run.attempt,
         group_id=run.group_id,
-        model=plan.agent.model,
+        model=model_of(plan.agent),
         runtime=type(plan.runtime).__name__,
         task_digest=plan.task_digest,
     )

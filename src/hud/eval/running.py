@@ -14,7 +14,7 @@ from typing import Any
 
 from hud._core.garbage import fewer_collections
 from hud._core.ids import new_id
-from hud.agents.base import Agent, AgentFunction, as_agent
+from hud.agents.base import Agent, AgentFunction, as_agent, model_of
 from hud.environment.environment import Environment
 from hud.environment.task import Task
 from hud.eval.job import Job
@@ -67,7 +67,7 @@ async def run_taskset(
         group=size,
         taskset=name,
         agent=agent.name,
-        model=agent.model,
+        model=model_of(agent),
         runtime=type(provider).__name__,
         spec=spec,
     )
