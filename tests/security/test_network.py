@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hud.protocol.frames import HudProtocolError
-from tests.security.world import Agent, Served, outside
+from tests.security.world import PYTHON, Agent, Served, outside
 
 SERVICE_SECRET = "service-secret-61c9"
 HELLO = '{"jsonrpc":"2.0","id":1,"method":"hello","params":{}}'
@@ -56,7 +56,7 @@ async def service() -> AsyncGenerator[int]:
 @pytest.fixture
 def datagrams() -> Generator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("127.0.0.1", 0))
+        receiver.bind(("0.0.0.0", 0))
         receiver.setblocking(False)
         yield receiver
 
@@ -115,6 +115,10 @@ async def test_no_datagram_leaves(agent: Agent, datagrams: socket.socket) -> Non
         "    try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', (host, port))\n"
         "    except OSError as error: print(error)\n"
     ).replace("port)", "int(sys.argv[1]))")
+
+    sent = outside([PYTHON, "-I", "-c", code, str(port), own_address()])
+    assert sent.returncode == 0, sent
+    assert [datagrams.recv(10), datagrams.recv(10)] == [b"x", b"x"], "the attempt works for others"
 
     result = await agent.python(code, str(port), own_address())
 
