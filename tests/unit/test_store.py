@@ -135,11 +135,32 @@ def test_an_older_store_is_migrated_when_it_is_opened(
     store.put(JobRow(id=JOB, created_at=1))
     store.close()
     upgraded: list[Path] = []
-    # There is one revision so far, so the step itself is watched, not taken.
+    # A revision that does not exist yet, so the step itself is watched, not taken.
     monkeypatch.setattr(database, "REVISIONS", (*REVISIONS, "9999"))
     monkeypatch.setattr("hud.store.migrations.upgrade", upgraded.append)
     assert open_store(tmp_path).find_job(JOB).created_at == 1
     assert upgraded == [tmp_path / "hud.db"]
+
+
+def test_runs_recorded_before_turns_were_counted_keep_their_calls_and_cost(
+    tmp_path: Path,
+) -> None:
+    from hud.store.migrations import upgrade
+
+    path = tmp_path / "hud.db"
+    upgrade(path, "0001")
+    with closing(sqlite3.connect(path)) as connection:
+        for number, cost in (("1", 0.5), ("2", None)):
+            connection.execute(
+                "INSERT INTO runs (team, id, job_id, task_slug, member, attempt, status, "
+                "started_at, ended_at, llm_calls, cost_usd) "
+                "VALUES ('local', ?, ?, 'task', 0, 1, 'error', 1, 2, 3, ?)",
+                (number * 32, JOB, cost),
+            )
+        connection.commit()
+    priced, unpriced = open_store(tmp_path).runs_of(JOB)
+    assert (priced.turns, priced.unpriced_turns, priced.known_cost_usd) == (3, 0, 0.5)
+    assert (unpriced.turns, unpriced.unpriced_turns, unpriced.known_cost_usd) == (3, 3, None)
 
 
 def _run(program: str, home: Path) -> None:

@@ -19,7 +19,7 @@ EXIT_CODES = {
     FAILED: "failed: a check did not hold, or a place or the store could not be used",
     USAGE: "bad input: an option, a file, an id or a setting cannot be used",
     UNGRADED: "the job ended with some runs ungraded",
-    INTERRUPTED: "interrupted, what was graded is kept",
+    INTERRUPTED: "interrupted, or the job's budget is used up; what was graded is kept",
     NO_READER: "whoever read the output went away",
 }
 

@@ -8,8 +8,8 @@ from typing import Any
 from hud._core import json
 from hud._core.errors import InputError, bounded
 from hud._core.paths import hud_home, make_home
-from hud.cli import report, streams, turns
-from hud.cli.render import clock, count, number, seconds
+from hud.cli import budgeting, report, streams, turns
+from hud.cli.render import clock, count, money, number, seconds
 from hud.cli.tables import pairs, table
 from hud.eval.results import Member, read_results
 from hud.store import JobRecord, JobSummary, Store, open_store
@@ -57,7 +57,7 @@ def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
     store = _required(job_id, "job")
     job = store.find_job(job_id)
     ks = sorted({1, job.group_size})
-    results = read_results(store, job.id, ks=ks)
+    results = read_results(store, job.id, owed=budgeting.owed_by(job), ks=ks)
     broken = {(run.task, run.member) for run in results.members if run.cause is not None}
     ordered = sorted(results.all_attempts, key=lambda run: (run.task, run.member) not in broken)
     shown = ordered[:limit] if limit else ordered
@@ -159,9 +159,10 @@ def _job_head(job: JobRecord) -> list[tuple[str, str]]:
 
 
 def _run_table(members: Sequence[Member]) -> str:
-    header = ("RUN", "TASK", "#", "ATTEMPT", "OUTCOME", "REWARD", "TIME")
+    header = ["RUN", "TASK", "#", "ATTEMPT", "OUTCOME", "REWARD", "TIME"]
+    is_metered = any(member.tokens or member.known_cost_usd for member in members)
     rows = [
-        (
+        [
             member.run_id,
             member.task,
             str(member.member + 1),
@@ -171,7 +172,19 @@ def _run_table(members: Sequence[Member]) -> str:
             seconds(
                 None if member.ended_at is None else (member.ended_at - member.started_at) / 1e6
             ),
-        )
+            *(_used(member) if is_metered else ()),
+        ]
         for member in members
     ]
-    return table(header, rows, right=(2, 3, 5, 6), width=streams.stdout_width(), shrink=1)
+    if is_metered:
+        header += ["TOKENS", "COST"]
+    return table(
+        header, rows, right=(2, 3, *range(5, len(header))), width=streams.stdout_width(), shrink=1
+    )
+
+
+def _used(member: Member) -> tuple[str, str]:
+    price = money(member.cost_usd)
+    if member.unpriced_turns and member.known_cost_usd:
+        price = f"≥ {money(member.known_cost_usd)}"
+    return f"{member.tokens:,}", price

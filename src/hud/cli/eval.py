@@ -86,6 +86,30 @@ def command(
             show_default="2",
         ),
     ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            help="US dollars for the whole job; it ends when they are used up.",
+            metavar="USD",
+            show_default="no limit",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Prompt and completion tokens for the whole job.",
+            metavar="N",
+            show_default="no limit",
+        ),
+    ] = None,
+    max_turns: Annotated[
+        int | None,
+        typer.Option(help="Model turns for the whole job.", metavar="N", show_default="no limit"),
+    ] = None,
+    max_time: Annotated[
+        float | None,
+        typer.Option(help="Seconds for the whole job.", metavar="SECONDS", show_default="no limit"),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -125,6 +149,10 @@ def command(
         max_steps=max_steps if max_steps is not None or not full else 100,
         rollout_timeout=rollout_timeout,
         retries=retries,
+        max_cost=max_cost,
+        max_tokens=max_tokens,
+        max_turns=max_turns,
+        max_time=max_time,
         resume=resume,
         yes=yes,
         dry_run=dry_run,

@@ -37,8 +37,8 @@ def evaluate(request: Request) -> int:
     _ask(ready, request)
     default_store()  # one that cannot be used is said before anything runs
     began = time.monotonic()
-    interrupted = asyncio.run(_run(ready, request.verbose)) if ready.left else False
-    return _finish(ready, request, interrupted=interrupted, took_s=time.monotonic() - began)
+    was_stopped = asyncio.run(_run(ready, request.verbose)) if ready.left else False
+    return _finish(ready, request, was_stopped=was_stopped, took_s=time.monotonic() - began)
 
 
 async def _run(ready: Ready, verbose: int) -> bool:
@@ -67,6 +67,7 @@ async def _run(ready: Ready, verbose: int) -> bool:
                 job=job,
                 rollout_timeout=spec.rollout_timeout,
                 options=options,
+                budget=spec.budget,
                 spec=spec.to_json(),
                 graded=ready.resume.graded if ready.resume else (),
                 attempts=ready.resume.attempts if ready.resume else None,
@@ -79,7 +80,7 @@ async def _run(ready: Ready, verbose: int) -> bool:
     return options.stop.requests > 0
 
 
-def _finish(ready: Ready, request: Request, *, interrupted: bool, took_s: float) -> int:
+def _finish(ready: Ready, request: Request, *, was_stopped: bool, took_s: float) -> int:
     if not ready.left:
         streams.note(f"every run of job {ready.job.id} is graded already; nothing was run")
     store = default_store()
@@ -90,10 +91,14 @@ def _finish(ready: Ready, request: Request, *, interrupted: bool, took_s: float)
     else:
         took = took_s if ready.left else None
         streams.write(report.as_text(record, results, width=streams.stdout_width(), took_s=took))
+    if ready.job.ended_early is not None and not results.is_complete:
+        streams.note(f"stopped: {ready.job.ended_early}")
     report.where_to_look(record, results, env_source=request.env_source)
-    if interrupted:
+    if was_stopped:
         return INTERRUPTED
-    return GRADED if results.is_complete else UNGRADED
+    if results.is_complete:
+        return GRADED
+    return UNGRADED if ready.job.ended_early is None else INTERRUPTED
 
 
 def _ask(ready: Ready, request: Request) -> None:

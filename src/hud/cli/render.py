@@ -71,6 +71,14 @@ def clock(micros: int | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(micros / 1e6))
 
 
+def cost(known_usd: float | None, unpriced_turns: int) -> str:
+    """Return what turns cost, and how much of that is unknown: `≥ $1.20 (3 turns of …)`."""
+    if not unpriced_turns:
+        return money(known_usd)
+    unknown = f"({count(unpriced_turns, 'turn')} of unknown price)"
+    return f"≥ {money(known_usd)} {unknown}" if known_usd else f"{NOT_AVAILABLE} {unknown}"
+
+
 def money(value: float | None) -> str:
     """Return a cost in US dollars."""
     if value is None:

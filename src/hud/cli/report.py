@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from hud.cli import budgeting
 from hud.cli.render import (
     NOT_AVAILABLE,
+    cost,
     count,
-    money,
     number,
     one_line,
     percent,
@@ -16,8 +17,9 @@ from hud.cli.render import (
 )
 from hud.cli.streams import note, write, write_json
 from hud.cli.tables import pairs, table
-from hud.eval.results import Member, Results, Spent
+from hud.eval.results import Member, Results
 from hud.eval.resume import JobSpec
+from hud.eval.spending import Spent
 from hud.eval.statistics import Summary
 from hud.eval.taskset import Taskset
 from hud.store import JobRecord
@@ -46,6 +48,8 @@ def heading(taskset: Taskset, spec: JobSpec, job_id: str | None = None, *, done:
         f"{taskset.name}: {count(len(taskset), 'task')}{times} with {agent}",
         f"in {spec.runtime}, {spec.max_concurrent} at once",
     ]
+    if spec.budget is not None:
+        parts.append(f"at most {spec.budget}")
     if done:
         parts.append(f"{done:,} graded already")
     if job_id is not None:
@@ -106,6 +110,7 @@ def figures(
         rows.append(("tried again", count(retried, "attempt")))
     rows.append(("time", seconds(_wall_s(job) if took_s is None else took_s)))
     rows.append(("tokens", _tokens(spent)))
+    rows += budgeting.figure(job, results)
     return rows
 
 
@@ -115,7 +120,7 @@ def _tokens(spent: Spent) -> str:
     cached = f" ({spent.cached_tokens:,} cached)" if spent.cached_tokens else ""
     return (
         f"{spent.prompt_tokens:,} in{cached}, {spent.completion_tokens:,} out, "
-        f"cost {money(spent.cost_usd)}"
+        f"cost {cost(spent.known_cost_usd, spent.unpriced_turns)}"
     )
 
 
@@ -159,8 +164,10 @@ def where_to_look(job: JobRecord, results: Results, *, env_source: str | None = 
     commands.append((f"hud jobs {job.id}", "this job"))
     if not results.is_complete:
         again = f" --source {one_line(env_source)}" if env_source else ""
-        command = f"hud eval --resume {job.id}{again}"
-        commands.append((command, "run what is missing or ungraded"))
+        more = budgeting.flags_for_more(job, results)
+        command = f"hud eval --resume {job.id}{again}{more}"
+        larger = ", with a larger budget" if more else ""
+        commands.append((command, f"run what is missing or ungraded{larger}"))
     note(pairs(commands))
 
 
@@ -183,6 +190,7 @@ def as_data(job: JobRecord, results: Results) -> dict[str, Any]:
         "created_at": clock_iso(job.created_at),
         "ended_at": clock_iso(job.ended_at),
         "wall_s": _wall_s(job),
+        "budget": budgeting.as_data(job, results),
         **summary_data(results),
         "tasks": [
             {
@@ -218,6 +226,9 @@ def summary_data(results: Results) -> dict[str, Any]:
         "cached_tokens": spent.cached_tokens,
         "llm_calls": spent.llm_calls,
         "cost_usd": spent.cost_usd,
+        "turns": spent.turns,
+        "unpriced_turns": spent.unpriced_turns,
+        "known_cost_usd": spent.known_cost_usd,
     }
 
 
@@ -234,6 +245,9 @@ def run_data(member: Member) -> dict[str, Any]:
         "stop_reason": member.stop_reason,
         "error": member.error,
         "started_at": clock_iso(member.started_at),
+        "tokens": member.tokens,
+        "turns": member.turns,
+        "cost_usd": member.cost_usd,
         "duration_s": None if ended is None else (ended - member.started_at) / 1e6,
     }
 

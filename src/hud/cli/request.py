@@ -11,8 +11,10 @@ from hud._core.errors import InputError
 from hud._core.ids import new_id
 from hud.agents.base import Agent
 from hud.agents.create import AGENT_KINDS, known_agents, make_agent, parse_config
+from hud.cli.budgeting import make_budget
 from hud.cli.render import count
 from hud.cli.streams import note
+from hud.eval.budget import Budget
 from hud.eval.job import Job
 from hud.eval.loading import TaskSource, load_tasks
 from hud.eval.places import is_address, place_at
@@ -51,6 +53,10 @@ class Request:
     max_steps: int | None = None
     rollout_timeout: float | None = None
     retries: int | None = None
+    max_cost: float | None = None
+    max_tokens: int | None = None
+    max_turns: int | None = None
+    max_time: float | None = None
     resume: str | None = None
     yes: bool = False
     dry_run: bool = False
@@ -121,6 +127,7 @@ def _new(request: Request) -> Ready:
         max_concurrent=request.max_concurrent or DEFAULT_CONCURRENT,
         rollout_timeout=request.rollout_timeout,
         retries=DEFAULT_RETRIES if request.retries is None else request.retries,
+        budget=_budget(request),
     )
     ready = _ready(loaded, chosen, asked, None)
     if len(chosen) < len(loaded.taskset) and not names:
@@ -153,6 +160,7 @@ def _again(request: Request, resume: Resume) -> Ready:
         max_concurrent=request.max_concurrent or was.max_concurrent,
         rollout_timeout=request.rollout_timeout or was.rollout_timeout,
         retries=was.retries if request.retries is None else request.retries,
+        budget=_budget(request, was.budget),
     )
     return _ready(loaded, chosen, asked, resume)
 
@@ -174,6 +182,7 @@ def _ready(loaded: TaskSource, chosen: Taskset, asked: JobSpec, resume: Resume |
         max_concurrent=asked.max_concurrent,
         rollout_timeout=asked.rollout_timeout,
         retries=asked.retries,
+        budget=asked.budget,
     )
     if resume is not None:
         refuse_differences(resume.job.id, differences(resume.spec, spec))
@@ -207,6 +216,16 @@ def _who_and_what(source: str | None, agent: str | None) -> tuple[str, str]:
             hint=f"hud eval {source or 'tasks.py'} AGENT, with one of: {', '.join(known_agents())}",
         )
     return source or ".", agent
+
+
+def _budget(request: Request, was: Budget | None = None) -> Budget | None:
+    given = {
+        "cost_usd": request.max_cost,
+        "tokens": request.max_tokens,
+        "steps": request.max_turns,
+        "wall_s": request.max_time,
+    }
+    return make_budget(given, was)
 
 
 def _config(request: Request) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from hud._core import json
-from hud.cli.render import clock, count, money, number, one_line, safe, seconds
+from hud.cli.render import clock, cost, count, number, one_line, safe, seconds
 from hud.cli.tables import pairs
 from hud.store import RunRecord
 from hud.trace.file_steps import FILES_KEY
@@ -68,6 +68,9 @@ def run_as_data(run: RunRecord) -> dict[str, Any]:
         "cached_tokens": run.cached_tokens,
         "llm_calls": run.llm_calls,
         "cost_usd": run.cost_usd,
+        "turns": run.turns,
+        "unpriced_turns": run.unpriced_turns,
+        "known_cost_usd": run.known_cost_usd,
     }
 
 
@@ -90,9 +93,9 @@ def _outcome(run: RunRecord) -> str:
 def _tokens(run: RunRecord) -> str:
     if not run.llm_calls:
         return ""
-    cost = money(run.cost_usd)
+    price = cost(run.known_cost_usd, run.unpriced_turns)
     calls = count(run.llm_calls, "call")
-    return f"{run.prompt_tokens:,} in, {run.completion_tokens:,} out in {calls}; cost {cost}"
+    return f"{run.prompt_tokens:,} in, {run.completion_tokens:,} out in {calls}; cost {price}"
 
 
 def _heading(step: Mapping[str, Any]) -> str:

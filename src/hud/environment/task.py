@@ -17,7 +17,7 @@ from hud.environment.runtime_config import RuntimeConfig
 
 if TYPE_CHECKING:
     from hud.environment.environment import Environment
-    from hud.eval import Agent, AgentFunction, Job, Provider
+    from hud.eval import Agent, AgentFunction, Budget, Job, Provider
 
 
 _sorted = stdlib_json.JSONEncoder(sort_keys=True)
@@ -108,6 +108,7 @@ class Task(BaseModel):
         max_concurrent: int | None = None,
         job: Job | None = None,
         rollout_timeout: float | None = None,
+        budget: Budget | None = None,
     ) -> Job:
         """Run this task `group` times; see `Taskset.run`."""
         from hud.eval.taskset import Taskset
@@ -119,4 +120,5 @@ class Task(BaseModel):
             max_concurrent=max_concurrent,
             job=job,
             rollout_timeout=rollout_timeout,
+            budget=budget,
         )

@@ -14,6 +14,7 @@ from hud.environment.runtime_config import (
 )
 from hud.environment.task import Task
 from hud.eval.advantage import group_relative
+from hud.eval.budget import Budget
 from hud.eval.chat import Chat
 from hud.eval.job import Job
 from hud.eval.rollout import rollout
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "AgentFunction",
+    "Budget",
     "Chat",
     "Grade",
     "Job",

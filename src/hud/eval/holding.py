@@ -34,9 +34,21 @@ class Interruption:
 
     Attributes:
         is_due: Whether it was cancelled while that was held back, which the task has to see to.
+        is_finishing: Whether what it does needs the agent no more: `cut` then leaves it alone.
+        reason: Why it is cancelled, in a sentence, where there is more to say than that it is.
+        was_cut: Whether `cut` cancelled it.
     """
 
-    __slots__ = ("_clock", "_holding", "_task", "_when", "is_due")
+    __slots__ = (
+        "_clock",
+        "_holding",
+        "_task",
+        "_when",
+        "is_due",
+        "is_finishing",
+        "reason",
+        "was_cut",
+    )
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
@@ -44,6 +56,9 @@ class Interruption:
         self._when: float | None = None
         self._holding = False
         self.is_due = False
+        self.is_finishing = False
+        self.reason: str | None = None
+        self.was_cut = False
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task of its own, which `cancel` then cancels."""
@@ -61,6 +76,23 @@ class Interruption:
             self.is_due = True
         elif self._task is not None:
             self._task.cancel()
+
+    def cut(self, reason: str) -> None:
+        """Cancel the task for `reason`, unless it is finishing, or tears something down."""
+        self.reason = reason
+        task = self._task
+        if task is not None and not (task.done() or self._holding or self.is_finishing):
+            self.was_cut = True
+            task.cancel()
+
+    def turned(self, *, is_done: bool) -> None:
+        """Say that the agent took a turn, and whether it means to be done with it.
+
+        One that was done and goes on after all is cut now, if it was to be cut before.
+        """
+        self.is_finishing = is_done
+        if not is_done and self.reason is not None and not self.was_cut:
+            self.cut(self.reason)
 
     def __enter__(self) -> None:
         """Begin to hold both back."""

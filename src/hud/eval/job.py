@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hud.agents.run import Run
+from hud.eval.metering import Meter
 from hud.eval.recording import JobHold, default_sinks, job_row, store_of
+from hud.eval.spending import Spent
 from hud.eval.statistics import Summary, summarize
 
 
@@ -22,6 +24,9 @@ class Job:
         group: Repeats per task.
         hold: Who in this process works on the job.
         members: How many members each task has had so far, by slug.
+        meter: Counts what the job uses.
+        ended_early: Which budget ended the latest `run` into the job before everything was run,
+            in a sentence with the amounts; None when none did.
     """
 
     id: str
@@ -34,6 +39,8 @@ class Job:
     members: dict[str, int] = field(
         default_factory=dict[str, int], init=False, repr=False, compare=False
     )
+    meter: Meter = field(default_factory=Meter, init=False, repr=False, compare=False)
+    ended_early: str | None = field(default=None, init=False, compare=False)
 
     @classmethod
     async def start(cls, name: str, *, group: int = 1, taskset_id: str | None = None) -> Job:
@@ -47,6 +54,11 @@ class Job:
         if store is not None:
             store.put(row)
         return cls(row.id, name, group=group, taskset_id=taskset_id)
+
+    @property
+    def spent(self) -> Spent:
+        """Tokens, model turns and money of every attempt, those of earlier processes included."""
+        return self.meter.spent
 
     @property
     def reward(self) -> float:

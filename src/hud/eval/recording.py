@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +155,19 @@ class JobHold:
 
 @contextlib.asynccontextmanager
 async def working_on(
-    hold: JobHold, row: JobRow, sinks: Sequence[Sink], stop: asyncio.Event | None = None
+    hold: JobHold,
+    row: JobRow,
+    sinks: Sequence[Sink],
+    *,
+    was_stopped: Callable[[], bool] = lambda: False,
+    worked_s: Callable[[], float | None] = lambda: None,
 ) -> AsyncGenerator[None]:
     """Hold a job while the block runs, and record its beginning and how it ended.
 
     Args:
         hold: The job's own; blocks with the same one may overlap.
-        stop: Set when somebody asked the job to end early.
+        was_stopped: Asked at the end: whether the job was made to end early.
+        worked_s: Asked at the end: how long it was worked on in all.
 
     Raises:
         InputError: when somebody else works on the job.
@@ -176,7 +182,7 @@ async def working_on(
     try:
         store.put(row)
         yield
-        status = "cancelled" if stop is not None and stop.is_set() else "completed"
+        status = "cancelled" if was_stopped() else "completed"
     except asyncio.CancelledError:
         status = "cancelled"
         raise
@@ -185,7 +191,9 @@ async def working_on(
             hold.status = status
         try:
             if hold.users == 1:
-                store.put(JobEnd(id=row.id, status=hold.status, ended_at=_now()))
+                worked = worked_s()
+                end = JobEnd(id=row.id, status=hold.status, ended_at=_now(), worked_s=worked)
+                store.put(end)
             await store.committed()
         finally:
             hold.let_go()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hud._core.outcome import Outcome
+from hud.eval.spending import Ledger, Spent
 from hud.eval.statistics import Summary, pass_at_k, summarize
 from hud.store import RunRecord, Store, every_run
 
@@ -37,6 +38,15 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     stop_reason: str | None
     started_at: int
     ended_at: int | None
+    tokens: int = 0
+    turns: int = 0
+    unpriced_turns: int = 0
+    known_cost_usd: float | None = None
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it cost; None when the price of any turn is unknown, or there are none."""
+        return None if self.unpriced_turns else self.known_cost_usd
 
     @property
     def cause(self) -> str | None:
@@ -44,29 +54,6 @@ class Member(msgspec.Struct, frozen=True, gc=False):
         if self.outcome is None:
             return UNFINISHED
         return None if self.outcome is Outcome.GRADED else self.outcome.value
-
-
-@dataclass(slots=True)
-class Spent:
-    """What all attempts used together; `cost_usd` is None when the price of any call is unknown."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    llm_calls: int = 0
-    cost_usd: float | None = None
-    _priced: bool = True
-
-    def add(self, run: RunRecord) -> None:
-        """Take in one attempt."""
-        self.prompt_tokens += run.prompt_tokens
-        self.completion_tokens += run.completion_tokens
-        self.cached_tokens += run.cached_tokens
-        self.llm_calls += run.llm_calls
-        if run.cost_usd is not None and self._priced:
-            self.cost_usd = (self.cost_usd or 0.0) + run.cost_usd
-        elif run.llm_calls:
-            self._priced, self.cost_usd = False, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +91,7 @@ class Results:
         faults: Outcome, sentence and how often it ended a member ungraded, the commonest first;
             sentences that differ in their numbers only count as one, without the numbers.
         spent: What all of them used.
+        wall_s: Seconds the job was worked on, pauses between its parts not counted.
     """
 
     members: tuple[Member, ...]
@@ -112,6 +100,7 @@ class Results:
     faults: tuple[tuple[str, str, int], ...]
     all_attempts: tuple[Member, ...]
     spent: Spent = field(default_factory=Spent)
+    wall_s: float = 0.0
 
     @property
     def attempts(self) -> int:
@@ -140,12 +129,11 @@ def read_results(
     """
     latest: dict[tuple[str, int], Member] = {}
     attempts: list[Member] = []
-    spent = Spent()
+    ledger = Ledger(store, job_id)
     for run in every_run(store, job_id):
-        spent.add(run)
-        attempts.append(_member(run))
+        attempts.append(_member(run, ledger.add(run)))
         latest[run.task_slug, run.member] = attempts[-1]
-    return _results(tuple(latest.values()), owed, tuple(ks), tuple(attempts), spent)
+    return _results(tuple(latest.values()), owed, tuple(ks), tuple(attempts), ledger)
 
 
 def _results(
@@ -153,7 +141,7 @@ def _results(
     owed: Mapping[str, int] | None,
     ks: tuple[int, ...],
     attempts: tuple[Member, ...],
-    spent: Spent,
+    ledger: Ledger,
 ) -> Results:
     rewards: dict[str, list[float]] = {slug: [] for slug in owed or ()}
     causes: Counter[str] = Counter()
@@ -179,11 +167,12 @@ def _results(
         summarize(rewards, ks=ks, ungraded_by_cause=dict(causes.most_common())),
         tuple((kind[0], examples[kind], times) for kind, times in faults.most_common()),
         attempts,
-        spent,
+        ledger.spent,
+        ledger.wall_s,
     )
 
 
-def _member(run: RunRecord) -> Member:
+def _member(run: RunRecord, spent: Spent) -> Member:
     return Member(
         run.id,
         run.task_slug,
@@ -195,4 +184,8 @@ def _member(run: RunRecord) -> Member:
         run.stop_reason,
         run.started_at,
         run.ended_at,
+        spent.tokens,
+        spent.turns,
+        spent.unpriced_turns,
+        spent.known_cost_usd,
     )

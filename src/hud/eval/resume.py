@@ -23,8 +23,9 @@ from hud.agents.base import Agent
 from hud.agents.grade import Grade
 from hud.agents.run import Run
 from hud.environment.task import Task
+from hud.eval.budget import Budget
 from hud.eval.job import Job
-from hud.store import Attempt, Store
+from hud.store import Attempt, JobRecord, Store
 
 _SHOWN = 5
 
@@ -41,6 +42,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         config: Its settings, without secrets.
         described: What the agent said of itself.
         runtime: The runtime, as the command line names it.
+        budget: What the whole job may use.
     """
 
     source: str
@@ -55,6 +57,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent: int | None = None
     rollout_timeout: float | None = None
     retries: int = 0
+    budget: Budget | None = None
 
     def to_json(self) -> dict[str, Any]:
         return msgspec.to_builtins(self)
@@ -95,6 +98,7 @@ def make_spec(
     max_concurrent: int | None = None,
     rollout_timeout: float | None = None,
     retries: int = 0,
+    budget: Budget | None = None,
 ) -> JobSpec:
     """Describe a job about to begin.
 
@@ -114,6 +118,7 @@ def make_spec(
         max_concurrent=max_concurrent,
         rollout_timeout=rollout_timeout,
         retries=retries,
+        budget=budget,
     )
 
 
@@ -141,18 +146,27 @@ def load_resume(store: Store, job_id: str) -> Resume:
         InputError: when there is no such job, or it was not recorded by `hud eval`.
     """
     record = store.find_job(job_id)
-    if not record.spec:
+    try:
+        spec = spec_of(record)
+    except msgspec.ValidationError as error:
+        raise InputError(f"job {record.id} cannot be resumed: its record is {error}") from error
+    if spec is None:
         raise InputError(
             f"job {record.id} cannot be resumed: it was not started by hud eval",
             hint="give Taskset.run(job=…) its id from Python instead",
         )
-    try:
-        spec = msgspec.convert(record.spec, JobSpec)
-    except msgspec.ValidationError as error:
-        raise InputError(f"job {record.id} cannot be resumed: its record is {error}") from error
     job = Job(record.id, record.name, group=spec.group)
     graded, attempts = read_attempts(store, job, spec.tasks)
     return Resume(job, spec, graded, attempts)
+
+
+def spec_of(record: JobRecord) -> JobSpec | None:
+    """Return how a job was asked for; None when it was not started by `hud eval`.
+
+    Raises:
+        msgspec.ValidationError: when its record is something else.
+    """
+    return msgspec.convert(record.spec, JobSpec) if record.spec else None
 
 
 def read_attempts(

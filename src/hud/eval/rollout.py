@@ -26,12 +26,14 @@ from hud.environment.task import Task
 from hud.eval.boundary import boundary, describe, fault_for, phase_of
 from hud.eval.filetracking import recording_files
 from hud.eval.holding import Interruption, Placement, outlast
+from hud.eval.metering import Account, Meter
+from hud.eval.spending import Spent
 from hud.protocol.framing import MAX_FRAME_BYTES
 from hud.runtimes.base import Provider, as_provider
 from hud.trace.context import trace_context
 from hud.trace.recorder import Recorder, spell
 from hud.trace.sinks import RunEnded, RunStarted, Sink
-from hud.trace.steps import Step, TaskCall, Trace
+from hud.trace.steps import AgentStep, Step, TaskCall, Trace
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class Plan:
     limits: Limits
     sinks: Sequence[Sink]
     task_digest: str | None = None
+    meter: Meter | None = None
 
 
 def new_run(
@@ -174,11 +177,23 @@ async def carry_out(run: Run, plan: Plan, interruption: Interruption) -> None:
     Raises:
         StoreError: when the record cannot be kept.
     """
-    recorder = Recorder(run.trace, plan.sinks)
+    interruption.is_finishing = False
+    account = None if plan.meter is None else Account(plan.meter)
+
+    def told(step: Step) -> None:
+        if isinstance(step, AgentStep):
+            interruption.turned(is_done=step.done)
+        if account is not None:
+            account(step)
+
+    recorder = Recorder(run.trace, plan.sinks, told)
     run.started_at = _now()
     with trace_context(recorder):
         recorder.put(_started(run, plan))
         fault, cancelled = await _attempt(run, plan, interruption)
+        interruption.is_finishing = True
+        if account is not None:
+            account.settle(run.trace.steps)
         if recorder.failure is not None:
             raise recorder.failure
         if fault is not None and not run.is_graded:
@@ -193,6 +208,20 @@ async def _attempt(
     run: Run, plan: Plan, interruption: Interruption
 ) -> tuple[Fault | None, asyncio.CancelledError | None]:
     """Drive a run; return what broke, and whether it is to be passed on as a cancellation."""
+    fault, cancelled = await _drive_bounded(run, plan, interruption)
+    if fault is not None and interruption.was_cut and fault.outcome is not Outcome.CANCELLED:
+        # What an agent makes of its own cancellation is no failure of anybody's.
+        return fault_for(Outcome.CANCELLED, _why(interruption), phase_of(fault)), cancelled
+    return fault, cancelled
+
+
+def _why(interruption: Interruption) -> str:
+    return interruption.reason or "the rollout was cancelled"
+
+
+async def _drive_bounded(
+    run: Run, plan: Plan, interruption: Interruption
+) -> tuple[Fault | None, asyncio.CancelledError | None]:
     limit_s = plan.limits.rollout_s
     try:
         async with interruption.limit(limit_s):
@@ -204,7 +233,7 @@ async def _attempt(
         phase = phase_of(error.__cause__ or error.__context__ or error)
         return fault_for(Outcome.TIMEOUT, message, phase), None
     except asyncio.CancelledError as error:
-        return fault_for(Outcome.CANCELLED, "the rollout was cancelled", phase_of(error)), error
+        return fault_for(Outcome.CANCELLED, _why(interruption), phase_of(error)), error
     except Exception as error:
         logger.exception("a rollout of %s ended in an unexpected way", run.slug)
         return fault_for(Outcome.RUNTIME, describe(error), "rollout"), None
@@ -292,6 +321,7 @@ def _take_answer(run: Run, answer: object) -> None:
 
 
 async def _grade(run: Run, plan: Plan, interruption: Interruption) -> None:
+    interruption.is_finishing = True
     with boundary(Outcome.GRADER, "grading"):
         await run.finish()
     verifier = plan.task.verifier
@@ -344,7 +374,7 @@ def _started(run: Run, plan: Plan) -> RunStarted:
 def _ended(run: Run, recorder: Recorder) -> RunEnded:
     run.ended_at = _now()
     assert run.outcome is not None
-    usage = run.usage
+    spent = Spent.of(run.trace.steps)
     reason: object = run.trace.stop_reason
     return RunEnded(
         trace_id=recorder.trace_id,
@@ -356,11 +386,14 @@ def _ended(run: Run, recorder: Recorder) -> RunEnded:
         stop_reason=None if reason is None else bounded(reason),
         error=None if run.is_graded else run.trace.error,
         evaluation=run.evaluation or None,
-        prompt_tokens=usage.prompt_tokens or 0,
-        completion_tokens=usage.completion_tokens or 0,
-        cached_tokens=usage.cached_tokens or 0,
-        llm_calls=usage.llm_call_count or 0,
-        cost_usd=usage.cost_usd,
+        prompt_tokens=spent.prompt_tokens,
+        completion_tokens=spent.completion_tokens,
+        cached_tokens=spent.cached_tokens,
+        llm_calls=spent.llm_calls,
+        cost_usd=spent.cost_usd,
+        turns=spent.turns,
+        unpriced_turns=spent.unpriced_turns,
+        known_cost_usd=spent.known_cost_usd,
         extra=spell(run.trace.extra) if run.trace.extra else None,
     )
 

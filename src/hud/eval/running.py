@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 from hud._core.garbage import fewer_collections
@@ -17,11 +18,13 @@ from hud._core.ids import new_id
 from hud.agents.base import Agent, AgentFunction, as_agent, model_of
 from hud.environment.environment import Environment
 from hud.environment.task import Task
+from hud.eval.budget import Budget
 from hud.eval.job import Job
 from hud.eval.recording import default_sinks, job_row, store_of, working_on
 from hud.eval.resume import read_attempts
 from hud.eval.rollout import Limits, Plan
 from hud.eval.schedule import Options, Slot, run_slots
+from hud.eval.spending import read_ledger
 from hud.runtimes.base import Provider, Runtime, as_provider, provider_scope
 from hud.runtimes.local import LocalRuntime
 
@@ -37,6 +40,7 @@ async def run_taskset(
     taskset_id: str | None = None,
     rollout_timeout: float | None = None,
     options: Options | None = None,
+    budget: Budget | None = None,
     spec: Mapping[str, Any] | None = None,
     graded: Collection[tuple[str, int]] = (),
     attempts: Mapping[tuple[str, int], int] | None = None,
@@ -61,6 +65,7 @@ async def run_taskset(
     sinks = default_sinks()
     if job is None:
         job = Job(new_id(), _job_name(name, len(tasks), size), group=size, taskset_id=taskset_id)
+        job.meter.has_read = True
     row = job_row(
         job.name,
         job_id=job.id,
@@ -73,18 +78,34 @@ async def run_taskset(
     )
 
     def plan_for(task: Task) -> Plan:
-        return Plan(task, agent, provider, plans[task.slug], sinks, digests[task.slug])
+        return Plan(task, agent, provider, plans[task.slug], sinks, digests[task.slug], job.meter)
 
-    async with working_on(job.hold, row, sinks, options.stop.draining):
+    def was_stopped() -> bool:
+        return options.stop.draining.is_set() or job.ended_early is not None
+
+    job.ended_early = None
+    async with working_on(
+        job.hold, row, sinks, was_stopped=was_stopped, worked_s=lambda: job.meter.wall_s
+    ):
         store = store_of(sinks)
+        if store is not None:
+            await job.meter.read(lambda: read_ledger(store, job.id))
         if attempts is not None and store is not None:
             # Another process may have worked on it between the caller's look and the lock.
             found = await asyncio.to_thread(read_attempts, store, job, plans)
             graded, attempts = {*graded, *found[0]}, {**attempts, **found[1]}
         slots = _slots(tasks, size, job, graded, attempts)
-        async with provider_scope(provider):
-            with fewer_collections():
-                await run_slots(job, slots, plan_for, options)
+        with job.meter.working(), options.stop.followed() as stop:
+            with contextlib.ExitStack() as limits:
+                if budget is not None:
+                    limits.enter_context(job.meter.limited(budget, stop.exhaust))
+                async with provider_scope(provider):
+                    with fewer_collections():
+                        is_whole = await run_slots(
+                            job, slots, plan_for, replace(options, stop=stop)
+                        )
+            if not is_whole:
+                job.ended_early = stop.reason
     return job
 
 

@@ -6,11 +6,12 @@ What one rollout does is `rollout`; which rollouts there are is decided by the c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,6 +55,9 @@ class Stop:
 
     The first `request` starts nothing new and gives running rollouts `grace_s` seconds; the
     second cancels them at once. Safe to call from a signal handler of the loop.
+
+    Attributes:
+        reason: The sentence that says that the job's budget is used up, once it is.
     """
 
     def __init__(self, grace_s: float = STOP_GRACE_S) -> None:
@@ -61,12 +65,52 @@ class Stop:
         self.requests = 0
         self.draining = asyncio.Event()
         self.aborting = asyncio.Event()
+        self.reason: str | None = None
+        self._followers: list[Stop] = []
+        self._reins: Sequence[Interruption] = ()
 
     def request(self) -> None:
         self.requests += 1
         if self.draining.is_set():
             self.aborting.set()
         self.draining.set()
+        for follower in self._followers:
+            follower.request()
+
+    @contextlib.contextmanager
+    def followed(self) -> Generator[Stop]:
+        """Yield one for a single job: whoever stops this one stops that one too."""
+        follower = Stop(self.grace_s)
+        for _ in range(self.requests):
+            follower.request()
+        self._followers.append(follower)
+        try:
+            yield follower
+        finally:
+            self._followers.remove(follower)
+
+    def exhaust(self, reason: str) -> None:
+        """Start nothing new, and cancel what still needs its agent once it waits for something.
+
+        What is being graded gets `grace_s` seconds.
+        """
+        self.reason = reason
+        self.draining.set()
+        # Later, so that an agent whose last turn this was gets as far as being graded.
+        asyncio.get_running_loop().call_soon(self._cut, reason)
+
+    def _cut(self, reason: str) -> None:
+        for rein in self._reins:
+            rein.cut(reason)
+
+    @contextlib.contextmanager
+    def holding(self, reins: Sequence[Interruption]) -> Generator[None]:
+        """Say which rollouts `exhaust` is to cancel while the block runs."""
+        self._reins = reins
+        try:
+            yield
+        finally:
+            self._reins = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +143,12 @@ class Options:
 
 async def run_slots(
     job: Job, slots: Sequence[Slot], plan_for: Callable[[Task], Plan], options: Options
-) -> None:
+) -> bool:
     """Run every slot to its last attempt, adding runs to `job` as they end.
 
-    Returns early, with what is graded kept, when `options.stop` is requested. Cancelling this
-    cancels the running rollouts; each is recorded as cancelled before it is passed on.
+    Returns early, with what is graded kept, when `options.stop` is requested or exhausted; tells
+    whether every slot was run to its end. Cancelling this cancels the running rollouts; each is
+    recorded as cancelled before it is passed on.
 
     Raises:
         StoreError: when the record cannot be kept; running rollouts are then cancelled.
@@ -119,16 +164,17 @@ async def run_slots(
     reins = [Interruption() for _ in range(min(limit, len(queue)))]
     workers = [rein.start(work(rein)) for rein in reins]
     if not workers:
-        return
+        return True
     draining = asyncio.create_task(stop.draining.wait())
     try:
-        pending = await _until(workers, draining)
-        if pending:
-            aborting = asyncio.create_task(stop.aborting.wait())
-            try:
-                await _until(list(pending), aborting, timeout=stop.grace_s)
-            finally:
-                aborting.cancel()
+        with stop.holding(reins):
+            pending = await _until(workers, draining)
+            if pending:
+                aborting = asyncio.create_task(stop.aborting.wait())
+                try:
+                    await _until(list(pending), aborting, timeout=stop.grace_s)
+                finally:
+                    aborting.cancel()
     finally:
         draining.cancel()
         for rein in reins:
@@ -137,6 +183,8 @@ async def run_slots(
     for worker in workers:
         if not worker.cancelled() and (error := worker.exception()) is not None:
             raise error
+    was_cut = any(worker.cancelled() for worker in workers) or any(rein.was_cut for rein in reins)
+    return not (queue or was_cut)
 
 
 async def _until(
@@ -223,5 +271,5 @@ async def _pause(tried: int, options: Options) -> bool:
         async with asyncio.timeout(delay):
             await options.stop.draining.wait()
     except TimeoutError:
-        return True
-    return False
+        pass
+    return not options.stop.draining.is_set()

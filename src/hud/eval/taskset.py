@@ -14,6 +14,7 @@ from hud._core.errors import InputError, bounded
 from hud.agents.base import Agent, AgentFunction
 from hud.environment.loader import execute, resolve
 from hud.environment.task import Task
+from hud.eval.budget import Budget
 from hud.eval.job import Job
 from hud.eval.running import run_taskset
 from hud.eval.schedule import Options
@@ -166,6 +167,7 @@ class Taskset:
         rollout_timeout: float | None = None,
         retries: int = 0,
         options: Options | None = None,
+        budget: Budget | None = None,
     ) -> Job:
         """Run every task `group` times and return the job with all runs.
 
@@ -181,6 +183,9 @@ class Taskset:
             rollout_timeout: Seconds for one whole rollout.
             retries: Further attempts at runs that broke at the runtime, model or capability.
             options: Everything about scheduling at once; excludes the other two.
+            budget: What the whole job may use, with what it has used before. When it is used up,
+                nothing new starts, running rollouts end with outcome `cancelled`, and
+                `job.ended_early` says so; what is graded stays graded.
 
         Raises:
             ValueError: when no runtime is given and none follows from the tasks, or the time
@@ -203,6 +208,7 @@ class Taskset:
             taskset_id=self.taskset_id,
             rollout_timeout=rollout_timeout,
             options=options or Options(max_concurrent=max_concurrent, retries=retries),
+            budget=budget,
         )
 
 

@@ -34,7 +34,8 @@ _MAX_VARIABLES = 32_000
 _SCANNED_AT_ONCE = 64
 
 _JOB_AGAIN = (
-    "ON CONFLICT (team, id) DO UPDATE SET status = 'running', ended_at = NULL, summary = NULL"
+    "ON CONFLICT (team, id) DO UPDATE SET status = 'running', ended_at = NULL, summary = NULL, "
+    "spec = COALESCE(excluded.spec, jobs.spec)"
 )
 _RUN_AGAIN = "ON CONFLICT (team, id) DO NOTHING"
 _STEP_AGAIN = "ON CONFLICT (team, run_id, seq) DO NOTHING"
@@ -163,8 +164,16 @@ class Batch:
         for end in self._job_ends:
             summary = summarise_job(connection, end.team, end.id)
             connection.execute(
-                "UPDATE jobs SET status = ?, ended_at = ?, summary = ? WHERE team = ? AND id = ?",
-                (end.status, end.ended_at, json.encode(summary).decode(), end.team, end.id),
+                "UPDATE jobs SET status = ?, ended_at = ?, summary = ?, "
+                "worked_s = COALESCE(?, worked_s) WHERE team = ? AND id = ?",
+                (
+                    end.status,
+                    end.ended_at,
+                    json.encode(summary).decode(),
+                    end.worked_s,
+                    end.team,
+                    end.id,
+                ),
             )
 
 

@@ -5,7 +5,7 @@ Generated from `schema`; a test compares the two.
 
 from __future__ import annotations
 
-REVISIONS: tuple[str, ...] = ("0001",)
+REVISIONS: tuple[str, ...] = ("0001", "0002")
 """Every schema revision, oldest first; the last is the one this package reads and writes."""
 
 STATEMENTS = (
@@ -18,7 +18,7 @@ STATEMENTS = (
         "CREATE TABLE jobs ( team VARCHAR(64) NOT NULL, id VARCHAR(32) NOT NULL, name TEXT NOT "
         "NULL, status VARCHAR(16) NOT NULL, created_at BIGINT NOT NULL, ended_at BIGINT, "
         "group_size INTEGER NOT NULL, taskset TEXT, agent TEXT, model TEXT, runtime TEXT, spec "
-        "TEXT, summary TEXT, PRIMARY KEY (team, id) )"
+        "TEXT, summary TEXT, worked_s DOUBLE, PRIMARY KEY (team, id) )"
     ),
     "CREATE INDEX jobs_newest ON jobs (team, created_at, id)",
     (
@@ -29,7 +29,8 @@ STATEMENTS = (
         "error TEXT, started_at BIGINT NOT NULL, ended_at BIGINT, evaluation TEXT, prompt_tokens "
         "BIGINT DEFAULT '0' NOT NULL, completion_tokens BIGINT DEFAULT '0' NOT NULL, "
         "cached_tokens BIGINT DEFAULT '0' NOT NULL, llm_calls BIGINT DEFAULT '0' NOT NULL, "
-        "cost_usd DOUBLE, extra TEXT, PRIMARY KEY (team, id) )"
+        "cost_usd DOUBLE, extra TEXT, turns BIGINT DEFAULT '0' NOT NULL, unpriced_turns BIGINT "
+        "DEFAULT '0' NOT NULL, known_cost_usd DOUBLE, PRIMARY KEY (team, id) )"
     ),
     "CREATE INDEX runs_of_job ON runs (team, job_id, task_slug, member, attempt, id)",
     (

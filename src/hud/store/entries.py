@@ -58,6 +58,9 @@ RUN_END_COLUMNS = (
     "cached_tokens",
     "llm_calls",
     "cost_usd",
+    "turns",
+    "unpriced_turns",
+    "known_cost_usd",
     "extra",
 )
 
@@ -119,6 +122,9 @@ def entry_of(row: Row) -> Entry:
                 row.cached_tokens,
                 row.llm_calls,
                 row.cost_usd,
+                row.turns,
+                row.unpriced_turns,
+                row.known_cost_usd,
                 _document(row.extra),
             )
             return Values(RunEnd, row.team, row.job_id, values)

@@ -35,7 +35,10 @@ class JobCounts:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One job. `status` is `interrupted` when it never ended and nobody works on it now."""
+    """One job. `status` is `interrupted` when it never ended and nobody works on it now.
+
+    `worked_s` is how long it was worked on until it ended last; None when nobody said.
+    """
 
     id: str
     team: str
@@ -49,6 +52,7 @@ class JobRecord:
     model: str | None
     runtime: str | None
     spec: dict[str, Any] | None
+    worked_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,15 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run. `is_interrupted`: it never ended and nobody works on its job any more."""
+    """One run.
+
+    Attributes:
+        cost_usd: What all of its turns cost; None when the price of any is unknown.
+        turns: Model turns.
+        unpriced_turns: Those whose price is unknown.
+        known_cost_usd: What the others cost; None when there are none.
+        is_interrupted: It never ended, and nobody works on its job any more.
+    """
 
     id: str
     team: str
@@ -89,6 +101,9 @@ class RunRecord:
     llm_calls: int
     cost_usd: float | None
     extra: dict[str, Any] | None
+    turns: int = 0
+    unpriced_turns: int = 0
+    known_cost_usd: float | None = None
     is_interrupted: bool = False
 
 

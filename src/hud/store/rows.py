@@ -24,8 +24,9 @@ JsonObject = Mapping[str, Any]
 class JobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A job begins, or an ended or interrupted one is taken up again.
 
-    Putting a row for a job that exists marks it running and changes nothing else.
-    `spec` is what a resume needs; it is stored redacted like everything else.
+    Putting a row for a job that exists marks it running, takes over its `spec` unless that is
+    None, and changes nothing else. `spec` is what a resume needs; it is stored redacted like
+    everything else.
     """
 
     id: str
@@ -41,11 +42,15 @@ class JobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class JobEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A job ended; its counts are computed and kept in the same transaction."""
+    """A job ended; its counts are computed and kept in the same transaction.
+
+    `worked_s` is how long it was worked on in all; None leaves what is known.
+    """
 
     id: str
     status: JobStatus
     ended_at: int
+    worked_s: float | None = None
     team: str = LOCAL_TEAM
 
 
@@ -72,7 +77,8 @@ class RunEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A run ended with its outcome. Only the first end of a run counts.
 
     `reward` is a number when, and only when, the outcome is `graded`. A NaN reward of an
-    ungraded run is taken as none. `extra` replaces the start's unless it is None.
+    ungraded run is taken as none. `extra` replaces the start's unless it is None. `cost_usd` is
+    None when any turn's price is unknown; `known_cost_usd` is then what the other turns cost.
 
     Raises:
         ValueError: when reward and outcome contradict each other.
@@ -92,6 +98,9 @@ class RunEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cached_tokens: int = 0
     llm_calls: int = 0
     cost_usd: float | None = None
+    turns: int = 0
+    unpriced_turns: int = 0
+    known_cost_usd: float | None = None
     extra: JsonObject | None = None
     team: str = LOCAL_TEAM
 

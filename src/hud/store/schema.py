@@ -40,6 +40,8 @@ jobs = Table(
     Column("spec", Text),
     # Counts of an ended job as JSON; null whenever one of its runs may have changed since.
     Column("summary", Text),
+    # Seconds it was worked on, when it ended last.
+    Column("worked_s", Double),
     Index("jobs_newest", "team", "created_at", "id"),
 )
 
@@ -72,6 +74,10 @@ runs = Table(
     Column("llm_calls", BigInteger, nullable=False, server_default="0"),
     Column("cost_usd", Double),
     Column("extra", Text),
+    # Model turns, those of them whose price is unknown, and what the others cost.
+    Column("turns", BigInteger, nullable=False, server_default="0"),
+    Column("unpriced_turns", BigInteger, nullable=False, server_default="0"),
+    Column("known_cost_usd", Double),
     Index("runs_of_job", "team", "job_id", "task_slug", "member", "attempt", "id"),
 )
 

@@ -75,5 +75,8 @@ def _run_end(event: RunEnded) -> RunEnd:
         cached_tokens=event.cached_tokens,
         llm_calls=event.llm_calls,
         cost_usd=event.cost_usd,
+        turns=event.turns,
+        unpriced_turns=event.unpriced_turns,
+        known_cost_usd=event.known_cost_usd,
         extra=event.extra,
     )

@@ -29,12 +29,14 @@ from hud.store.rows import LOCAL_TEAM, Row
 from hud.store.summary import summarise_job
 
 _JOB = (
-    "id, team, name, status, created_at, ended_at, group_size, taskset, agent, model, runtime, spec"
+    "id, team, name, status, created_at, ended_at, group_size, taskset, agent, model, runtime, "
+    "spec, worked_s"
 )
 _RUN = (
     "id, team, job_id, task_slug, task_id, env, member, attempt, group_id, model, runtime, "
     "task_digest, status, outcome, reward, stop_reason, error, started_at, ended_at, evaluation, "
-    "prompt_tokens, completion_tokens, cached_tokens, llm_calls, cost_usd, extra"
+    "prompt_tokens, completion_tokens, cached_tokens, llm_calls, cost_usd, extra, "
+    "turns, unpriced_turns, known_cost_usd"
 )
 _LATEST = """
 SELECT id, task_slug, member, attempt, outcome, reward, task_digest FROM (

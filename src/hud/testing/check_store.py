@@ -80,6 +80,9 @@ def _graded(run: RunStart, reward: float) -> RunEnd:
         ended_at=_now(),
         prompt_tokens=11,
         completion_tokens=5,
+        turns=3,
+        unpriced_turns=1,
+        known_cost_usd=0.25,
         team=run.team,
     )
 
@@ -132,7 +135,8 @@ async def _what_is_committed_is_there_when_opened_again(
     )
     _expect(
         record.evaluation == {"reward": 0.25, "info": {"note": "é"}}
-        and (record.prompt_tokens, record.completion_tokens) == (11, 5),
+        and (record.prompt_tokens, record.completion_tokens) == (11, 5)
+        and (record.turns, record.unpriced_turns, record.known_cost_usd) == (3, 1, 0.25),
         "the evaluation and the usage of a run come back",
     )
     steps = list(other.read_steps(run.id, team=team))
@@ -217,11 +221,11 @@ async def _counts_follow_a_job_that_is_taken_up_again(open_again: StoreFactory, 
     store.put(job)
     store.put(first)
     store.put(_graded(first, 1.0))
-    store.put(JobEnd(id=job.id, status="interrupted", ended_at=_now(), team=team))
+    store.put(JobEnd(id=job.id, status="interrupted", ended_at=_now(), worked_s=1.5, team=team))
     await store.committed()
     [listed] = store.list_jobs(team=team)
     _expect(
-        (listed.counts.graded, listed.job.status) == (1, "interrupted"),
+        (listed.counts.graded, listed.job.status, listed.job.worked_s) == (1, "interrupted", 1.5),
         "an ended job is listed with its counts and its status",
     )
     store.put(job)
@@ -233,6 +237,11 @@ async def _counts_follow_a_job_that_is_taken_up_again(open_again: StoreFactory, 
         (listed.counts.graded, listed.counts.mean_reward, listed.job.ended_at) == (2, 0.5, None),
         "a job that is taken up again is counted anew",
     )
+    for spec in ({"seed": 8}, None):
+        store.put(JobRow(id=job.id, created_at=job.created_at, spec=spec, team=team))
+        await store.committed()
+        kept = store.find_job(job.id, team=team)
+        _expect(kept.spec == {"seed": 8}, "a job takes a new spec over, and keeps it without one")
     store.close()
 
 

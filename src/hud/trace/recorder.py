@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from hud._core import json
@@ -25,12 +25,21 @@ class Recorder:
         failure: The first error of a sink, or None.
     """
 
-    def __init__(self, trace: Trace, sinks: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        sinks: Sequence[Sink] = (),
+        on_step: Callable[[Step], None] | None = None,
+    ) -> None:
+        """Make the recorder of `trace`; `on_step` is told of every step, must be quick, and must
+        not raise.
+        """
         if trace.trace_id is None:
             raise ValueError("Recorder: the trace has no trace_id")
         self.trace = trace
         self.trace_id = trace.trace_id
         self._sinks = tuple(sinks)
+        self._on_step = on_step
         self.failure: StoreError | None = None
 
     def record(self, step: Step) -> None:
@@ -38,6 +47,8 @@ class Recorder:
         steps = self.trace.steps
         stamp(step, len(steps) + 1)
         steps.append(step)
+        if self._on_step is not None:
+            self._on_step(step)
         if not self._sinks:
             return
         self.put(

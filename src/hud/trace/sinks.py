@@ -51,7 +51,11 @@ class SpanRecorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RunEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A run ended. `reward` is None unless the outcome is graded."""
+    """A run ended. `reward` is None unless the outcome is graded.
+
+    `cost_usd` is None when the price of any turn is unknown; `known_cost_usd` is then what the
+    others cost.
+    """
 
     trace_id: str
     job_id: str
@@ -67,6 +71,9 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cached_tokens: int = 0
     llm_calls: int = 0
     cost_usd: float | None = None
+    turns: int = 0
+    unpriced_turns: int = 0
+    known_cost_usd: float | None = None
     extra: dict[str, Any] | None = None
 
 
