@@ -69,8 +69,7 @@ def turn(run: Run) -> AgentStep:
 async def fault_of(reply: Any, **config: Any) -> Fault:
     """Return the fault that a reply of the server ends a run with."""
     async with ChatServer(lambda request: reply) as server:
-        agent = agent_for(server, api_key=KEY, **config)
-        agent.oai = agent.oai.with_options(max_retries=0)
+        agent = agent_for(server, api_key=KEY, model_retries=0, **config)
         with pytest.raises(Fault) as caught:
             await agent(asked())
     assert KEY not in caught.value.message + str(caught.value.hint)

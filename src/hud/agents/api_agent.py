@@ -150,8 +150,15 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
             request,
             repeat=state.run.member if state.run else 0,
         )
-        body = await ask(call, once, self._sdk().read_failure, retries=state.config.model_retries)
-        step = read(body, f"the model API at {endpoint.shown}")
+        where = f"the model API at {endpoint.shown}"
+        answered = await ask(
+            call,
+            once,
+            self._sdk().read_failure,
+            retries=state.config.model_retries,
+            check=lambda body: read(body, where),
+        )
+        step = read(answered.body, where)
         step.started_at, step.ended_at = started_at, utc_now()
         step.model = step.model or model
         if step.usage is not None and step.usage.cost_usd is None:
