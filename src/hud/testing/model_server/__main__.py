@@ -9,7 +9,7 @@ import importlib
 import runpy
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from hud.testing.model_server.script import letter_count
 from hud.testing.model_server.server import ModelServer, Rule
@@ -72,7 +72,7 @@ def _rule(text: str) -> Rule:
         raise argparse.ArgumentTypeError(said) from error
     if not callable(held):
         raise argparse.ArgumentTypeError(f"{source!r} has no function {name!r}")
-    return held
+    return cast("Rule", held)
 
 
 def _latency(text: str) -> LatencyS:

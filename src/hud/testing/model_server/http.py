@@ -197,10 +197,9 @@ class _Connection(asyncio.Protocol):
             return
         if waiting.exception() is not None:
             self.drop()
+        self._transport.resume_reading()
         self._send(waiting.result())
-        if self._transport is not None:
-            self._transport.resume_reading()
-            self._advance()
+        self._advance()
 
     def _send(self, answer: Answer) -> None:
         if self._transport is None:
@@ -280,7 +279,7 @@ def _unchunked(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
         start = line_end + 2
         if len(buffer) < start + size + 2:
             return None
-        if buffer[start + size : start + size + 2] != b"\r\n":
+        if not buffer.startswith(b"\r\n", start + size):
             raise BadHttp(400, "a chunk does not end where its size says")
         body += buffer[start : start + size]
         start += size + 2

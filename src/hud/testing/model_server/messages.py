@@ -93,7 +93,7 @@ class MessagesWire(Wire):
             **self._message(question, number),
             "content": list(_blocks(say)),
             "stop_reason": _stop_reason(say),
-            **_stop_details(say),
+            "stop_details": _stop_details(say),
             "usage": _usage(tokens),
         }
 
@@ -112,7 +112,7 @@ class MessagesWire(Wire):
         delta = {
             "stop_reason": _stop_reason(say),
             "stop_sequence": None,
-            **_stop_details(say),
+            "stop_details": _stop_details(say),
         }
         last = {"type": "message_delta", "delta": delta, "usage": _usage(tokens)}
         frames.append(event(last, "message_delta"))
@@ -231,6 +231,7 @@ def _blocks(say: Say) -> Iterator[dict[str, Any]]:
 def _block_frames(index: int, block: dict[str, Any]) -> list[bytes]:
     """Return the events of one block: begun empty, then filled."""
     deltas: list[dict[str, Any]] = []
+    begin: dict[str, Any]
     match block["type"]:
         case "thinking":
             begin = {**block, "thinking": "", "signature": ""}
@@ -274,11 +275,10 @@ def _stop_reason(say: Say) -> str:
     return "tool_use" if say.calls else "end_turn"
 
 
-def _stop_details(say: Say) -> dict[str, Any]:
+def _stop_details(say: Say) -> dict[str, Any] | None:
     if say.refusal is None:
-        return {}
-    details = {"type": "refusal", "category": None, "explanation": say.refusal}
-    return {"stop_details": details}
+        return None
+    return {"type": "refusal", "category": None, "explanation": say.refusal}
 
 
 def _usage(tokens: Counts) -> dict[str, Any]:

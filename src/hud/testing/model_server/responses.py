@@ -92,7 +92,12 @@ class ResponsesWire(Wire):
 
     def frames(self, say: Say, question: Question, number: int) -> list[bytes]:
         response, made = self._response(say, question, number)
-        unfinished = {**response, "status": "in_progress", "usage": None, "output": []}
+        unfinished: dict[str, Any] = {
+            **response,
+            "status": "in_progress",
+            "usage": None,
+            "output": [],
+        }
         unfinished |= {"incomplete_details": None, "error": None}
         said: list[Event] = [
             {"type": "response.created", "response": unfinished},

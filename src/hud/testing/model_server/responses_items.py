@@ -64,13 +64,17 @@ def _call_item(call: Call, kind: str, stem: str) -> Item:
             action = _shell_action(held, call.arguments_text)
             return {"id": f"sh_{stem}", "type": "shell_call", **base, "action": action}
         case "local_shell":
-            action = {"type": "exec", "env": {}, **(held or {"command": [call.arguments_text]})}
+            action: Item = {
+                "type": "exec",
+                "env": {},
+                **(held or {"command": [call.arguments_text]}),
+            }
             return {"id": f"lsh_{stem}", "type": "local_shell_call", **base, "action": action}
         case "apply_patch":
             operation = call.arguments if held is None else held.get("operation", held)
             return {"id": f"ap_{stem}", "type": "apply_patch_call", **base, "operation": operation}
         case "computer" | "computer_use_preview":
-            item = {
+            item: Item = {
                 "id": f"cu_{stem}",
                 "type": "computer_call",
                 **base,
@@ -166,18 +170,16 @@ def _summary_events(item: Item, at: Event) -> Iterator[Event]:
 
 def _message_events(item: Item, at: Event) -> Iterator[Event]:
     for number, part in enumerate(item["content"]):
-        spot = {**at, "item_id": item["id"], "content_index": number}
+        spot: Event = {**at, "item_id": item["id"], "content_index": number}
         if part["type"] == "refusal":
-            field, begun = "refusal", {**part, "refusal": ""}
-            texts = _text_events(
-                "response.refusal", "refusal", part[field], spot, words(part[field])
-            )
+            begun: Item = {**part, "refusal": ""}
+            stem, field = "response.refusal", "refusal"
+            more = spot
         else:
-            field, begun = "text", {**part, "text": "", "annotations": []}
-            more = {**spot, "logprobs": []}
-            texts = _text_events(
-                "response.output_text", "text", part[field], more, words(part[field])
-            )
+            begun = {**part, "text": "", "annotations": []}
+            stem, field = "response.output_text", "text"
+            more = {**spot, "logprobs": list[Any]()}
+        texts = _text_events(stem, field, part[field], more, words(part[field]))
         yield {"type": "response.content_part.added", **spot, "part": begun}
         yield from texts
         for place, annotation in enumerate(part.get("annotations", ())):

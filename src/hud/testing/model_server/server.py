@@ -139,7 +139,7 @@ class ModelServer(RuleServer):
         )
 
     def _elsewhere(self, request: HttpRequest, route: str) -> Answer:
-        is_gemini = request.path.startswith(("/v1beta", "/inference/v1beta"))
+        is_gemini = "/v1beta/" in request.path or "x-goog-api-key" in request.headers
         wire = self._wires[Dialect.GEMINI if is_gemini else Dialect.CHAT]
         if "anthropic-version" in request.headers:
             wire = self._wires[Dialect.MESSAGES]

@@ -46,8 +46,8 @@ class RuleServer(HttpServer):
         self.api_key = api_key
         self.dies_after = dies_after
         self.keep_requests = keep_requests
-        self.received = 0
-        self.answered = 0
+        self.received: int = 0
+        self.answered: int = 0
 
     @property
     def is_dead(self) -> bool:
