@@ -207,9 +207,27 @@ async def test_tokens_are_counted_without_asking_the_model(
     assert (counted.input_tokens, server.requests) == (8, [])
 
 
+async def test_instructions_may_come_among_the_messages(
+    anthropic: AsyncAnthropic, server: ModelServer
+) -> None:
+    seen: list[Question] = []
+
+    def rule(question: Question) -> str:
+        seen.append(question)
+        return "3"
+
+    server.rule = rule
+    later: Any = {"role": "system", "content": [{"type": "text", "text": "Now in French."}]}
+    await anthropic.messages.create(
+        model="m", max_tokens=9, messages=[ASK, later], system="Be brief."
+    )
+    assert [question.system for question in seen] == ["Be brief.\nNow in French."]
+    assert [question.turn for question in seen] == [0]
+
+
 REFUSED: list[tuple[Any, str]] = [
     ([], "at least one message"),
-    ([{"role": "system", "content": "x"}], "'user' or 'assistant'"),
+    ([{"role": "robot", "content": "x"}], "'user', 'assistant' or 'system'"),
     ([{"role": "user", "content": ""}], "must be non-empty"),
     ([{"role": "user", "content": [{**IMAGE, "source": {"type": "base64"}}]}], "media_type"),
     (

@@ -74,14 +74,15 @@ class MessagesWire(Wire):
         if not messages:
             raise Refused("messages: at least one message is required")
         conversation = Conversation()
+        said = [_system(body.get("system"), "system")]
         for place, message in enumerate(messages):
-            self._read_message(message, place, conversation)
+            if message.get("role") == "system":
+                said.append(_system(message.get("content"), f"messages.{place}.content"))
+            else:
+                self._read_message(message, place, conversation)
         _expect_answered(conversation, len(messages) - 1)
         self._expect_thinking(body, messages)
-        system = body.get("system")
-        if not isinstance(system, str):
-            blocks = objects(system, "system")
-            system = "\n".join(a_text(block.get("text"), "system") for block in blocks)
+        system = "\n".join(text for text in said if text)
         tools = tuple(_tool(tool) for tool in objects(body.get("tools"), "tools"))
         return Question(
             self.dialect, request.model, system, conversation.turns(), tools, body, request.stream
@@ -163,7 +164,7 @@ class MessagesWire(Wire):
         where = f"messages.{place}"
         role = message.get("role")
         if role not in ("user", "assistant"):
-            raise Refused(f"{where}.role: Input should be 'user' or 'assistant'")
+            raise Refused(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
         content = message.get("content")
         if isinstance(content, str):
             content = [{"type": "text", "text": content}]
@@ -202,6 +203,12 @@ class MessagesWire(Wire):
                     f"`redacted_thinking`, but found `{blocks[0].get('type')}`: when thinking is "
                     "on, the final assistant message must start with its thinking block"
                 )
+
+
+def _system(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    return "\n".join(a_text(block.get("text"), where) for block in objects(value, where))
 
 
 def _blocks(say: Say) -> Iterator[dict[str, Any]]:
