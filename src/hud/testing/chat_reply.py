@@ -1,16 +1,30 @@
-"""What a Chat Completions double may answer, and how each answer is spelled on the wire.
+"""What `chat_server` may answer, in the words of Chat Completions.
 
-Serving the answers is `chat_server`.
+The vocabulary for every dialect, which these are turned into, is `model_server.reply`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from hud._core import json
+from hud.testing.model_server.reply import ApiError, Counts, HangUp, RawReply, Say
+from hud.testing.model_server.script import count_letters
+
+__all__ = [
+    "ChatError",
+    "ChatReply",
+    "HangUp",
+    "RawReply",
+    "Reply",
+    "letter_count",
+    "request_text",
+    "tokens",
+]
+
+ChatError = ApiError
+"""A refusal by the API: an HTTP status with the error object that providers send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,121 +47,30 @@ class ChatReply:
     logprobs: Sequence[float] = ()
     latency_s: float = 0.0
 
-
-@dataclass(frozen=True, slots=True)
-class ChatError:
-    """A refusal by the API: an HTTP status with the error object that providers send."""
-
-    status: int
-    message: str = "the test server was told to fail"
-    code: str | None = None
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    latency_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class RawReply:
-    """Any bytes at all: HTML from a proxy, JSON cut in the middle, a completion without choices."""
-
-    body: bytes
-    status: int = 200
-    content_type: str = "application/json"
-    latency_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp:
-    """The connection drops, after the first `after_bytes` of an answer when that is not 0."""
-
-    after_bytes: int = 0
-    latency_s: float = 0.0
+    def say(self) -> Say:
+        """Return the same answer in the vocabulary of every dialect."""
+        return Say(
+            self.content,
+            reasoning=self.reasoning,
+            refusal=self.refusal,
+            finish=self.finish_reason,
+            prompt_token_ids=self.prompt_token_ids,
+            token_ids=self.token_ids,
+            logprobs=self.logprobs,
+        )
 
 
 Reply = str | ChatReply | ChatError | RawReply | HangUp
 
 
-def completion(reply: ChatReply, request: dict[str, Any], number: int) -> dict[str, Any]:
-    """Return the completion object for one request; `number` makes its id unique."""
-    message: dict[str, Any] = {"role": "assistant", "content": reply.content}
-    if reply.reasoning is not None:
-        message["reasoning_content"] = reply.reasoning
-    if reply.refusal is not None:
-        message["refusal"] = reply.refusal
-    choice: dict[str, Any] = {
-        "index": 0,
-        "message": message,
-        "finish_reason": reply.finish_reason,
-        "logprobs": _logprobs(reply) if request.get("logprobs") else None,
-    }
-    if request.get("return_token_ids"):
-        choice["prompt_token_ids"] = list(reply.prompt_token_ids)
-        choice["token_ids"] = list(reply.token_ids)
-    return {
-        "id": f"chatcmpl-{number}",
-        "object": "chat.completion",
-        "created": 0,
-        "model": request.get("model"),
-        "choices": [choice],
-        "usage": usage(reply, request),
-    }
-
-
-def chunks(reply: ChatReply, request: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
-    """Yield the completion piece by piece, as a streamed reply sends it."""
-    base: dict[str, Any] = {
-        "id": f"chatcmpl-{number}",
-        "object": "chat.completion.chunk",
-        "created": 0,
-        "model": request.get("model"),
-    }
-
-    def piece(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-
-    yield piece({"role": "assistant", "content": ""})
-    if reply.reasoning is not None:
-        yield piece({"reasoning_content": reply.reasoning})
-    for word in re.findall(r"\S+\s*|\s+", reply.content or ""):
-        yield piece({"content": word})
-    if reply.refusal is not None:
-        yield piece({"refusal": reply.refusal})
-    yield piece({}, reply.finish_reason)
-    options = request.get("stream_options")
-    if isinstance(options, dict) and cast("dict[str, Any]", options).get("include_usage"):
-        yield {**base, "choices": [], "usage": usage(reply, request)}
-
-
-def usage(reply: ChatReply, request: dict[str, Any]) -> dict[str, Any]:
+def tokens(reply: ChatReply, request: dict[str, Any]) -> Counts:
     """Return the token counts of a reply."""
     prompt, answer = reply.prompt_tokens, reply.completion_tokens
     if prompt is None:
         prompt = len(request_text(request).split())
     if answer is None:
         answer = len((reply.content or "").split())
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": answer,
-        "total_tokens": prompt + answer,
-        "prompt_tokens_details": {"cached_tokens": reply.cached_tokens},
-    }
-
-
-def error_object(error: ChatError) -> dict[str, Any]:
-    """Return the body of a refusal."""
-    return {
-        "error": {
-            "message": error.message,
-            "type": "invalid_request_error" if error.status < 500 else "server_error",
-            "param": None,
-            "code": error.code,
-        }
-    }
-
-
-def event_stream(pieces: Iterator[dict[str, Any]]) -> bytes:
-    """Spell a streamed reply as server-sent events."""
-    lines = [b"data: " + json.encode(piece) + b"\n\n" for piece in pieces]
-    return b"".join([*lines, b"data: [DONE]\n\n"])
+    return Counts(prompt, answer, reply.cached_tokens, reasoning=0)
 
 
 def request_text(request: dict[str, Any]) -> str:
@@ -169,20 +92,4 @@ def letter_count(request: dict[str, Any]) -> str:
     The letter and the word are what stands in quotes; without quotes, the first lone letter and
     the last word of two letters or more.
     """
-    text = request_text(request)
-    quoted = re.findall(r"['\"‘“`](\w+)['\"’”`]", text)
-    letters = [word for word in quoted if len(word) == 1]
-    words = [word for word in quoted if len(word) > 1]
-    if not letters:
-        letters = re.findall(r"\b([B-HJ-Zb-hj-z])(?:'?s)?\b", text)
-    if not words:
-        words = re.findall(r"\b(\w{2,})\b", text)
-    if not letters or not words:
-        return "I do not know"
-    return str(words[-1].lower().count(letters[0].lower()))
-
-
-def _logprobs(reply: ChatReply) -> dict[str, Any]:
-    return {
-        "content": [{"token": "", "logprob": value, "top_logprobs": []} for value in reply.logprobs]
-    }
+    return count_letters(request_text(request))
