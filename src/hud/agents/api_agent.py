@@ -19,7 +19,6 @@ from hud.agents.types import ToolAgentConfig
 from hud.models.calling import ModelCall, ask
 from hud.models.endpoint import Endpoint, endpoint_for
 from hud.models.provider import Dialect, ModelProvider
-from hud.trace.clock import utc_now
 from hud.trace.steps import AgentStep, Usage
 
 
@@ -97,9 +96,13 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
         """Load the SDK and make sure there is an endpoint; call it before many runs start.
 
         Raises:
-            InputError: when the address or the key is missing or malformed.
+            InputError: when the address, the key or a setting is missing or malformed.
         """
+        from hud.models.shared import configured_cache, configured_limits
+
         self._sdk()
+        configured_limits()
+        configured_cache()
         if self.config.model_client is not None and self._client is None:
             self.client = self.config.model_client
         _ = self.endpoint
@@ -135,13 +138,16 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
         """
         endpoint = self._endpoint_of_run()
         model = state.config.model
-        started_at = utc_now()
+        where = f"the model API at {endpoint.shown}"
+        checked: AgentStep | None = None
 
         async def once() -> dict[str, Any]:
-            nonlocal started_at
             async with self._lent(endpoint) as client:
-                started_at = utc_now()
                 return await send(client)
+
+        def check(body: dict[str, Any]) -> None:
+            nonlocal checked
+            checked = read(body, where)
 
         call = ModelCall(
             endpoint,
@@ -150,19 +156,24 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
             request,
             repeat=state.run.member if state.run else 0,
         )
-        where = f"the model API at {endpoint.shown}"
         answered = await ask(
             call,
             once,
             self._sdk().read_failure,
             retries=state.config.model_retries,
-            check=lambda body: read(body, where),
+            check=check,
         )
-        step = read(answered.body, where)
-        step.started_at, step.ended_at = started_at, utc_now()
+        # An answer from the cache, or to another run's equal question, was not checked here.
+        step = checked or read(answered.body, where)
+        step.started_at, step.ended_at = answered.started_at, answered.ended_at
         step.model = step.model or model
-        if step.usage is not None and step.usage.cost_usd is None:
-            step.usage.cost_usd = _cost_usd(endpoint, step.model, step.usage)
+        if answered.is_cached:
+            step.extra["cached"] = True
+        if step.usage is not None:
+            if answered.is_cached:
+                step.usage.cost_usd = 0.0
+            elif step.usage.cost_usd is None:
+                step.usage.cost_usd = _cost_usd(endpoint, step.model, step.usage)
         return step
 
     def trace_headers(self, run: Run | None) -> dict[str, str]:
