@@ -208,7 +208,7 @@ async def test_pictures_are_shown_and_large_ones_made_smaller(
     assert pillow.open(io.BytesIO(base64.b64decode(block.data))).size == (2000, 100)
 
     await client.write_bytes(f"{folder}/broken", data.getvalue()[:300])
-    with pytest.raises(ToolError, match="the picture cannot be read"):
+    with pytest.raises(ToolError, match="the picture cannot be shown"):
         await do(tool, "view", f"{folder}/broken")
 
 

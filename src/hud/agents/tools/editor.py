@@ -18,7 +18,7 @@ from hud.agents.tools.arguments import (
     span_of,
     text_of,
 )
-from hud.agents.tools.base import AgentTool, ToolContext, ToolError, image_result, text_result
+from hud.agents.tools.base import AgentTool, ToolContext, ToolError, text_result
 from hud.agents.tools.shell import has_posix_shell
 from hud.agents.tools.text_files import FileAccess, NotAFile, decoded, encoded, printable
 from hud.capabilities.ssh import SSHClient
@@ -55,9 +55,8 @@ class Editor:
             data = await self._files.read(path, max_bytes=pictures.MAX_FILE_BYTES)
         except NotAFile:
             return text_result(await self._tree(path))
-        mime_type = pictures.mime_type_of(data)
-        if mime_type is not None:
-            return image_result(*await asyncio.to_thread(pictures.fit, data, mime_type))
+        if pictures.mime_type_of(data) is not None:
+            return MCPToolResult(content=[await pictures.shown(data)])
         shown = text_edits.shown(decoded(path, data).text, span, self._max_chars)
         return text_result(printable(shown))
 

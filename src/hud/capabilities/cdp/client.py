@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hud.capabilities.cdp import elements, keyboard, navigation, pointer, script
+from hud.capabilities.cdp import elements, keyboard, navigation, pointer, script, settling
 from hud.capabilities.cdp.browser import BrowserClient
 from hud.capabilities.cdp.elements import Box
 from hud.capabilities.cdp.errors import CDPError
@@ -17,7 +17,7 @@ from hud.capabilities.cdp.link import CALL_TIMEOUT_S
 from hud.capabilities.cdp.navigation import Navigation, Wait
 from hud.capabilities.cdp.page import Page
 from hud.capabilities.cdp.pointer import Button
-from hud.capabilities.cdp.screenshot import Format, Picture, take
+from hud.capabilities.cdp.screenshot import Format, PageShot, Picture, take
 from hud.capabilities.cdp.tree import AccessibilityTree, read_tree
 
 _TEXT = "(limit) => (document.body ?? document.documentElement)?.innerText?.slice(0, limit) ?? ''"
@@ -111,17 +111,31 @@ class CDPClient(BrowserClient):
         page = await self._page()
         await pointer.move(page, await _point(page, x, y, selector, node))
 
+    async def mouse_down(self, x: float, y: float, *, button: Button = "left") -> None:
+        """Press a button at a point and keep it held."""
+        await pointer.press(await self._page(), (x, y), button)
+
+    async def mouse_up(self, x: float, y: float, *, button: Button = "left") -> None:
+        """Let go of a button at a point."""
+        await pointer.release(await self._page(), (x, y), button)
+
     async def drag(
         self,
         start: tuple[float, float],
         end: tuple[float, float],
         *,
+        through: Sequence[tuple[float, float]] = (),
         steps: int = 10,
         modifiers: Sequence[str] = (),
     ) -> None:
-        """Drag with the left button from one point to another; drag and drop included."""
-        held = mask(modifiers_of(list(modifiers)))
-        await pointer.drag(await self._page(), start, end, min(max(steps, 2), 1_000), held)
+        """Drag with the left button from one point to another; drag and drop included.
+
+        Args:
+            through: Points to pass on the way.
+            steps: Moves from each point to the next.
+        """
+        held, path = mask(modifiers_of(list(modifiers))), [start, *through, end]
+        await pointer.drag(await self._page(), path, min(max(steps, 2), 1_000), held)
 
     async def scroll(
         self,
@@ -158,6 +172,14 @@ class CDPClient(BrowserClient):
         for chord in parsed:
             await keyboard.press(await self._page(), chord)
 
+    async def hold(self, chord: str, duration_s: float) -> None:
+        """Press keys together, and let go of them after `duration_s`.
+
+        Raises:
+            CDPError: when a name is none of a key.
+        """
+        await keyboard.hold(await self._page(), parse_chord(chord), duration_s)
+
     # -- what there is to see
 
     async def screenshot(
@@ -170,8 +192,10 @@ class CDPClient(BrowserClient):
         scale: float = 1.0,
         max_size: tuple[int, int] | None = None,
         timeout_s: float = CALL_TIMEOUT_S,
-    ) -> bytes:
+    ) -> PageShot:
         """Return a picture of the viewport; at scale 1 its pixels are what `click` takes.
+
+        The picture is `bytes` that know their size.
 
         Args:
             quality: 0 to 100, for jpeg and webp.
@@ -239,6 +263,18 @@ class CDPClient(BrowserClient):
             CDPError: when none comes in time.
         """
         await elements.wait_for(await self._page(), selector, timeout_s)
+
+    async def settle(
+        self, *, quiet_s: float = 0.1, timeout_s: float = 2.0, load_timeout_s: float = 10.0
+    ) -> None:
+        """Wait until the page neither loads nor changes, as after a click.
+
+        Args:
+            quiet_s: How long its document must stay as it is.
+            timeout_s: How long to wait for that at most.
+            load_timeout_s: How long to wait at most for a document that is being loaded.
+        """
+        await settling.settle(await self._page(), quiet_s, timeout_s, load_timeout_s)
 
     async def set_files(self, selector: str, paths: Sequence[str]) -> None:
         """Choose files in a file field; the paths are as the browser sees them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import groupby
 
 from hud.capabilities.cdp.connection import Params
@@ -37,6 +38,26 @@ async def type_text(page: Page, text: str) -> None:
 
 async def press(page: Page, chord: Chord) -> None:
     """Hold the chord's modifiers, press its key, and let go of all of them."""
+    down, up = _strokes(chord)
+    await press_all(page, [*down, *up])
+
+
+async def hold(page: Page, chord: Chord, duration_s: float) -> None:
+    """Press a chord's keys, and let go of them after a while, also when cancelled."""
+    down, up = _strokes(chord)
+    try:
+        await press_all(page, down)
+        await asyncio.sleep(duration_s)
+    except asyncio.CancelledError:
+        if not page.is_gone:
+            for method, params in up:
+                page.post(method, params)
+        raise
+    await press_all(page, up)
+
+
+def _strokes(chord: Chord) -> tuple[list[tuple[str, Params]], list[tuple[str, Params]]]:
+    """Return what presses all keys of a chord, and what lets go of them."""
     held: tuple[str, ...] = ()
     down: list[tuple[str, Params]] = []
     up: list[tuple[str, Params]] = []
@@ -44,7 +65,8 @@ async def press(page: Page, chord: Chord) -> None:
         up.insert(0, _event("keyUp", modifier_key(name), mask(held)))
         held = (*held, name)
         down.append(_event("rawKeyDown", modifier_key(name), mask(held)))
-    await press_all(page, [*down, *_stroke(chord.key, chord.mask), *up])
+    pressed, released = _stroke(chord.key, chord.mask)
+    return [*down, pressed], [released, *up]
 
 
 async def press_all(page: Page, calls: list[tuple[str, Params]]) -> None:

@@ -34,10 +34,14 @@ class Page:
         loaders: The last loads that made a document here.
         reached: Names of the lifecycle events of that load that have come.
         moves: How often its main document changed or moved within itself.
+        is_loading: Whether its main document is being asked for or is still loading.
+        is_leaving: Whether another document has been asked for and has not come yet.
         dialog: The dialog that is open, or None.
         has_crashed: Whether it is gone because it crashed.
         is_told: Whether somebody who asked something of it has been told that it is gone.
         mouse: Where the pointer stands, in CSS pixels.
+        buttons: Bits of the mouse buttons that are held.
+        view: Pixel ratio and layout as last asked for: a page that is leaving answers neither.
         dragged: What is being dragged and dropped at present, as the browser describes it.
     """
 
@@ -54,8 +58,12 @@ class Page:
         self.loaders: deque[str] = deque(maxlen=100)
         self.reached: set[str] = set()
         self.moves = 0
+        self.is_loading = False
+        self.is_leaving = False
         self.dialog: Dialog | None = None
         self.mouse = (0.0, 0.0)
+        self.buttons = 0
+        self.view: tuple[float, Params] | None = None
         self.dragged: Params | None = None
         self.is_told = False
         self.has_crashed = False
@@ -184,6 +192,13 @@ class Page:
             case "Page.navigatedWithinDocument" if params["frameId"] == self.frame_id:
                 self.url = bounded(str(params["url"]), TEXT_LIMIT)
                 self.moves += 1
+                self.is_leaving = False
+            case "Page.frameStartedLoading" if params["frameId"] == self.frame_id:
+                self.is_loading = True
+            case "Page.frameStoppedLoading" if params["frameId"] == self.frame_id:
+                self.is_loading = self.is_leaving = False
+            case "Page.frameStartedNavigating" if params["frameId"] == self.frame_id:
+                self.is_leaving = True
             case "Input.dragIntercepted":
                 self.dragged = params["data"]
             case "Page.javascriptDialogClosed":
@@ -205,6 +220,7 @@ class Page:
         self.frame_id = str(frame["id"])
         self.url = bounded(f"{frame['url']}{frame.get('urlFragment', '')}", TEXT_LIMIT)
         self.moves += 1
+        self.is_leaving = False
         self._on_loader(str(frame["loaderId"]))
         if params.get("type") == "BackForwardCacheRestore":
             self.reached |= {"DOMContentLoaded", "load"}

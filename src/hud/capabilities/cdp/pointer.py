@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from hud.capabilities.cdp.connection import Params
@@ -40,14 +42,40 @@ async def click(page: Page, point: Point, button: Button, count: int, modifiers:
     await press_all(page, calls)
 
 
-async def drag(page: Page, start: Point, end: Point, steps: int, modifiers: int) -> None:
-    """Press the left button at `start`, move to `end` in `steps`, and let go there.
+async def press(page: Page, point: Point, button: Button, modifiers: int = 0) -> None:
+    """Move the pointer there, press a button and keep it held."""
+    calls = [_to(page, point, modifiers)]
+    page.buttons |= _mask(button)
+    calls.append(_event("mousePressed", point, button, page.buttons, modifiers, 1))
+    await press_all(page, calls)
 
-    An element that can be dragged and dropped is dropped at `end`.
+
+async def release(page: Page, point: Point, button: Button, modifiers: int = 0) -> None:
+    """Move the pointer there and let go of a button."""
+    calls = [_to(page, point, modifiers)]
+    page.buttons &= ~_mask(button)
+    calls.append(_event("mouseReleased", point, button, page.buttons, modifiers, 1))
+    await press_all(page, calls)
+
+
+async def drag(page: Page, path: Sequence[Point], steps: int, modifiers: int) -> None:
+    """Press the left button, move along a path in `steps` per leg, and let go at its end.
+
+    An element that can be dragged and dropped is dropped there.
+
+    Raises:
+        CDPError: when the path has fewer than two points, or a point is none.
     """
-    (x0, y0), (x1, y1) = _checked(start), _checked(end)
-    parts = [step / max(steps, 2) for step in range(1, max(steps, 2))]
-    points = [(x0 + (x1 - x0) * part, y0 + (y1 - y0) * part) for part in parts]
+    if len(path) < 2:
+        raise CDPError("a drag needs at least two points")
+    start, *_, end = path
+    parts = [step / max(steps, 2) for step in range(1, max(steps, 2) + 1)]
+    legs = itertools.pairwise([_checked(point) for point in path])
+    points = [
+        (x0 + (x1 - x0) * part, y0 + (y1 - y0) * part)
+        for (x0, y0), (x1, y1) in legs
+        for part in parts
+    ][:-1]
     held = _MASKS["left"]
     page.dragged = None
     await page.call("Input.setInterceptDrags", {"enabled": True})
@@ -79,7 +107,8 @@ async def scroll(page: Page, point: Point | None, dx: float, dy: float, modifier
 
 def _to(page: Page, point: Point, modifiers: int) -> tuple[str, Params]:
     page.mouse = _checked(point)
-    return _event("mouseMoved", point, "none", 0, modifiers)
+    held = next((name for name, bit in _MASKS.items() if page.buttons & bit), "none")
+    return _event("mouseMoved", point, held, page.buttons, modifiers)
 
 
 def _event(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from hud._core.errors import CapabilityFault, bounded
 from hud.capabilities.cdp.connection import Params
 from hud.capabilities.cdp.elements import Box
 from hud.capabilities.cdp.errors import CDPError
 from hud.capabilities.cdp.page import Page
+from hud.capabilities.cdp.picture_size import picture_size
 from hud.capabilities.cdp.reply import record
 from hud.capabilities.cdp.script import run_apart
 
@@ -52,7 +53,32 @@ class Picture:
         return whole and self.scale == 1 and self.max_size is None
 
 
-async def take(page: Page, picture: Picture, timeout_s: float) -> bytes:
+class PageShot(bytes):
+    """An encoded picture of a page.
+
+    Attributes:
+        width, height: Its size in pixels.
+        shown: Width and height of what it shows, in CSS pixels.
+    """
+
+    width: int
+    height: int
+    shown: tuple[float, float]
+
+    @classmethod
+    def of(cls, data: bytes, region: Box | None) -> Self:
+        """Make one of encoded bytes; without a region its pixels are CSS pixels.
+
+        Raises:
+            ValueError: when the bytes are no picture.
+        """
+        self = cls(data)
+        self.width, self.height = picture_size(data)
+        self.shown = (region.width, region.height) if region else (self.width, self.height)
+        return self
+
+
+async def take(page: Page, picture: Picture, timeout_s: float) -> PageShot:
     """Return the encoded picture.
 
     Raises:
@@ -63,20 +89,35 @@ async def take(page: Page, picture: Picture, timeout_s: float) -> bytes:
         raise CDPError(f"no picture format {bounded(picture.format)!r}", hint="png, jpeg or webp")
     if picture.quality is not None and picture.format != "png":
         params["quality"] = min(max(int(picture.quality), 0), 100)
-    # How many pixels of the screen one CSS pixel takes: the browser's pictures have those.
-    ratio = float(await run_apart(page, _RATIO, timeout_s=timeout_s) or 1.0)
+    ratio, metrics = await _view(page, timeout_s)
+    region: Box | None = None
     if ratio != 1 or not picture.is_plain:
-        metrics = await page.call("Page.getLayoutMetrics", timeout_s=timeout_s)
-        params["clip"] = _clip(metrics, picture, ratio)
+        region, scale = _clip(metrics, picture)
+        params["clip"] = {
+            "x": region.x,
+            "y": region.y,
+            "width": region.width,
+            "height": region.height,
+            "scale": scale / ratio,
+        }
         params["captureBeyondViewport"] = picture.full_page
     reply = await page.call("Page.captureScreenshot", params, timeout_s=timeout_s)
     try:
-        return base64.b64decode(str(reply.get("data", "")), validate=True)
-    except binascii.Error as error:
+        data = base64.b64decode(str(reply.get("data", "")), validate=True)
+        return PageShot.of(data, region)
+    except (binascii.Error, ValueError) as error:
         raise CapabilityFault(f"the browser sent a picture that is none: {error}") from error
 
 
-def _clip(metrics: Params, picture: Picture, ratio: float) -> Params:
+async def _view(page: Page, timeout_s: float) -> tuple[float, Params]:
+    """Return how many pixels of the screen one CSS pixel takes, and the page's layout."""
+    if page.view is None or not page.is_leaving:
+        ratio = float(await run_apart(page, _RATIO, timeout_s=timeout_s) or 1.0)
+        page.view = ratio, await page.call("Page.getLayoutMetrics", timeout_s=timeout_s)
+    return page.view
+
+
+def _clip(metrics: Params, picture: Picture) -> tuple[Box, float]:
     """Return the region of the document to show, and its scale."""
     view, content = record(metrics, "cssVisualViewport"), record(metrics, "cssContentSize")
     whole = _whole(view, content, picture)
@@ -90,13 +131,7 @@ def _clip(metrics: Params, picture: Picture, ratio: float) -> Params:
     scale = min(scale, SIDE_LIMIT / region.width, SIDE_LIMIT / region.height)
     if not scale > 0:
         raise CDPError(f"a picture cannot be scaled by {scale:g}")
-    return {
-        "x": region.x,
-        "y": region.y,
-        "width": region.width,
-        "height": region.height,
-        "scale": scale / ratio,
-    }
+    return region, scale
 
 
 def _whole(view: Params, content: Params, picture: Picture) -> Box:

@@ -23,6 +23,7 @@ _PROBES = 64
 _FAREWELL_S = 1.0
 _LINGER_S = 0.06
 _MOST_CHANGES = 4
+_PIXELS_AT_ONCE = 4_000_000
 _Rectangle = tuple[int, int, int, int]
 Dial = Callable[[], Awaitable[socket.socket]]
 """What returns a connected, non-blocking socket, the caller's to close."""
@@ -275,7 +276,14 @@ class Connection(asyncio.Protocol):
         """Ask for every pixel, and wait until they are there or the screen has another size."""
         size = (frame.width, frame.height)
         frame.expect()
-        self.send(wire.update_request(False, 0, 0, *size))
+        # A server closes the connection when an update outgrows its buffer (TigerVNC: 32 MiB).
+        rows = max(1, _PIXELS_AT_ONCE // size[0])
+        for top in range(0, size[1], rows):
+            if (frame.width, frame.height) != size:
+                return
+            count = self.updates
+            self.send(wire.update_request(False, 0, top, size[0], min(rows, size[1] - top)))
+            await self._until(lambda count=count: self.updates != count)
         await self._until(lambda: frame.is_complete or (frame.width, frame.height) != size)
 
     async def _linger(self, quiet_s: float) -> None:
