@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hud.agents.create import create_agent
     from hud.agents.human import HumanAgent
     from hud.agents.noop import NoopAgent
+    from hud.agents.openai import OpenAIAgent
     from hud.agents.openai_chat import OpenAIChatAgent
     from hud.agents.oracle import OracleAgent
     from hud.agents.scripted import ScriptedAgent
@@ -21,6 +22,7 @@ __all__ = [
     "Agent",
     "HumanAgent",
     "NoopAgent",
+    "OpenAIAgent",
     "OpenAIChatAgent",
     "OracleAgent",
     "ScriptedAgent",
@@ -31,6 +33,7 @@ _MODULES = {
     "Agent": "base",
     "HumanAgent": "human",
     "NoopAgent": "noop",
+    "OpenAIAgent": "openai",
     "OpenAIChatAgent": "openai_chat",
     "OracleAgent": "oracle",
     "ScriptedAgent": "scripted",

@@ -15,6 +15,7 @@ from openai.resources.chat.completions import AsyncCompletions
 
 from hud.agents import stainless
 from hud.agents.connections import ClientMaker
+from hud.agents.responses_reply import FailedReply
 from hud.models.endpoint import Endpoint
 from hud.models.failure import CallFailure
 
@@ -29,7 +30,9 @@ CLIENTS: ClientMaker[AsyncOpenAI] = ClientMaker(_make, stainless.close_client)
 
 
 def read_failure(error: BaseException) -> CallFailure | None:
-    """Read an exception of the SDK; None for any other."""
+    """Read an exception of the SDK, or a reply that says it failed; None for any other."""
+    if isinstance(error, FailedReply):
+        return error.failure
     return stainless.read_failure(error, openai)
 
 
@@ -53,4 +56,18 @@ async def complete(client: AsyncOpenAI, arguments: dict[str, Any]) -> bytes:
     """
     create = cast("Any", client.chat.completions.with_raw_response.create)
     reply = await create(**arguments)
+    return cast("bytes", reply.http_response.content)
+
+
+async def respond(client: AsyncOpenAI, body: dict[str, Any], headers: dict[str, str]) -> bytes:
+    """Ask for a response and return the reply's body, unread.
+
+    The body is sent as it is: walking a long conversation by the SDK's types changes nothing
+    about it and costs more than all else.
+
+    Raises:
+        OpenAIError: when the request fails.
+    """
+    create = cast("Any", client.responses.with_raw_response.create)
+    reply = await create(extra_body=body, extra_headers=headers or None)
     return cast("bytes", reply.http_response.content)

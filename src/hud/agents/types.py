@@ -144,7 +144,13 @@ class ClaudeConfig(ToolAgentConfig):
 
 
 class OpenAIConfig(ToolAgentConfig):
-    """OpenAI over the Responses API; fields named as its parameters are sent as they are."""
+    """OpenAI over the Responses API; fields named as its parameters are sent as they are.
+
+    Attributes:
+        prompt_cache_key: None makes one of the task, so that its runs share the provider's cache.
+        store: Let the API keep the conversation, so that a turn sends what is new only. False
+            sends everything always, encrypted reasoning included.
+    """
 
     model_name: str = "OpenAI"
     model: str = Field(default="gpt-5.6", validation_alias=AliasChoices("model", "checkpoint_name"))
@@ -156,6 +162,7 @@ class OpenAIConfig(ToolAgentConfig):
     truncation: Literal["auto", "disabled"] | None = None
     parallel_tool_calls: bool | None = None
     prompt_cache_key: str | None = None
+    store: bool = True
 
 
 class GeminiConfig(ToolAgentConfig):

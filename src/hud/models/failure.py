@@ -63,6 +63,8 @@ class CallFailure:
         """Whether the request was refused because it does not fit the model's context."""
         if self.kind != "status" or self.status not in (400, 413, 422):
             return False
+        if self.status == 413:
+            return True
         text = self.detail.lower()
         return self.code in _OVERFLOW_CODES or any(words in text for words in _OVERFLOW_WORDS)
 
