@@ -140,6 +140,11 @@ class Cgroup:
             pids=self._number("pids", "pids.current"),
         )
 
+    def has_room(self, processes: int) -> bool:
+        """Whether so many more processes fit below the limit; True where there is none."""
+        limit, held = self._number("pids", "pids.max"), self._number("pids", "pids.current")
+        return limit is None or held is None or held + processes <= limit
+
     def oom_kills(self) -> int:
         """Return how many processes the memory limit has killed."""
         name = "memory.events" if "memory" in self._v2 else "memory.oom_control"

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _CONNECT_S = 10.0
 # So that a request stays far below the largest packet.
+_ROOM_PROCESSES = 16
 _HANG_UP_AT_ONCE = 4096
 
 
@@ -306,15 +307,17 @@ class Sandbox:
 
     async def _spawn(self, body: dict[str, Any], fds: list[int]) -> Process:
         link, notice = self._link(), ""
+        if self._is_crowded():
+            # It could just be started, and would find no room for what it starts itself.
+            notice = await self._make_way("no room for further processes")
+            link = self._link()
         try:
             number, reply = await link.spawn(body, fds)
         except CannotStart as error:
             if not error.is_exhaustion:
                 raise
             # The agent's own processes are in the way. They go, so that the next command works.
-            killed = await self.sweep()
-            logger.warning("%s: %d processes of the sandbox were ended", error, killed)
-            notice = f"hud: {killed} processes that ran here were ended ({error})\n"
+            notice = await self._make_way(error)
             link = self._link()
             try:
                 number, reply = await link.spawn(body, fds)
@@ -328,6 +331,18 @@ class Sandbox:
         process = Process(link, number, int(reply.body["pid"]), terminal)
         process.notice = notice
         return process
+
+    def _is_crowded(self) -> bool:
+        cgroup, limit = self._running().cgroup, self.spec.limits.processes
+        if cgroup is None or limit is None:
+            return False
+        return not cgroup.has_room(min(_ROOM_PROCESSES, limit // 10))
+
+    async def _make_way(self, reason: object) -> str:
+        """End everything inside, and return what the next command is told of it."""
+        killed = await self.sweep()
+        logger.warning("%s: %d processes of the sandbox were ended", reason, killed)
+        return f"hud: {killed} processes that ran here were ended ({reason})\n"
 
     def _settings(self, mode: Isolation, uid: int, gid: int) -> dict[str, Any]:
         limits = self._limits(mode)
