@@ -1,7 +1,8 @@
 """Messages, as Anthropic speaks it.
 
 Shapes from the types of the `anthropic` package. Native tools (bash, text editor, memory,
-computer) are ordinary `tool_use` blocks here.
+computer) are ordinary `tool_use` blocks here; where a request has the computer toolset, a call of
+`computer` goes out as one of its member, and comes back as what it was.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from hud.testing.model_server.reply import (
 from hud.testing.model_server.seal import SealedCalls, is_seal, is_seal_of, seal
 from hud.testing.model_server.wire import ModelRequest, Wire, event
 
+_TOOLSET = "computer_toolset_20260801"
 _IMAGE_TYPES = {"image/jpeg", "image/png", "image/gif", "image/webp"}
 _IMAGE_BYTES = 5 << 20
 _ERROR_TYPES = {
@@ -81,6 +83,7 @@ class MessagesWire(Wire):
             else:
                 self._read_message(message, place, conversation)
         _expect_answered(conversation, len(messages) - 1)
+        _expect_toolsets(messages)
         self._expect_thinking(body, messages)
         system = "\n".join(text for text in said if text)
         tools = tuple(_tool(tool) for tool in objects(body.get("tools"), "tools"))
@@ -92,7 +95,7 @@ class MessagesWire(Wire):
         say, tokens = self._prepared(say, question, number)
         return {
             **self._message(question, number),
-            "content": list(_blocks(say)),
+            "content": list(_blocks(say, question)),
             "stop_reason": _stop_reason(say),
             "stop_details": _stop_details(say),
             "usage": _usage(tokens),
@@ -108,7 +111,7 @@ class MessagesWire(Wire):
             event({"type": "message_start", "message": message}, "message_start"),
             event({"type": "ping"}, "ping"),
         ]
-        for index, block in enumerate(_blocks(say)):
+        for index, block in enumerate(_blocks(say, question)):
             frames += _block_frames(index, block)
         delta = {
             "stop_reason": _stop_reason(say),
@@ -211,7 +214,7 @@ def _system(value: Any, where: str) -> str:
     return "\n".join(a_text(block.get("text"), where) for block in objects(value, where))
 
 
-def _blocks(say: Say) -> Iterator[dict[str, Any]]:
+def _blocks(say: Say, question: Question) -> Iterator[dict[str, Any]]:
     if say.reasoning is not None:
         token = seal(say.reasoning)
         yield {"type": "thinking", "thinking": say.reasoning, "signature": token}
@@ -232,7 +235,32 @@ def _blocks(say: Say) -> Iterator[dict[str, Any]]:
     for call in say.calls:
         held = call.arguments_object
         block = {"type": "tool_use", "id": call.id, "name": call.name}
+        if held is not None and call.name == "computer" and _has_toolset(question):
+            member = {"name": str(held.get("action")), "toolset_name": "computer"}
+            held = {name: value for name, value in held.items() if name != "action"}
+            block |= member
         yield {**block, "input": call.arguments_text if held is None else held}
+
+
+def _has_toolset(question: Question) -> bool:
+    return any(tool.kind == _TOOLSET for tool in question.tools)
+
+
+def _expect_toolsets(messages: list[dict[str, Any]]) -> None:
+    """Refuse a result that does not name the toolset its call was of."""
+    of_call: dict[str, Any] = {}
+    for place, message in enumerate(messages):
+        content = message.get("content")
+        for block in objects(content, "content") if isinstance(content, list) else ():
+            if block.get("type") == "tool_use":
+                of_call[str(block.get("id"))] = block.get("toolset_name")
+            elif block.get("type") == "tool_result":
+                asked = of_call.get(str(block.get("tool_use_id")))
+                if block.get("toolset_name") != asked:
+                    raise Refused(
+                        f"messages.{place}: `toolset_name` of a `tool_result` block must be that "
+                        f"of its `tool_use` block: {asked}"
+                    )
 
 
 def _block_frames(index: int, block: dict[str, Any]) -> list[bytes]:
@@ -311,13 +339,12 @@ def _read_model_block(block: dict[str, Any], where: str, conversation: Conversat
         case "tool_use":
             if not isinstance(block.get("input"), dict):
                 raise Refused(f"{where}.tool_use.input: Input should be a valid dictionary")
-            conversation.call(
-                Call(
-                    a_text(block.get("name"), f"{where}.tool_use.name"),
-                    an_object(block["input"], where),
-                    a_text(block.get("id"), f"{where}.tool_use.id"),
-                )
-            )
+            name = a_text(block.get("name"), f"{where}.tool_use.name")
+            held = an_object(block["input"], where)
+            if block.get("toolset_name") is not None:
+                name, held = a_text(block["toolset_name"], where), {"action": name, **held}
+            call_id = a_text(block.get("id"), f"{where}.tool_use.id")
+            conversation.call(Call(name, held, call_id))
         case "image" | "document" | "tool_result":
             raise Refused(f"{where}: {block['type']} blocks are not for an assistant's message")
         case str():
@@ -402,7 +429,7 @@ def _expect_answered(conversation: Conversation, place: int) -> None:
 def _tool(tool: dict[str, Any]) -> Tool:
     kind = a_text(tool.get("type"), "tools.type")
     return Tool(
-        a_text(tool.get("name"), "tools.name") or kind,
+        a_text(tool.get("name"), "tools.name") or ("computer" if kind == _TOOLSET else kind),
         kind if kind not in ("", "custom") else "function",
         an_object(tool.get("input_schema"), "tools.input_schema"),
         a_text(tool.get("description"), "tools.description"),
