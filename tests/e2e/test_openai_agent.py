@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -280,7 +281,7 @@ async def test_pictures_and_files_reach_the_model(agent_for: MakeAgent) -> None:
 
     def look() -> MCPToolResult:
         """Look."""
-        return image_result(b"png", "image/png", "as you see")
+        return image_result(base64.b64decode(PNG), "image/png", "as you see")
 
     def rule(question: Question) -> Say:
         return Say("seen") if question.last_results else Say(calls=[Call("look")])
@@ -304,8 +305,9 @@ async def test_pictures_and_files_reach_the_model(agent_for: MakeAgent) -> None:
     ]  # fmt: skip
     assert second[0]["output"] == [
         {"type": "input_text", "text": "as you see"},
-        {"type": "input_image", "image_url": "data:image/png;base64,cG5n", "detail": "auto"},
-    ]
+        {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}",
+         "detail": "auto"},
+    ]  # fmt: skip
 
 
 async def test_a_part_that_cannot_be_carried_is_named(agent_for: MakeAgent) -> None:
@@ -422,7 +424,7 @@ async def test_a_picture_the_api_refuses_is_the_models_doing_once_it_works(
 ) -> None:
     def look() -> MCPToolResult:
         """Look."""
-        return image_result(b"broken", "image/png")
+        return image_result(base64.b64decode(PNG), "image/png")
 
     refused = ApiError(400, "The image data is not valid", "invalid_image")
     async with ModelServer(script(Say("a look", calls=[Call("look")]), refused)) as server:

@@ -17,7 +17,7 @@ from hud.agents.tools.mcp import MCPTool
 from hud.agents.types import ToolAgentConfig
 from hud.eval import Taskset
 from hud.models.failure import ContextOverflow
-from hud.trace.content import MCPToolCall, MCPToolResult, TextContent
+from hud.trace.content import ImageContent, MCPToolCall, MCPToolResult, TextContent
 from hud.trace.steps import AgentStep, SubagentStep, ToolStep, Usage
 
 Reply = AgentStep | Exception
@@ -355,3 +355,41 @@ async def test_subagents_do_not_call_each_other_without_end() -> None:
     )
     await ran(outer)
     assert depths == [[], ["deeper"]]
+
+
+class Step(AgentTool[Any]):
+    """Fails when it is told to, and keeps what it carried out."""
+
+    name = "step"
+    stops_at_failure = True
+
+    def __init__(self, done: list[int]) -> None:
+        self.done = done
+
+    async def call(self, arguments: dict[str, Any]) -> MCPToolResult:
+        self.done.append(arguments["number"])
+        return text_result("x", is_error=arguments["number"] == 2)
+
+
+async def test_a_tool_may_have_the_rest_of_a_turn_left_out_after_a_failure() -> None:
+    def turn(*numbers: int) -> AgentStep:
+        calls = [MCPToolCall(name="step", arguments={"number": number}) for number in numbers]
+        return AgentStep(tool_calls=calls)
+
+    done: list[int] = []
+    made = tool_maker(lambda run, config: Step(done))
+    agent = Scripted([turn(1, 2, 3), turn(4)], tools=[made])
+    await ran(agent)
+    assert done == [1, 2, 4]
+    assert [result.isError for result in agent.told] == [False, True, True, False]
+    assert "an earlier action of this turn failed" in text_of(agent.told[2])
+
+
+async def test_a_picture_no_api_takes_is_not_sent_to_one() -> None:
+    def broken() -> MCPToolResult:
+        """Show a picture."""
+        return MCPToolResult(content=[ImageContent(data="aGV5", mimeType="image/png")])
+
+    agent = Scripted([call("broken")], tools=[broken])
+    await ran(agent)
+    assert "A picture cannot be shown here" in text_of(agent.told[0])

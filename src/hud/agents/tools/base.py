@@ -57,12 +57,16 @@ class AgentTool(ABC, Generic[ClientT]):
         name: What the model calls it; letters, digits, `_` and `-`, at most 64.
         description: What the model is told it does.
         parameters: JSON schema of its arguments, an object.
+        stops_at_failure: Whether the other calls of a turn are left out after one that failed.
+        has_fit_pictures: Whether every API takes the pictures it makes as they are.
     """
 
     protocol: ClassVar[str] = ""
     name: str = ""
     description: str = ""
     parameters: dict[str, Any] = {"type": "object", "properties": {}}  # noqa: RUF012 -- replaced, never changed
+    stops_at_failure: bool = False
+    has_fit_pictures: ClassVar[bool] = False
 
     def __init__(self, client: ClientT, context: ToolContext) -> None:
         self.client = client

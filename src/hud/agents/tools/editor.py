@@ -127,6 +127,7 @@ class EditTool(AgentTool[SSHClient]):
     """The editor as a function, for any model."""
 
     protocol: ClassVar[str] = "ssh"
+    has_fit_pictures: ClassVar[bool] = True
     name = "edit_file"
     description = (
         "Look at and edit files. view: a text with line numbers (all of it or view_range), a "

@@ -90,6 +90,7 @@ class ScreenTool(AgentTool[Any]):
     """
 
     protocol: ClassVar[str] = "rfb"
+    has_fit_pictures: ClassVar[bool] = True
 
     def __init__(self, client: Any, context: ToolContext, view: View | None = None) -> None:
         super().__init__(client, context)

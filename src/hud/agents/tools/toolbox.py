@@ -18,7 +18,13 @@ from hud.agents.tools.base import AgentTool, ToolContext, ToolError, ToolMaker, 
 from hud.agents.types import ToolAgentConfig
 from hud.protocol.capability import Capability
 from hud.trace.clock import utc_now
-from hud.trace.content import ContentBlock, MCPToolCall, MCPToolResult, TextContent
+from hud.trace.content import (
+    ContentBlock,
+    ImageContent,
+    MCPToolCall,
+    MCPToolResult,
+    TextContent,
+)
 from hud.trace.steps import ToolStep
 
 logger = logging.getLogger(__name__)
@@ -68,8 +74,14 @@ class Toolbox:
         results: list[MCPToolResult | None] = [None] * len(calls)
 
         async def work(indexes: list[int]) -> None:
+            failed: set[str] = set()
             for index in indexes:
-                results[index] = await self._carry_out(calls[index])
+                call = calls[index]
+                result = await self._carry_out(call, is_left_out=call.name in failed)
+                results[index] = result
+                tool = self.tools.get(call.name)
+                if result.isError and tool is not None and tool.stops_at_failure:
+                    failed.add(call.name)
 
         if len(lanes) == 1:
             await work(next(iter(lanes.values())))
@@ -80,12 +92,16 @@ class Toolbox:
     def _lane(self, call: MCPToolCall, index: int) -> str:
         tool = self.tools.get(call.name)
         if tool is None or tool.protocol in ("", "mcp"):
-            return f"\n{index}"
+            is_in_order = tool is not None and tool.stops_at_failure
+            return f"\n{call.name}" if is_in_order else f"\n{index}"
         return tool.context.capability.name
 
-    async def _carry_out(self, call: MCPToolCall) -> MCPToolResult:
+    async def _carry_out(self, call: MCPToolCall, *, is_left_out: bool) -> MCPToolResult:
         started_at = utc_now()
-        result = self._bounded(await self._result_of(call))
+        if is_left_out:
+            result = _refused("not carried out, because an earlier action of this turn failed")
+        else:
+            result = self._bounded(await self._shown(call, await self._result_of(call)))
         result.call_id = call.id
         self._run.record(
             ToolStep(call=call, result=result, started_at=started_at, ended_at=utc_now())
@@ -134,6 +150,21 @@ class Toolbox:
             raise fault
         self._failures[source] = count
         return _refused(f"this failed, and may work when tried again: {fault.message}")
+
+    async def _shown(self, call: MCPToolCall, result: MCPToolResult) -> MCPToolResult:
+        """Make pictures fit for a model's API, which would refuse the whole conversation."""
+        tool = self.tools.get(call.name)
+        if tool is None or tool.has_fit_pictures:
+            return result
+        if not any(isinstance(block, ImageContent) for block in result.content):
+            return result
+        from hud.agents.tools.pictures import fit
+
+        content: list[ContentBlock] = [
+            await fit(block) if isinstance(block, ImageContent) else block
+            for block in result.content
+        ]
+        return result.model_copy(update={"content": content})
 
     def _bounded(self, result: MCPToolResult) -> MCPToolResult:
         """Leave the middle out of texts that are too long together."""
