@@ -33,33 +33,37 @@ def made(kind: type[ScreenTool], model: str, config: ToolAgentConfig | None = No
 
 
 @pytest.mark.parametrize(
-    ("model", "is_newer"),
+    ("model", "kind"),
     [
-        ("claude-3-7-sonnet-20250219", False),
-        ("claude-sonnet-4-20250514", False),
-        ("claude-sonnet-4-5", False),
-        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", False),
-        ("claude-haiku-4-5-20251001", False),
-        ("claude-opus-4-1", False),
-        ("claude-opus-4-5", True),
-        ("anthropic/claude-opus-4.6", True),
-        ("claude-sonnet-4-6", True),
-        ("claude-haiku-5-5", True),
-        ("claude-sonnet-5", True),
-        ("claude-mythos-preview", True),
+        ("claude-3-7-sonnet-20250219", "computer_20250124"),
+        ("claude-sonnet-4-20250514", "computer_20250124"),
+        ("claude-sonnet-4-5", "computer_20250124"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "computer_20250124"),
+        ("claude-haiku-4-5-20251001", "computer_20250124"),
+        ("claude-opus-4-1", "computer_20250124"),
+        ("claude-opus-4-5", "computer_20251124"),
+        ("anthropic/claude-opus-4.6", "computer_20251124"),
+        ("claude-opus-4-6@20260205", "computer_20251124"),
+        ("claude-sonnet-4-6", "computer_20251124"),
+        ("claude-haiku-5-5", "computer_toolset_20260801"),
+        ("claude-sonnet-5", "computer_toolset_20260801"),
+        ("a-name-of-ones-own", "computer_toolset_20260801"),
+        ("us.anthropic.claude-sonnet-5-5-v1:0", "computer_20251124"),
+        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/x", "computer_20251124"),
     ],
 )
-def test_claude_gets_the_tool_of_its_generation(model: str, is_newer: bool) -> None:
+def test_claude_gets_the_tool_of_its_generation(model: str, kind: str) -> None:
     beta = pytest.importorskip("anthropic.types.beta")
     tool = made(ClaudeComputerTool, model, ClaudeConfig())
     spec: Any = tool.native_spec()
-    kind = "20251124" if is_newer else "20250124"
-    assert spec["type"] == f"computer_{kind}"
-    parsed = TypeAdapter[Any](getattr(beta, f"BetaToolComputerUse{kind}")).validate_python(spec)
-    assert (parsed.display_width_px, parsed.display_height_px) == (1280, 720)
-    assert ("enable_zoom" in spec) == is_newer
-    assert isinstance(tool, ClaudeComputerTool)
-    assert tool.beta == ("computer-use-2025-11-24" if is_newer else "computer-use-2025-01-24")
+    assert spec["type"] == kind
+    version = kind.rpartition("_")[2]
+    names = {"20260801": "BetaComputerToolset"}
+    name = names.get(version, "BetaToolComputerUse") + version
+    TypeAdapter[Any](getattr(beta, name)).validate_python(spec)
+    if kind != "computer_toolset_20260801":
+        assert (spec["display_width_px"], spec["display_height_px"]) == (1280, 720)
+    assert ("enable_zoom" in spec) == (kind == "computer_20251124")
     plain = made(ClaudeComputerTool, model, ClaudeConfig(use_computer_beta=False))
     assert plain.native_spec() is None
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from hud.agents.tools import screen_arguments as given
 from hud.agents.tools.base import AgentTool, ToolContext, ToolError, text_result
+from hud.agents.tools.claude_kinds import COMPUTER_TOOLSET, native_kinds
 from hud.agents.tools.key_names import chords, modifiers
 from hud.agents.tools.screen import MAX_SCROLL, NOTCH, Button, Limits, Place
 from hud.agents.tools.screen_tool import ScreenTool, View
@@ -104,16 +105,19 @@ class PageComputerTool(ComputerTool):
 class ClaudeComputerTool(ComputerTool):
     """A desktop as Claude's models were trained on it.
 
+    With the toolset of the newer ones every action is a call of its own, several of them a turn:
+    an action answers in words, a picture is asked for, and none is carried out after one that
+    failed.
+
     Attributes:
-        kind: Type of the native tool that the model knows.
-        beta: What the `anthropic-beta` header must name with it.
+        kind: Type of the native tool that the model knows; None where a function has to do.
     """
 
     def __init__(self, client: Any, context: ToolContext, view: View | None = None) -> None:
         super().__init__(client, context, view)
-        is_newer = _version(context.model) >= _first_of_newer(context.model)
-        self.kind = "computer_20251124" if is_newer else "computer_20250124"
-        self.beta = "computer-use-2025-11-24" if is_newer else "computer-use-2025-01-24"
+        wanted = getattr(context.config, "use_computer_beta", True)
+        self.kind = native_kinds(context.model).computer if wanted else None
+        self.stops_at_failure = self.kind == COMPUTER_TOOLSET
 
     @classmethod
     def limits(cls, model: str) -> Limits:
@@ -123,8 +127,10 @@ class ClaudeComputerTool(ComputerTool):
         return Limits(2000, 3_750_000) if is_sharper else Limits()
 
     def native_spec(self) -> dict[str, Any] | None:
-        if not getattr(self.context.config, "use_computer_beta", True):
+        if self.kind is None:
             return None
+        if self.kind == COMPUTER_TOOLSET:
+            return {"type": self.kind}
         width, height = self.view.viewport.picture
         spec: dict[str, Any] = {
             "type": self.kind,
@@ -136,6 +142,15 @@ class ClaudeComputerTool(ComputerTool):
             spec["enable_zoom"] = True
         return spec
 
+    async def perform(self, arguments: dict[str, Any]) -> MCPToolResult:
+        if self.kind != COMPUTER_TOOLSET:
+            return await perform(self.view, arguments)
+        return await perform(self.view, arguments, self._done)
+
+    async def _done(self) -> MCPToolResult:
+        await self.view.screen.settle()
+        return text_result("\n".join(["Done.", *self.view.screen.notices()]))
+
 
 class ClaudePageTool(ClaudeComputerTool):
     """`ClaudeComputerTool` for the page of a browser."""
@@ -143,8 +158,15 @@ class ClaudePageTool(ClaudeComputerTool):
     protocol: ClassVar[str] = "cdp"
 
 
-async def perform(view: View, arguments: dict[str, Any]) -> MCPToolResult:
+async def perform(
+    view: View,
+    arguments: dict[str, Any],
+    done: Callable[[], Awaitable[MCPToolResult]] | None = None,
+) -> MCPToolResult:
     """Carry out one action of the `computer` function.
+
+    Args:
+        done: Makes the answer to an action that asks for none; a picture when None.
 
     Raises:
         ToolError: when the arguments are none of an action.
@@ -192,7 +214,7 @@ async def perform(view: View, arguments: dict[str, Any]) -> MCPToolResult:
         case _:
             button, count = _CLICKS[action]
             await screen.click(_place(view, arguments), button, count, _held(arguments))
-    return await view.settled()
+    return await (done or view.settled)()
 
 
 def _place(view: View, arguments: dict[str, Any], name: str = "coordinate") -> Place | None:
@@ -219,17 +241,6 @@ def _version(model: str) -> tuple[int, int]:
     """Return the generation of a Claude model; a name without one is taken for the newest."""
     found = _NAMED.search(model)
     return (int(found["major"]), int(found["minor"] or 0)) if found else _NEWEST
-
-
-def _first_of_newer(model: str) -> tuple[int, int]:
-    """Return from which generation on a family knows the newer tool.
-
-    Source: the providers' table of tool versions: Opus 4.5, Sonnet 4.6, and all later ones.
-    """
-    for family, first in (("opus", (4, 5)), ("sonnet", (4, 6))):
-        if family in model:
-            return first
-    return (4, 6)
 
 
 SCREEN_TOOLS: tuple[type[AgentTool[Any]], ...] = (ComputerTool, PageComputerTool)
