@@ -235,8 +235,8 @@ def test_create_agent_takes_neither_addresses_nor_unknown_settings(name: str) ->
 def test_everything_the_package_lists_can_be_imported() -> None:
     assert all(getattr(hud.agents, name) is not None for name in hud.agents.__all__)
     assert set(hud.agents.__all__) <= set(dir(hud.agents))
-    with pytest.raises(AttributeError, match="ClaudeAgent"):
-        _ = hud.agents.ClaudeAgent
+    with pytest.raises(AttributeError, match="NoSuchAgent"):
+        _ = hud.agents.NoSuchAgent
 
 
 CONFIGURED = """

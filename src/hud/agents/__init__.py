@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hud.agents.base import Agent
+    from hud.agents.claude import ClaudeAgent
     from hud.agents.create import create_agent
     from hud.agents.human import HumanAgent
     from hud.agents.noop import NoopAgent
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "ClaudeAgent",
     "HumanAgent",
     "NoopAgent",
     "OpenAIAgent",
@@ -31,6 +33,7 @@ __all__ = [
 
 _MODULES = {
     "Agent": "base",
+    "ClaudeAgent": "claude",
     "HumanAgent": "human",
     "NoopAgent": "noop",
     "OpenAIAgent": "openai",

@@ -16,11 +16,12 @@ from hud.models.failure import CallFailure, excerpt, plain_reason, retry_after
 
 # By name: the SDKs' HTTP library is one module in older releases and another in newer ones.
 _CUT = {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "DecodingError"}
+_SLOW = {"ReadTimeout", "WriteTimeout", "ConnectTimeout", "PoolTimeout"}
 
 
 def read_failure(error: BaseException, sdk: Any) -> CallFailure | None:
     """Read an SDK's exception; None for any other."""
-    if isinstance(error, sdk.APITimeoutError):
+    if isinstance(error, sdk.APITimeoutError) or type(error).__name__ in _SLOW:
         return CallFailure("timeout", "no answer in time")
     if isinstance(error, sdk.APIConnectionError):
         kind = "cut" if type(error.__cause__).__name__ in _CUT else "unreachable"
@@ -51,9 +52,9 @@ def make_client(cls: Any, endpoint: Endpoint, sdk: Any, **kwargs: Any) -> Any:
         max_keepalive_connections=CONNECTIONS_PER_CLIENT,
     )
     http_client = sdk.DefaultAsyncHttpxClient(limits=limits, verify=_tls(sdk))
+    kwargs.setdefault("api_key", endpoint.api_key)
     return cls(
         base_url=endpoint.base_url,
-        api_key=endpoint.api_key,
         timeout=timeout,
         max_retries=0,
         http_client=http_client,

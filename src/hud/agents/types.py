@@ -125,11 +125,16 @@ class ToolAgentConfig(AgentConfig):
 class ClaudeConfig(ToolAgentConfig):
     """Claude over the Messages API.
 
+    `api_key` and `base_url` fall back to ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL. A model given
+    as an ARN of Amazon Bedrock is asked there, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+
     Attributes:
-        max_tokens: Of one reply.
-        use_computer_beta: Offer the native computer tool where there is a screen.
+        max_tokens: Of one reply, thinking included.
+        use_computer_beta: Offer the native computer tool where there is a screen; else a function.
+        use_memory: Offer the native memory tool, whose notes last as long as the run.
         thinking: The API's `thinking` object, sent as it is.
-        max_tool_result_images: Pictures kept in the conversation, newest first; None keeps all.
+        max_tool_result_images: Pictures of tools kept in the conversation, the newest; None keeps
+            as many as a request may hold.
     """
 
     tool_timeout_seconds: float | None = Field(default=120, gt=0, allow_inf_nan=False)
@@ -137,8 +142,11 @@ class ClaudeConfig(ToolAgentConfig):
     model: str = Field(
         default="claude-sonnet-4-6", validation_alias=AliasChoices("model", "checkpoint_name")
     )
+    api_key: str | None = None
+    base_url: str | None = None
     max_tokens: int = Field(default=16384, gt=0)
     use_computer_beta: bool = True
+    use_memory: bool = False
     thinking: dict[str, Any] | None = None
     max_tool_result_images: int | None = Field(default=None, ge=0)
 

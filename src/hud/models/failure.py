@@ -19,12 +19,19 @@ from hud._core.errors import ModelFault, bounded
 from hud._core.redact import redact
 from hud.models.endpoint import Endpoint
 
-_OVERFLOW_CODES = {"context_length_exceeded", "context_window_exceeded", "prompt_too_long"}
+_OVERFLOW_CODES = {
+    "context_length_exceeded",
+    "context_window_exceeded",
+    "prompt_too_long",
+    "request_too_large",
+}
 _OVERFLOW_WORDS = (
     "maximum context length",
     "context length exceeded",
     "context window",
     "prompt is too long",
+    "exceed context limit",
+    "too much media",
     "input token count",
 )
 _RETRY_STATUS = {408, 409, 429, 500, 502, 503, 504, 529}
