@@ -404,8 +404,11 @@ def groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Let sandboxes have control groups, and none, as in most containers."""
     from hud.sandbox import launch
 
+    def no_group(_: object) -> None:
+        return None
+
     if request.param == "no groups":
-        monkeypatch.setattr(launch, "_cgroup", lambda _: None)
+        monkeypatch.setattr(launch, "_cgroup", no_group)
     return str(request.param)
 
 
@@ -468,6 +471,43 @@ async def test_what_a_grader_left_running_is_gone_with_it(isolation: str) -> Non
     async with playing(isolation, grade) as play:
         assert (await play.grade())["score"] == 1.0, left
         assert not left or len(left[0]) == len(left[1]), left
+
+
+@pytest.mark.parametrize("place", [".", "~"])
+async def test_a_graders_command_has_no_more_disk_than_the_agent(
+    isolation: str, place: str
+) -> None:
+    """What is tested may do the writing, so it is a score, with the reason."""
+    from hud.sandbox.spec import Limits
+
+    async def grade(workspace: Workspace) -> Any:
+        found = await BashGrader.compute_score(
+            command=f"cd {place}; head -c 100M /dev/zero > big; while :; do sleep 1; done",
+            timeout_seconds=DEADLINE_S,
+        )
+        return {"score": found.value, "info": found.info or {}}
+
+    limits = Limits(disk_mb=50, memory_mb=64)
+    async with playing(isolation, grade, limits=limits) as play:
+        grade_ = await play.grade()
+    assert grade_["score"] == 0.0
+    if place == "." or isolation == "uid":  # elsewhere a home is memory, which is all used up
+        assert "limit of 50 MB" in str(grade_) or "limit of 64 MB" in str(grade_), grade_
+        assert grade_["info"]["exit_code"] == -9, grade_
+
+
+async def test_hidden_tests_have_no_more_disk_than_the_agent(isolation: str, tester: str) -> None:
+    from hud.sandbox.spec import Limits
+
+    limits = Limits(disk_mb=50)
+    async with playing(isolation, hidden_tests(tester), limits=limits, **seen(tester)) as play:
+        await play.write(
+            sums="import os, time\nopen('big', 'wb').write(bytes(100 << 20))\n"
+            "while True: time.sleep(1)\n"
+        )
+        grade_ = await play.grade()
+    assert grade_["score"] == 0.0
+    assert "limit of 50 MB" in grade_["info"]["error"], grade_
 
 
 async def _nothing(_: Workspace) -> float:

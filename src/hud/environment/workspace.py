@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from hud.sandbox.link import SandboxGone
 from hud.sandbox.process import Completed, Process
 from hud.sandbox.sandbox import Sandbox
 from hud.sandbox.spec import Isolation, Mount, SandboxSpec
-from hud.sandbox.watch import Watch
+from hud.sandbox.watch import Watch, watches_of
 
 if TYPE_CHECKING:
     from hud.environment.filetracking import FileTracker
@@ -346,13 +345,7 @@ class Workspace(WorkspaceFolder, Daemon):
         server = self._server = SSHServer(self, keys.host, keys.allowed)
         host, port = options.get("host", "127.0.0.1"), options.get("port", 0)
         self._port = await server.start(host, port)
-        limits = self._described().limits
-        if limits.disk_mb is not None or limits.disk_files is not None:
-            self._watches.append(Watch(lambda: self.root, limits, self._full))
-        if sandbox.isolation == "uid" and limits.memory_mb is not None:
-            # Elsewhere it is backed by the sandbox's memory; here it lies on the disk.
-            home = replace(limits, disk_mb=limits.memory_mb)
-            self._watches.append(Watch(lambda: Path(sandbox.home), home, self._full))
+        self._watches = watches_of(sandbox, self._full)
         for watch in self._watches:
             watch.start()
         roots.remember(self, self.root, self._described(), sandbox)

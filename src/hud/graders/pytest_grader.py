@@ -85,6 +85,8 @@ class PytestGrader(Grader):
         info: dict[str, Any] = {"exit_code": done.exit_code, "log": log}
         if done.timed_out:
             return SubScore(name=cls.name, value=0.0, info={**info, "timed_out": True})
+        if done.ended_because:
+            return SubScore(name=cls.name, value=0.0, info={**info, "error": done.ended_because})
         report = _report(done.stdout, nonce)
         if report is None and not done.stdout:
             raise GraderFault(
