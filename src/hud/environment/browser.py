@@ -30,6 +30,7 @@ from hud.sandbox import files
 from hud.sandbox.confinement import free_port
 from hud.sandbox.sandbox import Sandbox
 from hud.sandbox.spec import Isolation, Limits, Mount, SandboxSpec
+from hud.sandbox.watch import Quota
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Browser(Daemon):
         self._sandbox: Sandbox | None = None
         self._running: BrowserProcess | None = None
         self._folder: Path | None = None
+        self._quota: Quota | None = None
         self._port = 0
         self._episode = 0
         self._is_open = False
@@ -180,24 +182,12 @@ class Browser(Daemon):
     async def stop(self) -> None:
         self._is_open = self._is_admitting = False
         self._cut()
-        running, self._running = self._running, None
-        if running is not None:
-            running.end()
-        sandbox, self._sandbox = self._sandbox, None
-        if sandbox is not None:
-            await sandbox.stop()
-        await self._drop_folder()
+        await self._shut()
 
     async def begin_episode(self) -> None:
         self._is_admitting = False
         self._cut()
-        running, self._running = self._running, None
-        if running is not None:
-            running.end()
-        sandbox, self._sandbox = self._sandbox, None
-        if sandbox is not None:
-            await sandbox.stop()
-        await self._drop_folder()
+        await self._shut()
         await self._open()
         self._is_admitting = True
 
@@ -258,6 +248,8 @@ class Browser(Daemon):
             if sandbox.uid != os.geteuid():
                 folder = self.downloads
                 await asyncio.to_thread(files.hand_over, folder, sandbox.uid, sandbox.gid)
+            self._quota = Quota(sandbox, self._full, what="the downloads folder")
+            self._quota.start()
         self._running = await self._launch()
 
     def _spec(self) -> SandboxSpec:
@@ -378,7 +370,24 @@ class Browser(Daemon):
             self._running = await self._launch()
             return self._running
 
-    async def _drop_folder(self) -> None:
+    async def _full(self, reason: str) -> None:
+        """End it because it wrote too much; whoever connects next has it started again."""
+        async with self._starting:
+            logger.warning("browser %r was ended: %s", self.name, reason)
+            if self._sandbox is not None:
+                await self._sandbox.sweep()
+
+    async def _shut(self) -> None:
+        """End everything."""
+        quota, self._quota = self._quota, None
+        if quota is not None:
+            await quota.aclose()
+        running, self._running = self._running, None
+        if running is not None:
+            running.end()
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            await sandbox.stop()
         folder, self._folder = self._folder, None
         if folder is not None:
             await asyncio.to_thread(files.remove_tree, folder)

@@ -12,7 +12,7 @@ import resource
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Sandbox:
 
     Attributes:
         spec: What it was made from.
+        after_sweep: Called whenever everything inside was killed.
     """
 
     def __init__(self, spec: SandboxSpec) -> None:
@@ -45,6 +46,7 @@ class Sandbox:
         self._isolation: Isolation | None = None
         self._private_home: Path | None = None
         self._env: dict[str, str] = {}
+        self.after_sweep: set[Callable[[], None]] = set()
         self.proxy_port = PROXY_PORT
 
     @property
@@ -269,6 +271,9 @@ class Sandbox:
             logger.warning("a sandbox could not be swept and was ended: %s", error)
             await self.stop()
             return 0
+        finally:
+            for told in list(self.after_sweep):
+                told()
         return int(reply.body.get("killed") or 0)
 
     async def ended_because(self) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hud.sandbox import files
+from hud.sandbox.room import entries_of, make_room
 from hud.sandbox.spec import Limits
 
 if TYPE_CHECKING:
@@ -54,6 +55,56 @@ def watches_of(
         place = lambda: Path(sandbox.home) if sandbox.is_running else None  # noqa: E731
         found.append(Watch(place, home, exceeded, what="the home folder"))
     return found
+
+
+class Quota:
+    """Keep a sandbox whose agent has no shell to its limits of disk: end what runs, make room.
+
+    Whatever is there at its start stays; of what came later the newest goes. `aclose` it.
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, exceeded: Callable[[str], Awaitable[None]], *, what: str
+    ) -> None:
+        """Prepare it for a sandbox that was started.
+
+        Args:
+            exceeded: Ends everything that runs in the sandbox.
+            what: What messages call the sandbox's root.
+        """
+        self._sandbox = sandbox
+        self._end = exceeded
+        self._watches = watches_of(sandbox, self._full, what=what, accepts_held=True)
+        self._kept = {folder: entries_of(folder) for folder in self._folders()}
+
+    def start(self) -> None:
+        for watch in self._watches:
+            watch.start()
+
+    async def aclose(self) -> None:
+        for watch in self._watches:
+            await watch.aclose()
+
+    def _folders(self) -> dict[Path, int | None]:
+        """Return what may hold how many bytes."""
+        sandbox, limits = self._sandbox, self._sandbox.spec.limits
+        found: dict[Path, int | None] = {}
+        if sandbox.spec.root is not None:
+            found[sandbox.spec.root] = None if limits.disk_mb is None else limits.disk_mb << 20
+        if sandbox.isolation == "uid" and limits.memory_mb is not None:
+            found[Path(sandbox.home)] = limits.memory_mb << 20
+        return found
+
+    async def _full(self, reason: str) -> None:
+        await self._end(reason)
+        most = self._sandbox.spec.limits.disk_files
+        for folder, size in self._folders().items():
+            keep = self._kept.get(folder, frozenset())
+            removed = await asyncio.to_thread(
+                make_room, folder, keep=keep, max_files=most, max_bytes=size
+            )
+            if removed:
+                logger.warning("removed to make room: %s", ", ".join(removed[:10]))
 
 
 class Watch:
