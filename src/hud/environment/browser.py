@@ -263,7 +263,7 @@ class Browser(Daemon):
             allowed_hosts=options.get("allowed_hosts"),
             peers=tuple(options.get("peers") or ()),
             # Needed where loopback is the machine's own; elsewhere any number is free.
-            ports=(self._port,),
+            served=(self._port,),
             limits=options.get("limits") or Limits(),
             isolation=options.get("isolation"),
             private=tuple(self._private),

@@ -54,6 +54,7 @@ async def run_fresh(
         network=False,
         allowed_hosts=None,
         peers=(),
+        served=(),
         env=dict(env or {}),
         cwd=None,
         mounts=(*spec.mounts, *mounts),

@@ -98,6 +98,13 @@ class Sandbox:
         return self._running().process.pid
 
     @property
+    def peer_host(self) -> str:
+        """The address that peers have inside; of its own also where loopback is the machine's."""
+        if self.isolation != "uid":
+            return "127.0.0.1"
+        return f"127.98.{self.uid >> 8 & 255}.{self.uid & 255}"
+
+    @property
     def enforced(self) -> frozenset[str]:
         """Which limits hold for the sandbox as a whole: of "memory", "cpus" and "processes"."""
         cgroup = self._running().cgroup

@@ -152,8 +152,9 @@ class SandboxSpec:
         network: False for loopback alone; True for the public internet through the egress proxy.
         allowed_hosts: Hosts the egress proxy lets through; makes `network` a matter of this list.
         peers: Services outside that are reachable by name.
-        ports: Ports that programs inside listen on; needed only where isolation is by uid, which
-            has no loopback of its own.
+        ports: Ports that programs inside listen on and reach each other at; needed only where
+            isolation is by uid, which has no loopback of its own.
+        served: Ports that programs inside listen on for this process alone; likewise.
         limits: How much it may use.
         isolation: None takes the strongest there is of "bwrap" and "uid"; "none" must be asked
             for in so many words.
@@ -175,6 +176,7 @@ class SandboxSpec:
     allowed_hosts: Collection[str] | None = None
     peers: tuple[Peer, ...] = ()
     ports: tuple[int, ...] = ()
+    served: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
     isolation: Isolation | None = None
     uid: int | None = None
