@@ -21,10 +21,10 @@ from typing_extensions import Unpack
 
 from hud._core.errors import CapabilityFault, InputError, bounded
 from hud.capabilities.cdp import CDPClient, CDPError
-from hud.environment.browser_exposed import exposed
 from hud.environment.browser_options import OF_THE_SANDBOX, BrowserOptions
 from hud.environment.browser_process import BrowserProcess, arguments, find_chromium, prepare
 from hud.environment.daemon import Daemon
+from hud.environment.exposed_port import exposed
 from hud.protocol.capability import Capability
 from hud.sandbox import files
 from hud.sandbox.confinement import free_port
@@ -65,6 +65,8 @@ class Browser(Daemon):
                     "own to choose",
                     hint="give it to the workspace",
                 )
+        reserve = None if self._workspace is None else self._workspace.reserve_port
+        self._reserved = None if reserve is None else reserve()
         self._private: list[Path] = []
         self._executable = ""
         self._sandbox: Sandbox | None = None
@@ -286,7 +288,7 @@ class Browser(Daemon):
         argv = arguments(
             self._executable,
             sandbox,
-            port=self._port if self._workspace is None else 0,
+            port=self._own_port(),
             profile=profile,
             headless=self._options.get("headless", True),
             size=(width, height + _TOOLBAR),
@@ -304,6 +306,12 @@ class Browser(Daemon):
             running.end()
             raise
         return running
+
+    def _own_port(self) -> int:
+        """Return the port to listen on: any in a workspace that has a loopback of its own."""
+        if self._reserved is None:
+            return self._port
+        return self._reserved() if self.sandbox.isolation == "uid" else 0
 
     @property
     def _size(self) -> tuple[int, int]:

@@ -35,6 +35,11 @@ class Completed:
     ended_because: str = ""
 
     @property
+    def returncode(self) -> int | None:
+        """`exit_code`, by the name that `subprocess` and HUD have for it."""
+        return self.exit_code
+
+    @property
     def timed_out(self) -> bool:
         return self.exit_code is None
 

@@ -12,6 +12,7 @@ from hud.capabilities.ssh import SSHClient
 from hud.environment.browser import Browser
 from hud.environment.workspace import Workspace
 from hud.errors import CapabilityFault
+from hud.sandbox.confinement import free_port
 from hud.sandbox.spec import Isolation, Peer
 from tests.conformance.daemons.cdp import NAMES
 from tests.e2e.capabilities.cdp_site import Site, site
@@ -98,7 +99,7 @@ async def test_a_shell_finds_a_peer_by_its_variable(
 async def test_a_port_that_is_taken_is_a_fault_that_says_so() -> None:
     need_isolation("uid")
     shell = Workspace(isolation="uid", peers=[Peer("a", 8080), Peer("b", 8080)])
-    with pytest.raises(CapabilityFault, match="peer 'b' cannot be reached.* port 8080") as caught:
+    with pytest.raises(CapabilityFault, match=r"peer 'b' cannot be reached.* port 8080") as caught:
         await shell.start()
     assert caught.value.hint
 
@@ -131,3 +132,29 @@ async def test_a_page_reaches_no_port_of_this_machine_not_even_one_numbered_as_i
         assert len(callers) == 1, callers
     finally:
         await browser.stop()
+
+
+async def test_a_browser_in_a_workspace_reaches_the_server_of_its_shell(
+    isolation: Isolation,
+) -> None:
+    need_program(*NAMES)
+    port = free_port()
+    shell = Workspace(isolation=isolation, ports=[port])
+    browser = Browser(workspace=shell)
+    try:
+        await shell.start()
+        await browser.start()
+        async with await SSHClient.connect(shell.capability()) as ssh:
+            await ssh.write_text("page.html", "<title>of the shell</title>")
+            found = await ssh.execute(
+                f"python3 -m http.server -b 127.0.0.1 {port} >/dev/null 2>&1 & "
+                f"until curl -sfo /dev/null http://127.0.0.1:{port}/; do sleep 0.1; done",
+                timeout_s=DEADLINE_S,
+            )
+            assert found.exit_status == 0, found
+            async with browser.client() as cdp:
+                await cdp.navigate(f"http://localhost:{port}/page.html")
+                assert await cdp.evaluate("document.title") == "of the shell"
+    finally:
+        await browser.stop()
+        await shell.stop()
