@@ -12,7 +12,6 @@ import logging
 import os
 import posixpath
 import socket
-import tempfile
 import weakref
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -26,7 +25,7 @@ from hud.environment.browser_process import BrowserProcess, arguments, find_chro
 from hud.environment.daemon import Daemon
 from hud.environment.exposed_port import exposed
 from hud.protocol.capability import Capability
-from hud.sandbox import files
+from hud.sandbox import files, folders
 from hud.sandbox.confinement import free_port
 from hud.sandbox.sandbox import Sandbox
 from hud.sandbox.spec import Isolation, Limits, Mount, SandboxSpec
@@ -240,7 +239,7 @@ class Browser(Daemon):
         self._episode += 1
         if self._workspace is None:
             if self._options.get("downloads") is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="hud-downloads-"))
+                self._folder = folders.make("downloads")
             self.downloads.mkdir(parents=True, exist_ok=True)
             self._port = free_port()
             sandbox = self._sandbox = Sandbox(self._spec())

@@ -26,7 +26,7 @@ from hud.environment.desktop_options import OF_THE_SANDBOX, DesktopOptions
 from hud.environment.desktop_server import Screen
 from hud.environment.desktop_session import Session, command_line
 from hud.protocol.capability import Capability
-from hud.sandbox import files
+from hud.sandbox import files, folders
 from hud.sandbox.sandbox import Sandbox
 from hud.sandbox.spec import Isolation, Limits, Mount, SandboxSpec
 from hud.sandbox.watch import Quota
@@ -204,7 +204,9 @@ class Desktop(Daemon):
         sandbox, options = self.sandbox, self._options
         if sandbox.isolation != "bwrap" and self._sockets is None:
             # Loopback is the machine's own here, so it listens in a folder instead.
-            self._sockets = Path(tempfile.mkdtemp(prefix="hud-desktop-", dir=self._socket_parent()))
+            parent = self._socket_parent()
+            prefix = folders.prefix_of("desktop") if parent is None else "desktop-"
+            self._sockets = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
             os.chown(self._sockets, sandbox.uid, sandbox.gid)
         if sandbox.isolation == "uid":
             if self._apart is None:

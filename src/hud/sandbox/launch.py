@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hud._core import processes
 from hud._core.errors import CapabilityFault
-from hud.sandbox import bwrap, interpreter
+from hud.sandbox import bwrap, folders, interpreter
 from hud.sandbox.guest import seccomp
 from hud.sandbox.identity import Identity
 from hud.sandbox.link import Link, SandboxGone, pair
@@ -265,13 +265,16 @@ def _labels() -> dict[str, str]:
 
 @functools.cache
 def _sweep_orphans(owner: int) -> None:
-    """Kill what was being started when its owner was killed, once in the life of a process.
+    """Clear up after owners that were killed, once in the life of a process.
 
-    Bubblewrap dies with its parent only from a moment after its start on.
+    Bubblewrap dies with its parent only from a moment after its start on, and folders stay.
     """
     killed = processes.kill_orphans("bwrap", _OWNER)
     if killed:
         logger.warning("%d sandboxes of owners that are gone were ended", killed)
+    removed = folders.sweep()
+    if removed:
+        logger.info("%d folders of owners that are gone were removed", removed)
 
 
 def _start_bare(control: socket.socket) -> subprocess.Popen[bytes]:

@@ -11,13 +11,12 @@ import os
 import resource
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hud._core.errors import CapabilityFault
-from hud.sandbox import bwrap, confinement, launch
+from hud.sandbox import bwrap, confinement, folders, launch
 from hud.sandbox.identity import own, take
 from hud.sandbox.link import CannotStart, Link, SandboxGone
 from hud.sandbox.outside import PROXY_PORT, Outside
@@ -347,7 +346,7 @@ class Sandbox:
         if mode == "none":
             self._proxy_port()
         if mode == "uid":
-            home = Path(tempfile.mkdtemp(prefix="hud-sandbox-"))
+            home = folders.make("home")
             self._private_home = home
             os.chown(home, uid, gid)
             settings["confine"] = confinement.rules(self.spec, uid, gid, home, self._proxy_port())
