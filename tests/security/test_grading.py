@@ -399,6 +399,121 @@ async def test_nothing_that_was_left_running_outlives_the_episode(isolation: str
         assert os.geteuid() != 0 or len(states[0][1]) <= 1, (uid, states)
 
 
+@pytest.fixture(params=["groups", "no groups"])
+def groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let sandboxes have control groups, and none, as in most containers."""
+    from hud.sandbox import launch
+
+    def no_group(_: object) -> None:
+        return None
+
+    if request.param == "no groups":
+        monkeypatch.setattr(launch, "_cgroup", no_group)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("groups")
+async def test_graders_beside_each_other_do_not_end_each_other(isolation: str) -> None:
+    """The first to finish leaves the others alone, though all of them run as one uid."""
+
+    async def grade(workspace: Workspace) -> Any:
+        slow = asyncio.create_task(
+            BashGrader.compute_score(
+                command="touch begun; until [ -e go ]; do sleep 0.05; done", timeout_seconds=60
+            )
+        )
+        while not (workspace.root / "begun").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        found = [await BashGrader.compute_score(command="sleep 300 & true") for _ in range(3)]
+        workspace.write_text("go", "")
+        found.append(await slow)
+        return {"score": min(one.value for one in found), "info": {"all": repr(found)}}
+
+    async with playing(isolation, grade) as play:
+        grade_ = await play.grade()
+        assert grade_["score"] == 1.0, grade_
+
+
+async def test_a_command_of_the_template_leaves_what_runs_in_the_workspace(isolation: str) -> None:
+    async with playing(isolation, _nothing) as play:
+        await play.sh("sleep 300 & echo $! > pid")
+        done = await play.workspace.run(["true"], isolated=True)
+        assert done.exit_code == 0
+        await play.sh("kill -0 $(cat pid)")
+
+
+@pytest.mark.usefixtures("groups")
+async def test_what_a_grader_left_running_is_gone_with_it(isolation: str) -> None:
+    """Also what forks on and on, and though the uid is shared with other graders."""
+    left: list[list[int]] = []
+
+    async def grade(workspace: Workspace) -> Any:
+        if os.geteuid() == 0:
+            left.append(processes_of(workspace.sandbox.uid))
+        found = await BashGrader.compute_score(
+            command=f"{PYTHON} - <<'END'\n"
+            "import os\n"
+            "if os.fork(): os._exit(0)\n"
+            "os.setsid()\n"
+            "while True:\n"
+            "    open('answer', 'w').write('forged')\n"
+            "    if os.fork(): os._exit(0)\n"
+            "END\n"
+            "until [ -s answer ]; do :; done"
+        )
+        workspace.write_text("answer", "of the grader")
+        if os.geteuid() == 0:
+            left.append(processes_of(workspace.sandbox.uid))
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        return found.value * float(workspace.read_text("answer") == "of the grader")
+
+    async with playing(isolation, grade) as play:
+        assert (await play.grade())["score"] == 1.0, left
+        assert not left or len(left[0]) == len(left[1]), left
+
+
+@pytest.mark.parametrize("place", [".", "~"])
+async def test_a_graders_command_has_no_more_disk_than_the_agent(
+    isolation: str, place: str
+) -> None:
+    """What is tested may do the writing, so it is a score, with the reason."""
+    from hud.sandbox.spec import Limits
+
+    async def grade(workspace: Workspace) -> Any:
+        found = await BashGrader.compute_score(
+            command=f"cd {place}; head -c 100M /dev/zero > big; while :; do sleep 1; done",
+            timeout_seconds=DEADLINE_S,
+        )
+        return {"score": found.value, "info": found.info or {}}
+
+    limits = Limits(disk_mb=50, memory_mb=64)
+    async with playing(isolation, grade, limits=limits) as play:
+        grade_ = await play.grade()
+    assert grade_["score"] == 0.0
+    if place == "." or isolation == "uid":  # elsewhere a home is memory, which is all used up
+        assert "limit of 50 MB" in str(grade_) or "limit of 64 MB" in str(grade_), grade_
+        assert grade_["info"]["exit_code"] == -9, grade_
+
+
+async def test_hidden_tests_have_no_more_disk_than_the_agent(isolation: str, tester: str) -> None:
+    from hud.sandbox.spec import Limits
+
+    limits = Limits(disk_mb=50)
+    async with playing(isolation, hidden_tests(tester), limits=limits, **seen(tester)) as play:
+        await play.write(
+            sums="import os, time\nopen('big', 'wb').write(bytes(100 << 20))\n"
+            "while True: time.sleep(1)\n"
+        )
+        grade_ = await play.grade()
+    assert grade_["score"] == 0.0
+    assert "limit of 50 MB" in grade_["info"]["error"], grade_
+
+
+async def _nothing(_: Workspace) -> float:
+    return 0.0
+
+
 async def test_an_agent_that_keeps_its_connection_cannot_run_anything_in_grading(
     isolation: str,
 ) -> None:

@@ -42,6 +42,12 @@ async def open_connection(cap: Capability, limit_s: float) -> asyncssh.SSHClient
         raise _unreachable(cap, f"no SSH session within {limit_s:g} s") from error
     except (asyncssh.Error, OSError) as error:
         raise _unreachable(cap, str(error) or type(error).__qualname__) from error
+    except ValueError as error:
+        # asyncssh asks for it even where it is not used.
+        raise CapabilityFault(
+            f"capability {cap.name!r}: cannot connect to {cap.url}: {error}",
+            hint="a process whose user has no name needs the variable LOGNAME",
+        ) from error
 
 
 async def disconnect(conn: asyncssh.SSHClientConnection) -> None:

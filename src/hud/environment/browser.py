@@ -12,7 +12,6 @@ import logging
 import os
 import posixpath
 import socket
-import tempfile
 import weakref
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -21,15 +20,16 @@ from typing_extensions import Unpack
 
 from hud._core.errors import CapabilityFault, InputError, bounded
 from hud.capabilities.cdp import CDPClient, CDPError
-from hud.environment.browser_exposed import exposed
 from hud.environment.browser_options import OF_THE_SANDBOX, BrowserOptions
 from hud.environment.browser_process import BrowserProcess, arguments, find_chromium, prepare
 from hud.environment.daemon import Daemon
+from hud.environment.exposed_port import exposed
 from hud.protocol.capability import Capability
-from hud.sandbox import files
+from hud.sandbox import files, folders
 from hud.sandbox.confinement import free_port
 from hud.sandbox.sandbox import Sandbox
 from hud.sandbox.spec import Isolation, Limits, Mount, SandboxSpec
+from hud.sandbox.watch import Quota
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +64,14 @@ class Browser(Daemon):
                     "own to choose",
                     hint="give it to the workspace",
                 )
+        reserve = None if self._workspace is None else self._workspace.reserve_port
+        self._reserved = None if reserve is None else reserve()
         self._private: list[Path] = []
         self._executable = ""
         self._sandbox: Sandbox | None = None
         self._running: BrowserProcess | None = None
         self._folder: Path | None = None
+        self._quota: Quota | None = None
         self._port = 0
         self._episode = 0
         self._is_open = False
@@ -180,24 +183,12 @@ class Browser(Daemon):
     async def stop(self) -> None:
         self._is_open = self._is_admitting = False
         self._cut()
-        running, self._running = self._running, None
-        if running is not None:
-            running.end()
-        sandbox, self._sandbox = self._sandbox, None
-        if sandbox is not None:
-            await sandbox.stop()
-        await self._drop_folder()
+        await self._shut()
 
     async def begin_episode(self) -> None:
         self._is_admitting = False
         self._cut()
-        running, self._running = self._running, None
-        if running is not None:
-            running.end()
-        sandbox, self._sandbox = self._sandbox, None
-        if sandbox is not None:
-            await sandbox.stop()
-        await self._drop_folder()
+        await self._shut()
         await self._open()
         self._is_admitting = True
 
@@ -248,7 +239,7 @@ class Browser(Daemon):
         self._episode += 1
         if self._workspace is None:
             if self._options.get("downloads") is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="hud-downloads-"))
+                self._folder = folders.make("downloads")
             self.downloads.mkdir(parents=True, exist_ok=True)
             self._port = free_port()
             sandbox = self._sandbox = Sandbox(self._spec())
@@ -258,6 +249,8 @@ class Browser(Daemon):
             if sandbox.uid != os.geteuid():
                 folder = self.downloads
                 await asyncio.to_thread(files.hand_over, folder, sandbox.uid, sandbox.gid)
+            self._quota = Quota(sandbox, self._full, what="the downloads folder")
+            self._quota.start()
         self._running = await self._launch()
 
     def _spec(self) -> SandboxSpec:
@@ -271,7 +264,7 @@ class Browser(Daemon):
             allowed_hosts=options.get("allowed_hosts"),
             peers=tuple(options.get("peers") or ()),
             # Needed where loopback is the machine's own; elsewhere any number is free.
-            ports=(self._port,),
+            served=(self._port,),
             limits=options.get("limits") or Limits(),
             isolation=options.get("isolation"),
             private=tuple(self._private),
@@ -294,7 +287,7 @@ class Browser(Daemon):
         argv = arguments(
             self._executable,
             sandbox,
-            port=self._port if self._workspace is None else 0,
+            port=self._own_port(),
             profile=profile,
             headless=self._options.get("headless", True),
             size=(width, height + _TOOLBAR),
@@ -312,6 +305,12 @@ class Browser(Daemon):
             running.end()
             raise
         return running
+
+    def _own_port(self) -> int:
+        """Return the port to listen on: any in a workspace that has a loopback of its own."""
+        if self._reserved is None:
+            return self._port
+        return self._reserved() if self.sandbox.isolation == "uid" else 0
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -378,7 +377,24 @@ class Browser(Daemon):
             self._running = await self._launch()
             return self._running
 
-    async def _drop_folder(self) -> None:
+    async def _full(self, reason: str) -> None:
+        """End it because it wrote too much; whoever connects next has it started again."""
+        async with self._starting:
+            logger.warning("browser %r was ended: %s", self.name, reason)
+            if self._sandbox is not None:
+                await self._sandbox.sweep()
+
+    async def _shut(self) -> None:
+        """End everything."""
+        quota, self._quota = self._quota, None
+        if quota is not None:
+            await quota.aclose()
+        running, self._running = self._running, None
+        if running is not None:
+            running.end()
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            await sandbox.stop()
         folder, self._folder = self._folder, None
         if folder is not None:
             await asyncio.to_thread(files.remove_tree, folder)

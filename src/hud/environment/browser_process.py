@@ -209,6 +209,10 @@ def arguments(
     if sandbox.isolation != "bwrap":
         argv.append("--disable-dev-shm-usage")
     argv += _proxy(sandbox.spec, sandbox.proxy_port)
+    if sandbox.isolation != "bwrap" and sandbox.spec.peers:
+        # The machine's own names are all there is, and those of peers are not among them.
+        rules = (f"MAP {peer.name} {sandbox.peer_host}" for peer in sandbox.spec.peers)
+        argv.append(f"--host-resolver-rules={','.join(rules)}")
     return [*argv, *further, "about:blank"]
 
 

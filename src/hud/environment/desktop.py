@@ -26,9 +26,10 @@ from hud.environment.desktop_options import OF_THE_SANDBOX, DesktopOptions
 from hud.environment.desktop_server import Screen
 from hud.environment.desktop_session import Session, command_line
 from hud.protocol.capability import Capability
-from hud.sandbox import files
+from hud.sandbox import files, folders
 from hud.sandbox.sandbox import Sandbox
 from hud.sandbox.spec import Isolation, Limits, Mount, SandboxSpec
+from hud.sandbox.watch import Quota
 
 if TYPE_CHECKING:
     from hud.capabilities.rfb import RFBClient, Screenshot
@@ -69,6 +70,7 @@ class Desktop(Daemon):
         self._sandbox: Sandbox | None = None
         self._apart: Sandbox | None = None
         self._session: Session | None = None
+        self._quota: Quota | None = None
         self._sockets: Path | None = None
         self._is_open = False
         self._is_admitting = False
@@ -194,15 +196,21 @@ class Desktop(Daemon):
             if sandbox.isolation == "none":
                 logger.warning("desktop %r has no isolation, as asked for", self.name)
         self._session = await self._begin()
+        if self._workspace is None:
+            self._quota = Quota(self.sandbox, self._full, what="the desktop")
+            self._quota.start()
 
     async def _begin(self) -> Session:
         sandbox, options = self.sandbox, self._options
         if sandbox.isolation != "bwrap" and self._sockets is None:
             # Loopback is the machine's own here, so it listens in a folder instead.
-            self._sockets = Path(tempfile.mkdtemp(prefix="hud-desktop-", dir=self._socket_parent()))
+            parent = self._socket_parent()
+            prefix = folders.prefix_of("desktop") if parent is None else "desktop-"
+            self._sockets = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
             os.chown(self._sockets, sandbox.uid, sandbox.gid)
-        if sandbox.isolation == "uid" and self._apart is None:
-            self._apart = Sandbox(_spec_of_server(sandbox))
+        if sandbox.isolation == "uid":
+            if self._apart is None:
+                self._apart = Sandbox(_spec_of_server(sandbox))
             await self._apart.start()
         session = Session(
             self.name,
@@ -218,6 +226,9 @@ class Desktop(Daemon):
     async def _shut(self) -> None:
         """End everything."""
         self._cut()
+        quota, self._quota = self._quota, None
+        if quota is not None:
+            await quota.aclose()
         session, self._session = self._session, None
         if session is not None:
             await session.end()
@@ -228,6 +239,15 @@ class Desktop(Daemon):
         sockets, self._sockets = self._sockets, None
         if sockets is not None:
             await asyncio.to_thread(files.remove_tree, sockets)
+
+    async def _full(self, reason: str) -> None:
+        """End it because it wrote too much; whoever connects next has it started again."""
+        async with self._starting:
+            logger.warning("desktop %r was ended: %s", self.name, reason)
+            if self._session is not None:
+                await self._session.end()
+            if self._sandbox is not None:
+                await self._sandbox.sweep()
 
     async def _connect(self) -> socket.socket:
         """Return a new connection to it, having started it again if it has ended.

@@ -93,6 +93,7 @@ class Session:
             InputError: when the window manager is not installed.
         """
         try:
+            self.sandbox.after_sweep.add(self._lose_server)
             self._outputs.append(await self._log.open())
             await self._start_server()
             await self._start_bus()
@@ -112,6 +113,7 @@ class Session:
 
     async def end(self) -> None:
         """Kill everything that was started; ending twice is no error."""
+        self.sandbox.after_sweep.discard(self._lose_server)
         watching, self._watching = self._watching, None
         if watching is not None:
             watching.cancel()
@@ -130,6 +132,11 @@ class Session:
             output.close()
         self._outputs.clear()
         self._server = None
+
+    def _lose_server(self) -> None:
+        """End a server that runs elsewhere when everything else here was ended."""
+        if self._server is not None:
+            self._server.kill()
 
     async def ends_soon(self) -> bool:
         """Tell whether the screen is gone, having given it a moment."""

@@ -7,8 +7,11 @@ episode's beginning and end mean for them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +22,20 @@ from typing_extensions import Unpack
 from hud._core.errors import CapabilityFault, InputError
 from hud._core.settings import get_settings
 from hud.environment.daemon import Daemon
+from hud.environment.exposed_port import exposed
 from hud.environment.ssh_keys import Keys
 from hud.environment.ssh_server import SSHServer
 from hud.environment.workspace_folder import WorkspaceFolder
-from hud.environment.workspace_options import WorkspaceOptions, spec_of
+from hud.environment.workspace_options import RunOptions, WorkspaceOptions, check_run, spec_of
 from hud.protocol.capability import Capability
 from hud.sandbox import bwrap, files, roots
+from hud.sandbox.confinement import free_port
 from hud.sandbox.fresh import run_fresh
 from hud.sandbox.link import SandboxGone
 from hud.sandbox.process import Completed, Process
 from hud.sandbox.sandbox import Sandbox
-from hud.sandbox.spec import Isolation, Mount, SandboxSpec
-from hud.sandbox.watch import Watch
+from hud.sandbox.spec import Isolation, Mount, Peer, SandboxSpec
+from hud.sandbox.watch import Watch, watches_of
 
 if TYPE_CHECKING:
     from hud.environment.filetracking import FileTracker
@@ -70,6 +75,8 @@ class Workspace(WorkspaceFolder, Daemon):
         self._keys: Keys | None = None
         self._port = 0
         self._watches: list[Watch] = []
+        self._forwards = contextlib.AsyncExitStack()
+        self._served: list[int] = []
         self._reviving = asyncio.Lock()
         self._notice = ""
         self.user: str = options.get("user", "agent")
@@ -102,6 +109,42 @@ class Workspace(WorkspaceFolder, Daemon):
     def env(self) -> dict[str, str]:
         """The variables given for every command."""
         return dict(self._options.get("env") or {})
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """The further mounts given."""
+        return self._described().mounts
+
+    @property
+    def network(self) -> bool:
+        """Whether the public internet is reachable."""
+        return self._described().network
+
+    @property
+    def allowed_hosts(self) -> frozenset[str] | None:
+        """The hosts that are reachable, where they were named."""
+        hosts = self._options.get("allowed_hosts")
+        return None if hosts is None else frozenset(hosts)
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """The services outside that are reachable under a name."""
+        return self._described().peers
+
+    @property
+    def local_aliases(self) -> frozenset[str]:
+        """The further names of its loopback."""
+        return frozenset(self._described().aliases)
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """The ports of its programs that this machine's loopback reaches."""
+        return frozenset(self._described().ports)
+
+    @property
+    def owns_netns(self) -> bool:
+        """Whether its loopback is its own, as it is with namespaces."""
+        return self._options.get("isolation") in (None, "bwrap") and self.bwrap_available
 
     @property
     def bwrap_available(self) -> bool:
@@ -156,6 +199,7 @@ class Workspace(WorkspaceFolder, Daemon):
         roots.forget(self)
         for watch in watches:
             await watch.aclose()
+        await self._forwards.aclose()
         try:
             if server is not None:
                 await server.stop()
@@ -240,6 +284,7 @@ class Workspace(WorkspaceFolder, Daemon):
         max_wait: float | None = None,
         input: bytes = b"",
         max_output_bytes: int = 1 << 20,
+        **options: Unpack[RunOptions],
     ) -> ProcessResult:
         """Run a program over the workspace's files.
 
@@ -253,10 +298,13 @@ class Workspace(WorkspaceFolder, Daemon):
             max_wait: Seconds it may take; `exit_code` is None when they passed.
             input: Its standard input.
             max_output_bytes: How much of each stream is kept, the end of it.
+            options: See `RunOptions`.
 
         Raises:
             CapabilityFault: when the sandbox cannot be made, or ended meanwhile.
+            InputError: when a command cannot have what `options` ask for.
         """
+        check_run(options, isolated=isolated or bool(mounts))
         if not isolated and not mounts:
             return await self.sandbox.run(
                 command,
@@ -271,7 +319,7 @@ class Workspace(WorkspaceFolder, Daemon):
             command,
             uid=self.sandbox.uid,
             mounts=tuple(mounts or ()),
-            env=env,
+            env={**self.env, **(env or {})} if options.get("inherit_workspace_env") else env,
             cwd=cwd,
             timeout_s=max_wait,
             input=input,
@@ -330,6 +378,7 @@ class Workspace(WorkspaceFolder, Daemon):
 
     async def _start(self) -> None:
         await self._make_root()
+        self._served = [free_port() for _ in self._served]
         sandbox = self._sandbox = Sandbox(self._described())
         await self._start_sandbox(sandbox)
         if self._options.get("require_isolation") and sandbox.isolation != "bwrap":
@@ -346,16 +395,38 @@ class Workspace(WorkspaceFolder, Daemon):
         server = self._server = SSHServer(self, keys.host, keys.allowed)
         host, port = options.get("host", "127.0.0.1"), options.get("port", 0)
         self._port = await server.start(host, port)
-        limits = self._described().limits
-        if limits.disk_mb is not None or limits.disk_files is not None:
-            self._watches.append(Watch(lambda: self.root, limits, self._full))
-        if sandbox.isolation == "uid" and limits.memory_mb is not None:
-            # Elsewhere it is backed by the sandbox's memory; here it lies on the disk.
-            home = replace(limits, disk_mb=limits.memory_mb)
-            self._watches.append(Watch(lambda: Path(sandbox.home), home, self._full))
+        self._watches = watches_of(sandbox, self._full)
         for watch in self._watches:
             watch.start()
         roots.remember(self, self.root, self._described(), sandbox)
+        await self._forward_ports()
+
+    async def _forward_ports(self) -> None:
+        """Let this machine's loopback reach the ports of a sandbox with a loopback of its own.
+
+        Raises:
+            CapabilityFault: when one is taken here, or a name needs a loopback of its own.
+        """
+        if self.isolation != "bwrap":
+            if self.local_aliases:
+                raise CapabilityFault(
+                    f"workspace {self.name!r} has local_aliases and isolation "
+                    f"{self.isolation!r}, where names are the machine's",
+                    hint="use localhost, or a machine that allows user namespaces",
+                )
+            return
+        for port in sorted(self.ports):
+            dial = functools.partial(self._dial_port, port)
+            try:
+                await self._forwards.enter_async_context(exposed(dial, port))
+            except OSError as error:
+                raise CapabilityFault(
+                    f"port {port} of workspace {self.name!r} is taken on this machine: {error}",
+                    hint="leave out ports, and reach it with workspace.sandbox.dial(port)",
+                ) from error
+
+    async def _dial_port(self, port: int) -> socket.socket:
+        return await self.sandbox.dial(port)
 
     async def _start_sandbox(self, sandbox: Sandbox) -> None:
         await sandbox.start()
@@ -399,7 +470,17 @@ class Workspace(WorkspaceFolder, Daemon):
     def _described(self) -> SandboxSpec:
         """Return what its sandbox is to be."""
         root = self._given_root or self._own_root
-        return spec_of(self._options, root, tuple(self._private))
+        spec = spec_of(self._options, root, tuple(self._private))
+        return replace(spec, served=tuple(self._served)) if self._served else spec
+
+    def reserve_port(self) -> Callable[[], int]:
+        """Have one more port that a daemon in the sandbox may listen on for this process.
+
+        Returns what says which, once the workspace has been started; only by uid it matters.
+        """
+        index = len(self._served)
+        self._served.append(0)
+        return lambda: self._served[index]
 
     def _owner(self) -> tuple[int, int] | None:
         sandbox = self._sandbox

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from pathlib import Path
 
 from hud._core.errors import CapabilityFault, InputError
-from hud.sandbox import files
+from hud.sandbox import files, folders
 
 
 class WorkspaceFolder:
@@ -107,7 +106,7 @@ class WorkspaceFolder:
         if self._given_root is not None:
             self._given_root.mkdir(parents=True, exist_ok=True)
             return
-        self._own_root = Path(tempfile.mkdtemp(prefix="hud-workspace-"))
+        self._own_root = folders.make("workspace")
         if self._template is not None:
             try:
                 await asyncio.to_thread(files.copy_tree, self._template, self._own_root)

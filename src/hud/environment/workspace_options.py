@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
+from hud._core.errors import InputError
 from hud.sandbox.spec import DEFAULT_SYSTEM_MOUNTS, Isolation, Limits, Mount, Peer, SandboxSpec
 
 
@@ -18,6 +19,9 @@ class WorkspaceOptions(TypedDict, total=False):
         network: Whether the public internet is reachable, through the egress proxy.
         allowed_hosts: Hosts that are reachable; more than nothing without `network`.
         peers: Services outside that are reachable under a name.
+        local_aliases: Further names of the sandbox's own loopback; needs namespaces.
+        ports: Ports that the agent's programs listen on and this machine's loopback reaches, at
+            the same number. By uid they can listen on no others.
         env: Variables of every command.
         system_mounts: The rest of the file system; `DEFAULT_SYSTEM_MOUNTS` when None.
         guest_path: Where the folder appears to the agent.
@@ -33,6 +37,7 @@ class WorkspaceOptions(TypedDict, total=False):
         credentials_dir: Folder for the generated client key as a file.
         shell_uid, shell_gid: Identity on the host, when this process is root.
         hand_over_root: Whether files of the folder are given to that identity.
+        hosts_path: Not offered; the sandbox's file of hosts follows from the peers and aliases.
     """
 
     files: Path | str | None
@@ -57,6 +62,58 @@ class WorkspaceOptions(TypedDict, total=False):
     shell_uid: int | None
     shell_gid: int | None
     hand_over_root: bool
+    local_aliases: Collection[str]
+    ports: Collection[int]
+    hosts_path: Path | str | None
+
+
+class RunOptions(TypedDict, total=False):
+    """Keyword arguments of `Workspace.run` that HUD has and that mean something here.
+
+    Attributes:
+        inherit_workspace_env: Whether the command gets the variables given for the workspace; when
+            left out, where it runs among the agent's and not when `isolated`.
+        identity: `"workspace"` alone: commands run as whom the workspace's files belong to.
+        allowed_hosts: None or nothing: the network is the workspace's own, or none at all.
+        no_new_privs: True alone.
+        scope: `"session"` alone: commands end with the episode.
+        writable_hosts: False alone.
+    """
+
+    inherit_workspace_env: bool
+    identity: int | tuple[int, int] | Literal["workspace"] | None
+    allowed_hosts: Collection[str] | None
+    no_new_privs: bool
+    scope: Literal["session", "environment"]
+    writable_hosts: bool
+
+
+def check_run(options: RunOptions, *, isolated: bool) -> None:
+    """Refuse what a command cannot have here.
+
+    Raises:
+        InputError: saying what, and what there is instead.
+        TypeError: for an option that there is not.
+    """
+    for name in options:
+        if name not in RunOptions.__annotations__:
+            raise TypeError(f"Workspace.run has no option {name!r}")
+    if not isolated and options.get("inherit_workspace_env") is False:
+        raise _refused("inherit_workspace_env=False", "run the command with isolated=True")
+    if options.get("identity", "workspace") != "workspace":
+        raise _refused("another identity", "give the workspace a shell_uid")
+    if options.get("allowed_hosts"):
+        raise _refused("allowed_hosts", "give them to the workspace, or name a peer")
+    if options.get("no_new_privs") is False:
+        raise _refused("no_new_privs=False", "do what takes rights in the environment itself")
+    if options.get("scope", "session") != "session":
+        raise _refused("scope='environment'", "start what outlives episodes in env.initialize")
+    if options.get("writable_hosts"):
+        raise _refused("writable_hosts", "give names as peers or local_aliases")
+
+
+def _refused(what: str, instead: str) -> InputError:
+    return InputError(f"a workspace's command cannot have {what}", hint=instead)
 
 
 def spec_of(options: WorkspaceOptions, root: Path | None, private: tuple[Path, ...]) -> SandboxSpec:
@@ -70,6 +127,11 @@ def spec_of(options: WorkspaceOptions, root: Path | None, private: tuple[Path, .
         InputError: when they contradict each other.
     """
     system = options.get("system_mounts")
+    if options.get("hosts_path") is not None:
+        raise InputError(
+            "a workspace takes no hosts_path: its /etc/hosts is made for it",
+            hint="name services as peers, and names of its loopback as local_aliases",
+        )
     return SandboxSpec(
         root=root,
         guest_path=options.get("guest_path", "/workspace"),
@@ -80,6 +142,8 @@ def spec_of(options: WorkspaceOptions, root: Path | None, private: tuple[Path, .
         network=options.get("network", False),
         allowed_hosts=options.get("allowed_hosts"),
         peers=tuple(options.get("peers") or ()),
+        ports=tuple(sorted(options.get("ports") or ())),
+        aliases=tuple(options.get("local_aliases") or ()),
         limits=options.get("limits") or Limits(),
         isolation=options.get("isolation"),
         uid=options.get("shell_uid"),

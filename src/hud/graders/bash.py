@@ -41,10 +41,11 @@ class BashGrader(Grader):
         `info` has `exit_code` (None when time ran out, negative for a signal), `stdout` and
         `stderr` (the last 64 KiB of each; `stdout_dropped_bytes` and `stderr_dropped_bytes` say
         what came before), and `timed_out` with `timeout` when the command took too long, which
-        an agent can cause and so scores 0.0. A `cwd` that is gone, which an agent can cause too,
-        scores 0.0 with the reason as `error`; `hud check` tells a mistaken one apart, because
-        the reference solution then fails as well. Variables named `HUD_*` or like a secret are
-        kept from the command. Nothing it started is left running.
+        an agent can cause and so scores 0.0. So does a command that is killed because the
+        workspace outgrew its limit of disk, with the reason as `error`, and a `cwd` that is gone,
+        likewise; `hud check` tells a mistaken one apart, because the reference solution then fails
+        as well. Variables named `HUD_*` or like a secret are kept from the command. Nothing it
+        started is left running.
 
         Raises:
             GraderFault: when the command cannot be run: there is no bash.
@@ -65,6 +66,8 @@ class BashGrader(Grader):
             info[stream] = output.text
             if output.dropped_bytes:
                 info[f"{stream}_dropped_bytes"] = output.dropped_bytes
+        if result.ended_because:
+            info["error"] = result.ended_because
         if result.exit_code is None:
             info |= {"timed_out": True, "timeout": timeout_s}
         return SubScore(name=cls.name, value=float(result.exit_code == 0), info=info)

@@ -42,11 +42,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command ended; `exit_code` is None when its time ran out, negative for a signal."""
+    """How a command ended; `exit_code` is None when its time ran out, negative for a signal.
+
+    Attributes:
+        ended_because: Which limit of its sandbox it was killed for, or nothing.
+    """
 
     exit_code: int | None
     stdout: Output
     stderr: Output
+    ended_because: str = ""
 
 
 class NoWorkingDirectory(GraderFault):

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, cast
 from hud._core.errors import CapabilityFault, GraderFault, InputError
 from hud.graders.base import Grader
 from hud.graders.result import SubScore
-from hud.sandbox import files, interpreter, roots
+from hud.sandbox import files, folders, interpreter, roots
 from hud.sandbox.fresh import run_fresh
 from hud.sandbox.spec import Mount
 
@@ -76,7 +76,7 @@ class PytestGrader(Grader):
             )
         timeout_s = float(cls.default_timeout if timeout_seconds is None else timeout_seconds)
         nonce = secrets.token_hex(16)
-        with tempfile.TemporaryDirectory(prefix="hud-tests-") as folder:
+        with tempfile.TemporaryDirectory(prefix=folders.prefix_of("tests")) as folder:
             hidden = Path(folder, "tests")
             await asyncio.to_thread(_lay_out, tests, hidden)
             await asyncio.to_thread(_let_read, hidden)
@@ -85,6 +85,8 @@ class PytestGrader(Grader):
         info: dict[str, Any] = {"exit_code": done.exit_code, "log": log}
         if done.timed_out:
             return SubScore(name=cls.name, value=0.0, info={**info, "timed_out": True})
+        if done.ended_because:
+            return SubScore(name=cls.name, value=0.0, info={**info, "error": done.ended_because})
         report = _report(done.stdout, nonce)
         if report is None and not done.stdout:
             raise GraderFault(

@@ -102,4 +102,5 @@ def _result(done: Completed) -> CommandResult:
         exit_code=done.exit_code,
         stdout=Output(done.stdout.decode("utf-8", "replace"), done.dropped_bytes),
         stderr=Output(done.stderr.decode("utf-8", "replace")),
+        ended_because=done.ended_because,
     )

@@ -147,7 +147,9 @@ def _files(spec: SandboxSpec) -> Iterable[tuple[str, str]]:
     )
     yield "/etc/passwd", "\n".join(people) + "\n"
     yield "/etc/group", f"root:x:0:\n{user}:x:{uid}:\ntty:x:5:\nnogroup:x:65534:\n"
-    names = " ".join(dict.fromkeys(["localhost", "sandbox", *(peer.name for peer in spec.peers)]))
+    names = " ".join(
+        dict.fromkeys(["localhost", "sandbox", *spec.aliases, *(p.name for p in spec.peers)])
+    )
     yield "/etc/hosts", f"127.0.0.1 {names}\n::1 localhost\n"
     if Path("/etc/environment").exists():
         yield "/etc/environment", ""

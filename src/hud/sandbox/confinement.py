@@ -32,15 +32,18 @@ def rules(spec: SandboxSpec, uid: int, gid: int, home: Path, proxy_port: int) ->
         (write if spec.writable else read).append(str(spec.root))
     if spec.python:
         read += [mount.src for mount in interpreter.package_mounts()]
-    needs_tcp = spec.has_egress or bool(spec.peers) or bool(spec.ports)
-    ports = [proxy_port, *spec.ports, *(peer.port for peer in spec.peers)]
+    needs_tcp = spec.has_egress or bool(spec.peers) or bool(spec.ports) or bool(spec.served)
+    # The kernel compares numbers alone: each is open towards every address, so no more than these.
+    ports = [*spec.ports, *(peer.port for peer in spec.peers)]
+    if spec.has_egress:
+        ports.append(proxy_port)
     made = uid_rules(
         uid=uid,
         gid=gid,
         read=read,
         write=write,
         tcp_connect=ports if needs_tcp else None,
-        tcp_bind=list(spec.ports) if needs_tcp else None,
+        tcp_bind=[*spec.ports, *spec.served] if needs_tcp else None,
     )
     abi = landlock.abi()
     if abi == 0:

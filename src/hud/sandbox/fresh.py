@@ -14,6 +14,7 @@ from hud.sandbox.link import CannotStart
 from hud.sandbox.process import Completed
 from hud.sandbox.sandbox import Sandbox
 from hud.sandbox.spec import Mount, SandboxSpec
+from hud.sandbox.watch import Watch, watches_of
 
 
 async def run_fresh(
@@ -30,6 +31,9 @@ async def run_fresh(
     writable: bool = True,
 ) -> Completed:
     """Run `argv` and return its output once nothing of it is left.
+
+    When it lets the workspace grow beyond the limits of disk, or beyond what it held when that was
+    more, it is killed (`Completed.ended_because`).
 
     Args:
         spec: The workspace's own; network, peers and variables are not taken over.
@@ -50,6 +54,7 @@ async def run_fresh(
         network=False,
         allowed_hosts=None,
         peers=(),
+        served=(),
         env=dict(env or {}),
         cwd=None,
         mounts=(*spec.mounts, *mounts),
@@ -57,12 +62,26 @@ async def run_fresh(
         writable=writable,
     )
     sandbox = Sandbox(alone)
+    watches: list[Watch] = []
+    reasons: list[str] = []
+
+    async def exceeded(reason: str) -> None:
+        reasons.append(reason)
+        await sandbox.sweep()
+
     try:
         await sandbox.start()
-        return await sandbox.run(
+        watches = watches_of(sandbox, exceeded, accepts_held=True)
+        for watch in watches:
+            watch.start()
+        done = await sandbox.run(
             argv, input=input, cwd=cwd, timeout_s=timeout_s, max_output_bytes=max_output_bytes
         )
+        was_killed = done.exit_code is not None and done.exit_code < 0
+        return replace(done, ended_because=reasons[0]) if reasons and was_killed else done
     except CannotStart as error:
         raise CapabilityFault(f"{argv[0]!r} cannot be run in a sandbox: {error}") from error
     finally:
+        for watch in watches:
+            await watch.aclose()
         await sandbox.stop()

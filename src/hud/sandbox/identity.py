@@ -31,6 +31,14 @@ class Identity:
         """Whether it is this process's own, because it may not take another."""
         return self.uid == os.geteuid()
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether whatever runs as this uid belongs to one sandbox; false for a uid that was named.
+
+        Others may run as that one: the sandbox it was first given to, graders beside each other.
+        """
+        return self._lock is not None
+
     def release(self) -> None:
         """Let others have it; nothing may run as it any more."""
         lock, self._lock = self._lock, None

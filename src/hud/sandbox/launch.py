@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hud._core import processes
 from hud._core.errors import CapabilityFault
-from hud.sandbox import bwrap, interpreter
+from hud.sandbox import bwrap, folders, interpreter
 from hud.sandbox.guest import seccomp
 from hud.sandbox.identity import Identity
 from hud.sandbox.link import Link, SandboxGone, pair
@@ -72,12 +72,15 @@ class Launched:
         identity: Identity,
         cgroup: Cgroup | None,
         mode: Isolation,
+        *,
+        is_grouped: bool = False,
     ) -> None:
         self.link = link
         self.process = process
         self.identity = identity
         self.cgroup = cgroup
         self.mode: Isolation = mode
+        self._is_grouped = is_grouped
 
     async def end(self) -> None:
         """Kill everything inside and wait, bounded; again is no error."""
@@ -93,7 +96,10 @@ class Launched:
         cgroup, self.cgroup = self.cgroup, None
         if cgroup is not None:
             await asyncio.to_thread(_remove, cgroup)
-        if self.mode == "uid":
+        # What shares its uid with others is ended by parentage or as a group, and only where
+        # neither could be as that uid.
+        is_left = not self._is_grouped and self.process.returncode != 0
+        if self.mode == "uid" and (self.identity.is_exclusive or is_left):
             await asyncio.to_thread(_kill_all_of, self.identity)
         self.identity.release()
 
@@ -135,6 +141,7 @@ async def start(
     ours, theirs = pair()
     link = Link(ours)
     process: subprocess.Popen[bytes] | None = None
+    is_grouped = False
     try:
         await asyncio.to_thread(_sweep_orphans, os.getpid())
         if mode != "none":
@@ -147,13 +154,13 @@ async def start(
             process = await _start_bwrap(spec, identity, theirs, cgroup, is_root)
         else:
             process = _start_bare(theirs)
-            if cgroup is not None:
-                cgroup.add(process.pid)
+            is_grouped = cgroup is not None and cgroup.add(process.pid)
+            settings |= {"owns_uid": identity.is_exclusive, "is_grouped": is_grouped}
         theirs.close()
         link.configure(settings)
         async with asyncio.timeout(_START_S):
             await link.ready
-        return Launched(link, process, identity, cgroup, mode)
+        return Launched(link, process, identity, cgroup, mode, is_grouped=is_grouped)
     except BaseException as error:
         theirs.close()
         said = _last_words(process)
@@ -163,7 +170,8 @@ async def start(
             if cgroup is not None:
                 _remove(cgroup)
         else:
-            await asyncio.shield(Launched(link, process, identity, cgroup, mode).end())
+            begun = Launched(link, process, identity, cgroup, mode, is_grouped=is_grouped)
+            await asyncio.shield(begun.end())
         if isinstance(error, OSError | TimeoutError | SandboxGone | ValueError):
             raise CapabilityFault(
                 f"the sandbox did not start: {said or error or type(error).__name__}"
@@ -257,13 +265,16 @@ def _labels() -> dict[str, str]:
 
 @functools.cache
 def _sweep_orphans(owner: int) -> None:
-    """Kill what was being started when its owner was killed, once in the life of a process.
+    """Clear up after owners that were killed, once in the life of a process.
 
-    Bubblewrap dies with its parent only from a moment after its start on.
+    Bubblewrap dies with its parent only from a moment after its start on, and folders stay.
     """
     killed = processes.kill_orphans("bwrap", _OWNER)
     if killed:
         logger.warning("%d sandboxes of owners that are gone were ended", killed)
+    removed = folders.sweep()
+    if removed:
+        logger.info("%d folders of owners that are gone were removed", removed)
 
 
 def _start_bare(control: socket.socket) -> subprocess.Popen[bytes]:

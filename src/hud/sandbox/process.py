@@ -25,12 +25,19 @@ class Completed:
 
     Attributes:
         dropped_bytes: How much of stdout and stderr came before what was kept.
+        ended_because: Which limit it was killed for, when one was in the way, or nothing.
     """
 
     exit_code: int | None
     stdout: bytes
     stderr: bytes
     dropped_bytes: int = 0
+    ended_because: str = ""
+
+    @property
+    def returncode(self) -> int | None:
+        """`exit_code`, by the name that `subprocess` and HUD have for it."""
+        return self.exit_code
 
     @property
     def timed_out(self) -> bool:

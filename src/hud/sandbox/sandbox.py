@@ -11,13 +11,12 @@ import os
 import resource
 import shutil
 import socket
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hud._core.errors import CapabilityFault
-from hud.sandbox import bwrap, confinement, launch
+from hud.sandbox import bwrap, confinement, folders, launch
 from hud.sandbox.identity import own, take
 from hud.sandbox.link import CannotStart, Link, SandboxGone
 from hud.sandbox.outside import PROXY_PORT, Outside
@@ -37,6 +36,7 @@ class Sandbox:
 
     Attributes:
         spec: What it was made from.
+        after_sweep: Called whenever everything inside was killed.
     """
 
     def __init__(self, spec: SandboxSpec) -> None:
@@ -46,6 +46,7 @@ class Sandbox:
         self._isolation: Isolation | None = None
         self._private_home: Path | None = None
         self._env: dict[str, str] = {}
+        self.after_sweep: set[Callable[[], None]] = set()
         self.proxy_port = PROXY_PORT
 
     @property
@@ -95,6 +96,13 @@ class Sandbox:
     def pid(self) -> int:
         """Pid, on the host, of the process that holds the sandbox."""
         return self._running().process.pid
+
+    @property
+    def peer_host(self) -> str:
+        """The address that peers have inside; of its own also where loopback is the machine's."""
+        if self.isolation != "uid":
+            return "127.0.0.1"
+        return f"127.98.{self.uid >> 8 & 255}.{self.uid & 255}"
 
     @property
     def enforced(self) -> frozenset[str]:
@@ -270,6 +278,9 @@ class Sandbox:
             logger.warning("a sandbox could not be swept and was ended: %s", error)
             await self.stop()
             return 0
+        finally:
+            for told in list(self.after_sweep):
+                told()
         return int(reply.body.get("killed") or 0)
 
     async def ended_because(self) -> str:
@@ -350,7 +361,7 @@ class Sandbox:
         if mode == "none":
             self._proxy_port()
         if mode == "uid":
-            home = Path(tempfile.mkdtemp(prefix="hud-sandbox-"))
+            home = folders.make("home")
             self._private_home = home
             os.chown(home, uid, gid)
             settings["confine"] = confinement.rules(self.spec, uid, gid, home, self._proxy_port())

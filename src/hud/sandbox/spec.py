@@ -152,8 +152,10 @@ class SandboxSpec:
         network: False for loopback alone; True for the public internet through the egress proxy.
         allowed_hosts: Hosts the egress proxy lets through; makes `network` a matter of this list.
         peers: Services outside that are reachable by name.
-        ports: Ports that programs inside listen on; needed only where isolation is by uid, which
-            has no loopback of its own.
+        ports: Ports that programs inside listen on and reach each other at; needed only where
+            isolation is by uid, which has no loopback of its own.
+        served: Ports that programs inside listen on for this process alone; likewise.
+        aliases: Further names of its own loopback; needs a loopback of its own.
         limits: How much it may use.
         isolation: None takes the strongest there is of "bwrap" and "uid"; "none" must be asked
             for in so many words.
@@ -175,6 +177,8 @@ class SandboxSpec:
     allowed_hosts: Collection[str] | None = None
     peers: tuple[Peer, ...] = ()
     ports: tuple[int, ...] = ()
+    served: tuple[int, ...] = ()
+    aliases: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     isolation: Isolation | None = None
     uid: int | None = None
@@ -187,6 +191,12 @@ class SandboxSpec:
     def __post_init__(self) -> None:
         if not self.guest_path.startswith("/") or os.path.normpath(self.guest_path) == "/":
             raise InputError(f"guest_path must be absolute and not the root: {self.guest_path!r}")
+        for port in self.ports:
+            if not 1024 <= port <= 65535:
+                raise InputError(
+                    f"ports: {port} cannot be listened on in a sandbox",
+                    hint="use ports from 1024 to 65535",
+                )
         for peer in self.peers:
             if not 1024 <= peer.port <= 65535:
                 raise InputError(

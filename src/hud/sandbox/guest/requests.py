@@ -22,6 +22,9 @@ from typing import Any, NoReturn
 from . import packets, sftp
 
 _SWEEP_ROUNDS = 200
+_STOP_ROUNDS = 10
+# In how many rounds new processes may appear before they count as faster than their killer.
+_PATIENT_ROUNDS = 20
 _ALL_SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
 
 
@@ -33,6 +36,9 @@ class Requests:
         self._mode: str = settings["mode"]
         self._confine: dict[str, Any] | None = settings.get("confine")
         self._limits: dict[str, int] = settings["limits"]
+        # Whether nobody else runs as the uid, and whether the host ends all as a group as well.
+        self._owns_uid: bool = settings.get("owns_uid", False)
+        self._is_grouped: bool = settings.get("is_grouped", False)
         self._own: dict[int, int] = {}
         self._sessions: dict[int, int] = {}
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], None]] = {
@@ -76,7 +82,7 @@ class Requests:
     def end(self) -> None:
         """Leave nothing behind; as pid 1 the kernel sees to it."""
         if self._mode != "bwrap":
-            self._kill_all()
+            self._kill_all(is_last=True)
 
     def terminate(self, number: int, frame: object) -> None:
         """End because the host died."""
@@ -253,23 +259,31 @@ class Requests:
         self._sessions.clear()
         self._answer({"id": request["id"], "killed": killed})
 
-    def _kill_all(self) -> int:
+    def _kill_all(self, *, is_last: bool = False) -> int:
         """Kill and reap every process of the sandbox but this one; return how many there were.
+
+        Others may share the uid, so by uid it is done where nobody does, and where what runs here
+        forks faster than it can be found.
 
         Raises:
             TimeoutError: when some were killed and do not go.
         """
         seen: set[int] = set()
+        killed: set[int] = set()
+        late = 0
         for _ in range(_SWEEP_ROUNDS):
             if self._mode == "bwrap":
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(-1, signal.SIGKILL)
-            elif self._confine is not None:
+            elif self._confine is not None and (
+                (is_last and self._owns_uid)
+                or (late > _PATIENT_ROUNDS and (self._owns_uid or not self._is_grouped))
+            ):
                 _kill_uid(self._confine["uid"])
             else:
-                for pid in _descendants():
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGKILL)
+                found = self._kill_below()
+                late += bool(found - killed)
+                killed |= found
             while True:
                 try:
                     pid, status = os.waitpid(-1, 0 if self._mode == "bwrap" else os.WNOHANG)
@@ -284,6 +298,25 @@ class Requests:
             if self._mode != "bwrap":
                 _pause()
         raise TimeoutError(errno.ETIMEDOUT, "processes are left that were killed")
+
+    def _kill_below(self) -> set[int]:
+        """Kill every descendant that is found, and return them.
+
+        Stopped first: what a killed one makes room for could be taken by another's fork.
+        """
+        stopped: set[int] = set()
+        for _ in range(_STOP_ROUNDS):
+            found = {pid for pid in _descendants() if self._is_ours(pid)}
+            if found <= stopped:
+                break
+            for pid in found - stopped:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGSTOP)
+            stopped |= found
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        return stopped
 
 
 def _enter(request: dict[str, Any], stderr: int) -> None:

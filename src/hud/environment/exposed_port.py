@@ -1,4 +1,4 @@
-"""A port of this machine's loopback that leads to a browser in its sandbox."""
+"""A port of this machine's loopback that leads to a daemon in its sandbox."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ Dial = Callable[[], Awaitable[socket.socket]]
 
 
 @contextlib.asynccontextmanager
-async def exposed(dial: Dial) -> AsyncGenerator[str]:
-    """Listen on a free loopback port inside the block, and yield its address as `host:port`.
+async def exposed(dial: Dial, port: int = 0) -> AsyncGenerator[str]:
+    """Listen on a loopback port inside the block, and yield its address as `host:port`.
 
     Whatever was connected is cut at the end of the block.
+
+    Args:
+        dial: Connects inside.
+        port: Which port; any that is free when 0.
     """
     loop = asyncio.get_running_loop()
     splices: set[asyncio.Task[None]] = set()
@@ -30,7 +34,7 @@ async def exposed(dial: Dial) -> AsyncGenerator[str]:
         near.begins = lambda: splices.add(loop.create_task(_splice(near, dial)))
         return near
 
-    server = await loop.create_server(accept, "127.0.0.1", 0)
+    server = await loop.create_server(accept, "127.0.0.1", port)
     try:
         host, port = server.sockets[0].getsockname()[:2]
         yield f"{host}:{port}"
@@ -67,7 +71,7 @@ async def _splice(near: Relay, dial: Dial) -> None:
         near.join(far)
         await asyncio.wait([near.closed, far.closed])
     except (OSError, CapabilityFault) as error:
-        logger.info("a connection to the browser failed: %s", error)
+        logger.info("a connection into a sandbox failed: %s", error)
     finally:
         near.close()
         far.close()
