@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hud.agents.base import Agent
     from hud.agents.claude import ClaudeAgent
     from hud.agents.create import create_agent
+    from hud.agents.gemini import GeminiAgent
     from hud.agents.human import HumanAgent
     from hud.agents.noop import NoopAgent
     from hud.agents.openai import OpenAIAgent
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "ClaudeAgent",
+    "GeminiAgent",
     "HumanAgent",
     "NoopAgent",
     "OpenAIAgent",
@@ -34,6 +36,7 @@ __all__ = [
 _MODULES = {
     "Agent": "base",
     "ClaudeAgent": "claude",
+    "GeminiAgent": "gemini",
     "HumanAgent": "human",
     "NoopAgent": "noop",
     "OpenAIAgent": "openai",

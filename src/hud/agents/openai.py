@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, cast, overload
-
-from typing_extensions import TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
 from hud._core import json
 from hud._core.errors import AgentFault, bounded
 from hud.agents import responses_format, responses_reply
 from hud.agents.api_agent import ApiAgent
+from hud.agents.setting import Setting
 from hud.agents.tool_agent import RunState
 from hud.agents.tools.apply_patch import ApplyPatchTool, OpenAIApplyPatchTool
 from hud.agents.tools.base import AgentTool
@@ -33,8 +32,6 @@ from hud.trace.steps import AgentStep
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-ValueT = TypeVar("ValueT")
-
 _SENT = ("max_output_tokens", "temperature", "reasoning", "text", "truncation")
 _SENT_WITH_TOOLS = ("tool_choice", "parallel_tool_calls")
 _MISSES_AT_MOST = 2
@@ -46,25 +43,6 @@ _INSTEAD: dict[type[AgentTool[Any]], tuple[str, tuple[type[AgentTool[Any]], ...]
     OpenAIComputerTool: ("computer", (ComputerTool,)),
     OpenAIPageTool: ("computer", (PageComputerTool,)),
 }
-
-
-class _Setting(Generic[ValueT]):
-    """A field of the configuration as an attribute of the agent."""
-
-    def __set_name__(self, owner: type[OpenAIAgent], name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, agent: None, owner: type[OpenAIAgent]) -> _Setting[ValueT]: ...
-    @overload
-    def __get__(self, agent: OpenAIAgent, owner: type[OpenAIAgent]) -> ValueT: ...
-    def __get__(
-        self, agent: OpenAIAgent | None, owner: type[OpenAIAgent]
-    ) -> ValueT | _Setting[ValueT]:
-        return self if agent is None else getattr(agent.config, self._name)
-
-    def __set__(self, agent: OpenAIAgent, value: ValueT) -> None:
-        agent.config = agent.config.model_copy(update={self._name: value})
 
 
 @dataclass(slots=True)
@@ -115,13 +93,13 @@ class OpenAIAgent(ApiAgent[OpenAIConfig, dict[str, Any]]):
         MCPTool,
     )
 
-    max_output_tokens = _Setting[int | None]()
-    temperature = _Setting[float | None]()
-    reasoning = _Setting[Any]()
-    tool_choice = _Setting[Any]()
-    parallel_tool_calls = _Setting[bool | None]()
-    text = _Setting[Any]()
-    truncation = _Setting[Any]()
+    max_output_tokens = Setting[int | None]()
+    temperature = Setting[float | None]()
+    reasoning = Setting[Any]()
+    tool_choice = Setting[Any]()
+    parallel_tool_calls = Setting[bool | None]()
+    text = Setting[Any]()
+    truncation = Setting[Any]()
 
     @property
     def name(self) -> str:

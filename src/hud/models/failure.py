@@ -33,7 +33,10 @@ _OVERFLOW_WORDS = (
     "exceed context limit",
     "too much media",
     "input token count",
+    "request payload size exceeds",
 )
+# Google answers a key it does not know with status 400.
+_KEY_CODES = {"API_KEY_INVALID", "API_KEY_EXPIRED"}
 _RETRY_STATUS = {408, 409, 429, 500, 502, 503, 504, 529}
 _LONGEST_RETRY_AFTER_S = 3600.0
 _HINTS = {
@@ -109,7 +112,7 @@ class CallFailure:
                 )
             case "status":
                 kind = ContextOverflow if self.is_overflow else ModelFault
-                hint = _HINTS.get(self.status or 0)
+                hint = _HINTS.get(401 if self.code in _KEY_CODES else self.status or 0)
                 key = endpoint.key_variable or "OPENAI_API_KEY"
                 has_v1 = endpoint.provider not in (None, "openai") or endpoint.is_gateway
                 v1 = "" if has_v1 else ": base_url usually ends with /v1"
