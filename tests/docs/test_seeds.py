@@ -70,32 +70,56 @@ class Reader:
 
 
 @pytest.fixture
-def chat_url() -> Iterator[str]:
-    command = [sys.executable, "-m", "hud.testing.chat_server"]
+def model_url() -> Iterator[str]:
+    command = [sys.executable, "-m", "hud.testing.model_server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        port = server.stdout.readline().strip().removeprefix("CHAT_SERVER_PORT=")
-        yield f"http://127.0.0.1:{port}/v1"
+        port = server.stdout.readline().strip().removeprefix("MODEL_SERVER_PORT=")
+        yield f"http://127.0.0.1:{port}"
         server.kill()
 
 
 def test_the_letter_count_environment_is_evaluated_against_any_model(
-    tmp_path: Path, chat_url: str
+    tmp_path: Path, model_url: str
 ) -> None:
     reader = Reader(tmp_path)
     (reader.folder / "tasks.py").write_text(LETTER_COUNT)
     done = reader.types(
         "hud eval tasks.py openai_compatible --model M "
-        f"--config base_url={chat_url} --all --group 3"
+        f"--config base_url={model_url}/v1 --all --group 3"
     )
     assert done.returncode == 0, done.stderr
     assert "9 of 9 graded" in done.stdout
     assert "mean reward   1.000" in done.stdout
 
 
-def test_a_group_of_rollouts_becomes_advantages(tmp_path: Path, chat_url: str) -> None:
-    """The name of the model decides nothing: the configured gateway serves it."""
-    reader = Reader(tmp_path, HUD_GATEWAY_URL=chat_url, HUD_API_KEY="your-key-here")
+@pytest.mark.parametrize(
+    ("agent", "variables"),
+    [
+        ("claude", {"ANTHROPIC_BASE_URL": "{url}", "ANTHROPIC_API_KEY": "your-key-here"}),
+        ("openai", {"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": "your-key-here"}),
+        ("gemini", {"GOOGLE_GEMINI_BASE_URL": "{url}", "GEMINI_API_KEY": "your-key-here"}),
+        ("claude", {"HUD_GATEWAY_URL": "{url}/inference", "HUD_API_KEY": "your-key-here"}),
+        ("gpt-5.6", {"HUD_GATEWAY_URL": "{url}/inference", "HUD_API_KEY": "your-key-here"}),
+    ],
+)
+def test_it_is_run_by_the_name_of_an_agent_or_a_model(
+    tmp_path: Path, model_url: str, agent: str, variables: dict[str, str]
+) -> None:
+    given = {name: value.format(url=model_url) for name, value in variables.items()}
+    reader = Reader(tmp_path, **given)
+    (reader.folder / "tasks.py").write_text(LETTER_COUNT)
+    done = reader.types(f"hud eval tasks.py {agent} --group 3")
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 graded" in done.stdout
+    assert "mean reward   1.000" in done.stdout
+
+
+def test_a_group_of_rollouts_becomes_advantages(tmp_path: Path, model_url: str) -> None:
+    """The name of the model is enough: the configured gateway serves it in its own dialect."""
+    reader = Reader(
+        tmp_path, HUD_GATEWAY_URL=f"{model_url}/inference", HUD_API_KEY="your-key-here"
+    )
     body = "".join(f"    {line}\n" for line in GRPO.splitlines())
     (reader.folder / "train.py").write_text(
         f"{LETTER_COUNT}\n"
@@ -110,13 +134,13 @@ def test_a_group_of_rollouts_becomes_advantages(tmp_path: Path, chat_url: str) -
     assert done.stdout == "3 16 0 {0.0}\n"
 
 
-def test_without_a_gateway_the_same_snippet_says_what_is_missing(tmp_path: Path) -> None:
+def test_without_gateway_and_key_the_same_snippet_says_what_is_missing(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     done = reader.types(
         "python -c 'from hud.agents import create_agent; create_agent(\"claude-sonnet-4-5\")'"
     )
     assert done.returncode == 1
-    assert "no endpoint is configured that serves the model 'claude-sonnet-4-5'" in done.stderr
+    assert "no key for the Anthropic API: ANTHROPIC_API_KEY is not set" in done.stderr
 
 
 def test_a_scaffolded_environment_works_at_once(tmp_path: Path) -> None:

@@ -12,10 +12,21 @@ import pytest
 import hud.agents
 from hud._core.errors import InputError
 from hud._core.settings import Settings
-from hud.agents import Agent, HumanAgent, NoopAgent, OpenAIChatAgent, OracleAgent, create_agent
+from hud.agents import (
+    Agent,
+    ClaudeAgent,
+    GeminiAgent,
+    HumanAgent,
+    NoopAgent,
+    OpenAIAgent,
+    OpenAIChatAgent,
+    OracleAgent,
+    create_agent,
+)
 from hud.agents import create as module
-from hud.agents.create import AGENT_KINDS, AgentType, make_agent, parse_config
+from hud.agents.create import AGENT_KINDS, make_agent, parse_config
 from hud.agents.run import Run
+from hud.agents.types import AgentType
 
 OWN = """
 from hud.agents import Agent, OpenAIChatAgent
@@ -61,12 +72,15 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_every_name_makes_its_agent() -> None:
     made = {kind: type(make_agent(kind, source="env.py")) for kind in AGENT_KINDS}
     assert made == {
+        "claude": ClaudeAgent,
+        "openai": OpenAIAgent,
+        "gemini": GeminiAgent,
         "openai_compatible": OpenAIChatAgent,
         "oracle": OracleAgent,
         "noop": NoopAgent,
         "human": HumanAgent,
     }
-    assert AgentType("openai_compatible") in AGENT_KINDS
+    assert {kind.value for kind in AgentType} <= set(AGENT_KINDS)
 
 
 def test_settings_of_the_command_line_become_the_configuration() -> None:
@@ -128,8 +142,8 @@ def test_an_agent_without_settings_refuses_all_but_the_offer_of_steps(kind: str)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match="unknown agent 'claud'") as caught:
-        make_agent("claud")
+    with pytest.raises(InputError, match="unknown agent 'nobody'") as caught:
+        make_agent("nobody")
     assert all(kind in (caught.value.hint or "") for kind in AGENT_KINDS)
 
 
@@ -202,28 +216,63 @@ def test_a_model_name_goes_to_the_gateway_with_the_hud_key(monkeypatch: pytest.M
     monkeypatch.setenv("HUD_GATEWAY_URL", "http://gateway")
     monkeypatch.setenv("HUD_API_KEY", "hud-key-for-tests")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", "provider-key-for-tests")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "provider-key-for-tests")
     agent = create_agent("claude-sonnet-4-5", max_steps=3)
+    assert isinstance(agent, ClaudeAgent)
     assert (agent.config.model, agent.config.max_steps) == ("claude-sonnet-4-5", 3)
     endpoint = agent.endpoint
     assert (endpoint.base_url, endpoint.api_key) == ("http://gateway", "hud-key-for-tests")
     assert endpoint.is_gateway
+    direct = create_agent("claude-sonnet-4-5", gateway=False).endpoint
+    assert (direct.api_key, direct.is_gateway) == ("provider-key-for-tests", False)
 
 
-def test_a_model_name_goes_to_the_configured_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
-    monkeypatch.setenv("HUD_API_KEY", "hud-key-for-tests")
-    endpoint = create_agent("claude-sonnet-4-5").endpoint
-    assert (endpoint.base_url, endpoint.api_key) == ("http://elsewhere/v1", "unused")
+@pytest.mark.parametrize("gateway", [True, False])
+def test_a_model_nobody_knows_is_trusted_to_a_configured_address(
+    monkeypatch: pytest.MonkeyPatch, gateway: bool
+) -> None:
+    if gateway:
+        monkeypatch.setenv("HUD_GATEWAY_URL", "http://elsewhere/v1")
+        monkeypatch.setenv("HUD_API_KEY", "hud-key-for-tests")
+    else:
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
+    agent = create_agent("my-own-model")
+    assert isinstance(agent, OpenAIChatAgent)
+    assert (agent.config.model, agent.endpoint.base_url) == ("my-own-model", "http://elsewhere/v1")
+    assert agent.endpoint.is_gateway is gateway
 
 
-def test_a_provider_key_alone_serves_that_providers_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "provider-key-for-tests")
-    assert create_agent("gpt-5.4-mini").endpoint.base_url == "https://api.openai.com/v1"
-    with pytest.raises(InputError, match="serves the model 'claude-sonnet-4-5'") as caught:
-        create_agent("claude-sonnet-4-5")
-    for name in ("HUD_GATEWAY_URL", "HUD_API_KEY", "OPENAI_BASE_URL"):
-        assert name in (caught.value.hint or "")
+def test_a_model_nobody_knows_and_nobody_serves_is_refused() -> None:
+    with pytest.raises(InputError, match="my-own-model"):
+        create_agent("my-own-model")
+
+
+@pytest.mark.parametrize(
+    ("model", "agent", "variable"),
+    [
+        ("claude-sonnet-4-6", "ClaudeAgent", "ANTHROPIC_API_KEY"),
+        ("gpt-5.6", "OpenAIAgent", "OPENAI_API_KEY"),
+        ("gemini-3.1-pro-preview", "GeminiAgent", "GEMINI_API_KEY"),
+        ("grok-4", "OpenAIChatAgent", "XAI_API_KEY"),
+    ],
+)
+def test_a_provider_key_alone_serves_that_providers_models(
+    monkeypatch: pytest.MonkeyPatch, model: str, agent: str, variable: str
+) -> None:
+    with pytest.raises(InputError, match="no key for") as caught:
+        create_agent(model)
+    assert variable in (caught.value.hint or "")
+    monkeypatch.setenv(variable, "provider-key-for-tests")
+    made = create_agent(model)
+    assert type(made).__name__ == agent
+    assert made.endpoint.api_key == "provider-key-for-tests"
+    by_name = make_agent(model)
+    assert (type(by_name).__name__, by_name.model) == (agent, made.config.model)
+
+
+def test_a_models_name_in_an_agents_place_leaves_no_room_for_another() -> None:
+    with pytest.raises(InputError, match="names a model already"):
+        make_agent("gpt-5.6", model="gpt-5.4-mini")
 
 
 @pytest.mark.parametrize("name", ["api_key", "base_url", "max_stepz"])

@@ -1,32 +1,39 @@
 """Make an agent from its name and settings, as the command line and scripts ask for one.
 
 Names: the agents of this package, `module:attribute` or `path.py:attribute` of the user's own,
-and what other packages offer as entry points of the group `hud.agents`.
+what other packages offer as entry points of the group `hud.agents`, and the models of the catalog.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
+from hud.agents.api_agent import ApiAgent
 from hud.agents.base import Agent, as_agent
-from hud.agents.openai_chat import OpenAIChatAgent
 from hud.agents.tool_agent import setting_problem
-from hud.agents.types import AgentConfig, AgentType, OpenAIChatConfig
+from hud.agents.types import AgentConfig
+
+if TYPE_CHECKING:
+    from hud.models.catalog import ModelInfo
 
 ENTRY_POINTS = "hud.agents"
-_OPENAI_MODELS = re.compile(r"(gpt-|chatgpt-|o\d|ft:gpt-)")
-AGENT_KINDS = (AgentType.OPENAI_COMPATIBLE.value, "oracle", "noop", "human")
+_MODEL_AGENTS = {
+    "claude": "hud.agents.claude:ClaudeAgent",
+    "openai": "hud.agents.openai:OpenAIAgent",
+    "gemini": "hud.agents.gemini:GeminiAgent",
+    "openai_compatible": "hud.agents.openai_chat:OpenAIChatAgent",
+}
+AGENT_KINDS = (*_MODEL_AGENTS, "oracle", "noop", "human")
 
 
 def make_agent(
@@ -39,7 +46,8 @@ def make_agent(
     """Return the agent of that name.
 
     Args:
-        kind: One of `AGENT_KINDS`, `module:attribute`, `path.py:attribute`, or an entry point.
+        kind: One of `AGENT_KINDS`, `module:attribute`, `path.py:attribute`, an entry point, or a
+            model's name.
         model: The model it drives, for agents that drive one.
         config: Its settings (`parse_config` reads them from `key=value`). `max_steps` is an offer:
             an agent that does not count steps is made without it.
@@ -52,8 +60,9 @@ def make_agent(
     if model is not None:
         settings["model"] = model
     match kind:
-        case AgentType.OPENAI_COMPATIBLE:
-            return OpenAIChatAgent(_chat_config(settings, kind))
+        case "claude" | "openai" | "gemini" | "openai_compatible":
+            cls = _agent_class(kind)
+            return cls(cast("Any", _config_of(cls.config_cls, settings, kind)))
         case "oracle":
             from hud.agents.oracle import OracleAgent
 
@@ -70,41 +79,63 @@ def make_agent(
             _refuse(settings, kind)
             return HumanAgent()
         case _:
+            if ":" not in kind and _is_model(kind):
+                return _named_model(kind, settings)
             return _from_value(_find(kind), kind, settings)
 
 
-def create_agent(model: str, **kwargs: Any) -> OpenAIChatAgent:
-    """Return an agent for a model's name, on the endpoint this machine is configured for.
+def create_agent(model: str, **kwargs: Any) -> ApiAgent[Any, Any]:
+    """Return an agent for a model's name.
 
-    That is the gateway (HUD_GATEWAY_URL with HUD_API_KEY), which serves every model, else
-    OPENAI_BASE_URL; OpenAI's own models need OPENAI_API_KEY only. `kwargs` are fields of
-    `OpenAIChatConfig`.
+    Where a gateway is configured (HUD_GATEWAY_URL with HUD_API_KEY) it is asked there, and
+    `gateway=False` asks the provider itself, with the key from the provider's variable (the
+    environment, a `.env` file, `hud set`). Without a gateway the provider is asked in any case. A
+    model the catalog does not know is looked up on the platform when one is configured; else the
+    gateway, or OPENAI_BASE_URL, is trusted to serve it over Chat Completions. `kwargs` are fields
+    of the agent's configuration.
 
     Raises:
-        InputError: when no endpoint is configured that serves the model.
+        InputError: when nothing is known that serves the model, or its key is missing.
         TypeError: for `api_key` or `base_url`, or a setting there is not.
     """
+    from hud._core.settings import read_settings
+
     for name in ("api_key", "base_url"):
         if name in kwargs:
             raise TypeError(f"create_agent: {name} comes from the settings, not from an argument")
-    unknown = [name for name in kwargs if name not in OpenAIChatConfig.model_fields]
+    settings = read_settings()
+    has_gateway = bool(settings.hud_gateway_url and settings.api_key)
+    found = _model_row(model, is_trusted=has_gateway or bool(settings.openai_base_url))
+    cls = _agent_class("openai_compatible" if found is None else found.agent_kind)
+    unknown = [name for name in kwargs if name not in cls.config_cls.model_fields]
     if unknown:
         raise TypeError(f"create_agent: unknown setting {unknown[0]!r}")
-    from hud._core.settings import read_settings
-
-    settings = read_settings()
-    if settings.hud_gateway_url and settings.api_key:
-        base_url: str | None = settings.hud_gateway_url
-    elif settings.openai_base_url or (settings.openai_api_key and _OPENAI_MODELS.match(model)):
-        base_url = None
-    else:
-        raise InputError(
-            f"no endpoint is configured that serves the model {bounded(model)!r}",
-            hint="set HUD_GATEWAY_URL and HUD_API_KEY, or OPENAI_BASE_URL (and OPENAI_API_KEY)",
-        )
-    agent = OpenAIChatAgent(OpenAIChatConfig(model=model, base_url=base_url, **kwargs))
+    if has_gateway or (found is not None and found.is_hosted):
+        kwargs = {"gateway": True, **kwargs}
+    name = model if found is None else found.name
+    config = cls.config_cls.model_validate({**kwargs, "model": name})
+    agent = cls(cast("Any", config), provider=None if found is None else found.provider)
     _ = agent.endpoint
     return agent
+
+
+def _model_row(model: str, *, is_trusted: bool) -> ModelInfo | None:
+    """Return what is known of a model; None where it is not and an address is trusted with it."""
+    from hud.models.catalog import UnknownModel
+    from hud.models.gateway import find_model
+
+    try:
+        return find_model(model)
+    except UnknownModel:
+        if not is_trusted:
+            raise
+        return None
+
+
+def _agent_class(kind: str) -> type[ApiAgent[Any, Any]]:
+    """Return the agent of one of the kinds that drive a model, loaded when it is asked for."""
+    module, _, name = _MODEL_AGENTS[kind].partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def parse_config(pairs: Sequence[str]) -> dict[str, Any]:
@@ -140,9 +171,34 @@ def known_agents() -> list[str]:
     return [*AGENT_KINDS, *sorted(point.name for point in _offered())]
 
 
-def _chat_config(settings: dict[str, Any], kind: str) -> OpenAIChatConfig:
+def _is_model(name: str) -> bool:
+    """Whether a name that is no agent is a model's; an entry point of that name goes first."""
+    from hud.models.catalog import UnknownModel, resolve_model
+
+    if any(point.name == name for point in _offered()):
+        return False
     try:
-        return OpenAIChatConfig.model_validate(settings)
+        resolve_model(name)
+    except UnknownModel:
+        return False
+    return True
+
+
+def _named_model(name: str, settings: dict[str, Any]) -> Agent:
+    """Return the agent for a model that was named in an agent's place."""
+    from hud.models.catalog import resolve_model
+
+    found = resolve_model(name)
+    cls = _agent_class(found.agent_kind)
+    if "model" in settings:
+        raise InputError(f"{bounded(name)!r} names a model already", hint="leave --model out")
+    config = _config_of(cls.config_cls, {**settings, "model": found.name}, name)
+    return cls(cast("Any", config), provider=found.provider)
+
+
+def _config_of(config_cls: type[AgentConfig], settings: dict[str, Any], kind: str) -> AgentConfig:
+    try:
+        return config_cls.model_validate(settings)
     except ValidationError as error:
         as_text = {
             str(problem["loc"][0]): _as_text(problem["input"])
@@ -150,8 +206,8 @@ def _chat_config(settings: dict[str, Any], kind: str) -> OpenAIChatConfig:
             if problem["type"] == "string_type" and len(problem["loc"]) == 1
         }
         if as_text and not as_text.items() <= settings.items():
-            return _chat_config({**settings, **as_text}, kind)
-        raise InputError(f"{kind}: {setting_problem(error, OpenAIChatConfig)}") from error
+            return _config_of(config_cls, {**settings, **as_text}, kind)
+        raise InputError(f"{kind}: {setting_problem(error, config_cls)}") from error
 
 
 def _as_text(value: Any) -> Any:
@@ -183,7 +239,7 @@ def _find(kind: str) -> Any:
                     f"{type(error).__qualname__}: {bounded(str(error), 300)}"
                 ) from error
     raise InputError(
-        f"unknown agent {bounded(kind)!r}",
+        f"unknown agent {bounded(kind)!r}, and no model of that name is known",
         hint=f"known: {', '.join(known_agents())}; or your own as path.py:attribute",
     )
 
@@ -247,8 +303,9 @@ def _agent_config(
 
 
 def _construct(cls: Callable[..., Any], kind: str, settings: dict[str, Any]) -> Any:
-    if inspect.isclass(cls) and issubclass(cls, OpenAIChatAgent):
-        return cls(_chat_config(settings, kind))
+    if inspect.isclass(cls) and issubclass(cls, ApiAgent):
+        api_agent = cast("type[ApiAgent[Any, Any]]", cls)
+        return api_agent(cast("Any", _config_of(api_agent.config_cls, settings, kind)))
     signature = inspect.signature(cls)
     if inspect.isclass(cls) and issubclass(cls, Agent) and set(signature.parameters) == {"config"}:
         made = cast("Callable[[AgentConfig], Any]", cls)

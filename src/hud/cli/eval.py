@@ -32,8 +32,8 @@ def command(
     agent: Annotated[
         str | None,
         typer.Argument(
-            help="Who works on the tasks: oracle, noop, human, openai_compatible, or your own as "
-            "path.py:attribute.",
+            help="Who works on the tasks: claude, openai, gemini, openai_compatible, a model by "
+            "its name, oracle, noop, human, or your own as path.py:attribute.",
             show_default=False,
             autocompletion=_agents,
         ),
@@ -51,6 +51,12 @@ def command(
         list[str] | None,
         typer.Option("--config", "-c", help="A setting of the agent: key=value. Repeatable."),
     ] = None,
+    gateway: Annotated[
+        bool,
+        typer.Option(
+            "--gateway", "-g", help="Ask the model through the gateway, also where a key is set."
+        ),
+    ] = False,
     group: Annotated[
         int | None,
         typer.Option("--group", "--group-size", min=1, help="Repeats per task.", show_default="1"),
@@ -141,7 +147,7 @@ def command(
         all_tasks=all_tasks or full,
         task_ids=task_ids,
         model=model,
-        config=tuple(config or ()),
+        config=(*(config or ()), *(("gateway=true",) if gateway else ())),
         group=group,
         runtime=runtime,
         env_source=env_source,
