@@ -91,6 +91,17 @@ _fill_peer_venv() {
   printf '%s' "$stamp" >.venv-peer/.stamp
 }
 
+_fill_browser_use_venv() {
+  local stamp
+  stamp=$(stamp_of requirements/browser-use.txt)
+  if in_step .venv-browser-use "$stamp"; then return 0; fi
+  say "installing browser-use into .venv-browser-use (optional; a minute or two, 370 MB)"
+  rm -rf .venv-browser-use
+  .venv/bin/python -m venv .venv-browser-use >/dev/null 2>&1 || return 1
+  .venv-browser-use/bin/python -m pip install -q -r requirements/browser-use.txt >.venv-browser-use/install.log 2>&1 || return 1
+  printf '%s' "$stamp" >.venv-browser-use/.stamp
+}
+
 # Everything .venv has, plus torch from a local folder of files: an index would answer with gigabytes of CUDA.
 _fill_torch_venv() {
   local stamp links folder
@@ -128,6 +139,19 @@ setup_peer() {
     die "the published client could not be installed into .venv-peer, and with CI set its tests must run"
   else
     say "the published client could not be installed (see .venv-peer/install.log): what needs it is skipped"
+  fi
+}
+
+# Makes the venv of browser-use and exports HUD_TEST_BROWSER_USE_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.
+setup_browser_use() {
+  unset HUD_TEST_BROWSER_USE_PYTHON
+  if locked _fill_browser_use_venv; then
+    export HUD_TEST_BROWSER_USE_PYTHON="$root/.venv-browser-use/bin/python"
+  elif [ -n "${CI:-}" ]; then
+    tail -n 5 .venv-browser-use/install.log >&2 || true
+    die "browser-use could not be installed into .venv-browser-use, and with CI set its tests must run"
+  else
+    say "browser-use could not be installed (see .venv-browser-use/install.log): what needs it is skipped"
   fi
 }
 

@@ -30,6 +30,12 @@ def peer_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def browser_use_python() -> Path:
+    """Return the interpreter of the venv that holds browser-use."""
+    return _interpreter("HUD_TEST_BROWSER_USE_PYTHON", "browser-use is not installed")
+
+
+@pytest.fixture(scope="session")
 def torch_python() -> Path:
     """Return the interpreter of a venv that holds this project and torch."""
     return _interpreter("HUD_TEST_TORCH_PYTHON", "torch is not installed")

@@ -24,6 +24,7 @@ from hud.agents import (
     create_agent,
 )
 from hud.agents import create as module
+from hud.agents.browser_use import BrowserUseAgent
 from hud.agents.create import AGENT_KINDS, make_agent, parse_config
 from hud.agents.run import Run
 from hud.agents.types import AgentType
@@ -76,6 +77,7 @@ def test_every_name_makes_its_agent() -> None:
         "openai": OpenAIAgent,
         "gemini": GeminiAgent,
         "openai_compatible": OpenAIChatAgent,
+        "browser_use": BrowserUseAgent,
         "oracle": OracleAgent,
         "noop": NoopAgent,
         "human": HumanAgent,

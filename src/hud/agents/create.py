@@ -33,7 +33,7 @@ _MODEL_AGENTS = {
     "gemini": "hud.agents.gemini:GeminiAgent",
     "openai_compatible": "hud.agents.openai_chat:OpenAIChatAgent",
 }
-AGENT_KINDS = (*_MODEL_AGENTS, "oracle", "noop", "human")
+AGENT_KINDS = (*_MODEL_AGENTS, "browser_use", "oracle", "noop", "human")
 
 
 def make_agent(
@@ -63,6 +63,11 @@ def make_agent(
         case "claude" | "openai" | "gemini" | "openai_compatible":
             cls = _agent_class(kind)
             return cls(cast("Any", _config_of(cls.config_cls, settings, kind)))
+        case "browser_use":
+            from hud.agents.browser_use import BrowserUseAgent
+
+            settled = _config_of(BrowserUseAgent.config_cls, settings, kind)
+            return BrowserUseAgent(cast("Any", settled))
         case "oracle":
             from hud.agents.oracle import OracleAgent
 

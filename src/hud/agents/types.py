@@ -26,6 +26,7 @@ __all__ = [
     "AgentConfig",
     "AgentStep",
     "AgentType",
+    "BrowserUseConfig",
     "Citation",
     "ClaudeConfig",
     "ContentResult",
@@ -211,6 +212,30 @@ class OpenAIChatConfig(ToolAgentConfig):
     api_key: str | None = None
     base_url: str | None = None
     completion_kwargs: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class BrowserUseConfig(AgentConfig):
+    """Browser-use in an interpreter of its own.
+
+    `api_key` and `base_url` fall back to what is set for the model's provider.
+
+    Attributes:
+        max_steps: Steps of browser-use, each one turn with its actions; -1 is no limit.
+        system_prompt: Added to browser-use's own.
+        python: The interpreter that has browser-use; None looks at HUD_BROWSER_USE_PYTHON, then
+            at this one.
+        model_retries: Further attempts at a model call that failed in a way that may pass.
+    """
+
+    max_steps: int = 25
+    model_name: str = "Browser Use"
+    model: str = Field(
+        default="claude-sonnet-4-5", validation_alias=AliasChoices("model", "checkpoint_name")
+    )
+    api_key: str | None = None
+    base_url: str | None = None
+    python: str | None = None
+    model_retries: int = Field(default=4, ge=0)
 
 
 class ContentResult(BaseModel):
