@@ -117,9 +117,7 @@ def test_it_is_run_by_the_name_of_an_agent_or_a_model(
 
 def test_a_group_of_rollouts_becomes_advantages(tmp_path: Path, model_url: str) -> None:
     """The name of the model is enough: the configured gateway serves it in its own dialect."""
-    reader = Reader(
-        tmp_path, HUD_GATEWAY_URL=f"{model_url}/inference", HUD_API_KEY="your-key-here"
-    )
+    reader = Reader(tmp_path, HUD_GATEWAY_URL=f"{model_url}/inference", HUD_API_KEY="your-key-here")
     body = "".join(f"    {line}\n" for line in GRPO.splitlines())
     (reader.folder / "train.py").write_text(
         f"{LETTER_COUNT}\n"
