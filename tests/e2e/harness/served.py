@@ -14,17 +14,23 @@ import pytest
 
 from hud._core.settings import Settings
 from hud.agents.api_agent import ApiAgent
-from hud.agents.claude import ClaudeAgent
-from hud.agents.gemini import GeminiAgent
-from hud.agents.openai import OpenAIAgent
+from hud.agents.create import create_agent
 from hud.agents.openai_chat import OpenAIChatAgent
-from hud.agents.types import ClaudeConfig, GeminiConfig, OpenAIChatConfig, OpenAIConfig
+from hud.agents.types import OpenAIChatConfig
 from hud.testing.model_server import ModelServer, Question, Reply, Rule, Say
 from tests.e2e.harness.policies import Policy
 from tests.rollouts import recorded_in
 
 KEY = "a-key-that-must-not-leak"
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
+AGENTS = {
+    "openai_compatible": ["openai_compatible", "--model", "gpt-5.4-mini"],
+    "claude": ["claude"],
+    "openai": ["openai", "--model", "gpt-5.6"],
+    "gemini": ["gemini-3.1-pro-preview"],
+}
+"""How the command line is told of an agent of each dialect: by its name, or by its model's."""
+
 MODELS = {
     "messages": "claude-sonnet-4-6",
     "responses": "gpt-5.6",
@@ -73,17 +79,11 @@ class Conversations:
 
 
 def agent_of(dialect: str, **config: Any) -> ApiAgent[Any, Any]:
-    """Return the agent of a dialect, on whatever this machine is configured for."""
+    """Return the agent of a dialect, by its model's name alone where that says enough."""
     settings: dict[str, Any] = {"model": MODELS[dialect], "max_steps": 30, **config}
-    match dialect:
-        case "messages":
-            return ClaudeAgent(ClaudeConfig(**settings))
-        case "responses":
-            return OpenAIAgent(OpenAIConfig(**settings))
-        case "gemini":
-            return GeminiAgent(GeminiConfig(**settings))
-        case _:
-            return OpenAIChatAgent(OpenAIChatConfig(**settings))
+    if dialect == "chat":
+        return OpenAIChatAgent(OpenAIChatConfig(**settings))
+    return create_agent(**settings)
 
 
 @contextlib.contextmanager

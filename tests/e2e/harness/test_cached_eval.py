@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hud.testing.model_server import Call, Question, Reply, Say
-from tests.e2e.harness.served import in_thread, variables
+from tests.e2e.harness.served import AGENTS, in_thread, variables
 from tests.e2e.hud_command import Shell
 
 TASKS = """
@@ -29,18 +29,11 @@ async def guess(word: str):
 
 tasks = [guess(word=word) for word in ("alpha", "beta")]
 """
-AGENTS = """
-from hud.agents.claude import ClaudeAgent
-from hud.agents.gemini import GeminiAgent
-from hud.agents.openai import OpenAIAgent
-
-claude, openai, gemini = ClaudeAgent(), OpenAIAgent(), GeminiAgent()
-"""
 
 
-@pytest.mark.parametrize("agent", ["openai_compatible", "claude", "openai", "gemini"])
+@pytest.mark.parametrize("agent", AGENTS)
 def test_a_second_run_asks_no_model_and_gives_the_same_rewards(tmp_path: Path, agent: str) -> None:
-    """Repeats of a task differ, and stay what they were; another model is asked anew."""
+    """Repeats of a task differ, and stay what they were."""
     answers = ["a", "b", "x", "a", "x", "b"]
 
     def rule(question: Question) -> Reply:
@@ -51,9 +44,7 @@ def test_a_second_run_asks_no_model_and_gives_the_same_rewards(tmp_path: Path, a
 
     shell = Shell(tmp_path)
     shell.write("tasks.py", TASKS)
-    shell.write("agents.py", AGENTS)
-    which = [agent, "--model", "m1"] if agent == "openai_compatible" else [f"agents.py:{agent}"]
-    command = ["eval", "tasks.py", *which, "--all", "--group", "3", "--json"]
+    command = ["eval", "tasks.py", *AGENTS[agent], "--all", "--group", "3", "--json"]
     with in_thread(rule) as server:
         shell.env |= {**variables(server), "HUD_MODEL_CACHE": str(tmp_path / "cache")}
         first = shell(*command)

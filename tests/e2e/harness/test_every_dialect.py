@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hud.agents.run import Run
 from hud.eval.job import Job
 from hud.eval.recording import default_store
 from hud.models.prices import price_of
-from hud.testing.model_server import Question, Result
+from hud.testing.model_server import ModelServer, Question, Result, Say
 from hud.trace.content import ImageContent, MCPToolResult, TextContent
 from hud.trace.steps import AgentStep, ToolStep
 from tests.conformance.daemons.cdp import NAMES
@@ -23,12 +24,14 @@ from tests.e2e.harness import policies
 from tests.e2e.harness.policies import Policy
 from tests.e2e.harness.served import (
     KEY,
+    MODELS,
     PROVIDERS,
     Conversations,
     Heard,
     agent_of,
     bare_home,
     provider,
+    variables,
 )
 from tests.needs import need_module, need_program
 
@@ -36,6 +39,13 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 # What a dialect says where its results have no place for a picture, or need the address of a page.
 _DIALECTS_OWN = ("(a picture follows)", '{"url":"about:blank"}')
 DIALECTS = ("messages", "responses", "chat", "gemini")
+
+MENDING_TOOLS = {
+    "messages": {"bash", "str_replace_based_edit_tool"},
+    "responses": {"shell", "apply_patch"},
+    "chat": {"bash", "edit_file"},
+    "gemini": {"bash", "edit_file"},
+}
 
 
 @pytest.fixture
@@ -172,12 +182,7 @@ async def test_a_bug_is_fixed_over_ssh(home: Path, dialect: str) -> None:
     heard = await evaluate(home, dialect, "fix_test", policies.mend, names)
     (turns,) = heard.heard.values()
     used = {call.name for turn in turns for call in turn.said.calls}
-    assert used == {
-        "messages": {"bash", "str_replace_based_edit_tool"},
-        "responses": {"shell", "apply_patch"},
-        "chat": {"bash", "edit_file"},
-        "gemini": {"bash", "edit_file"},
-    }[dialect]
+    assert used == MENDING_TOOLS[dialect]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -208,3 +213,25 @@ async def test_a_note_is_typed_over_rfb(home: Path, dialect: str) -> None:
 async def test_things_are_ordered_over_mcp(home: Path, dialect: str) -> None:
     every = [task.slug for task in Taskset.from_file(EXAMPLES / "custom_tool" / "tasks.py")]
     await evaluate(home, dialect, "custom_tool", policies.spend, every[:1])
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_at_an_address_of_ones_own_a_cost_is_unknown_until_the_user_says_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """Nobody knows what a server behind OPENAI_BASE_URL charges: that is null, never 0."""
+    every = Taskset.from_file(EXAMPLES / "quickstart" / "tasks.py")
+    tasks = Taskset("one", list(every)[:1])
+    runtime = LocalRuntime(EXAMPLES / "quickstart" / "tasks.py")
+    said = replace(Say("3"), prompt_tokens=1_000_000, completion_tokens=500_000)
+    async with ModelServer(lambda _: said) as server:
+        for name, value in variables(server).items():
+            monkeypatch.setenv(name, value)
+        unknown = await tasks.run(agent_of(dialect), runtime=runtime)
+        own = f'[[models]]\nname = "{MODELS[dialect]}"\nprice = {{ input = 2, output = 4 }}\n'
+        (home / "models.toml").write_text(own)
+        known = await tasks.run(agent_of(dialect), runtime=runtime)
+    (first,), (second,) = unknown.runs, known.runs
+    assert (first.reward, second.reward) == (1.0, 1.0)
+    assert (first.usage.cost_usd, second.usage.cost_usd) == (None, 4.0)
+    assert (first.usage.prompt_tokens, first.usage.completion_tokens) == (1_000_000, 500_000)
