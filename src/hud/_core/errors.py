@@ -53,9 +53,14 @@ class StoreError(HudError):
 
 
 class Fault(HudError):
-    """A failure that ends a rollout ungraded; `outcome` names the boundary that broke."""
+    """A failure that ends a rollout ungraded; `outcome` names the boundary that broke.
+
+    Attributes:
+        may_pass: False where trying the same again would fail the same way.
+    """
 
     outcome: ClassVar[Outcome]
+    may_pass: bool = True
 
 
 class EnvironmentFault(Fault):

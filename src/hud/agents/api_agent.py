@@ -161,6 +161,7 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
             once,
             self._sdk().read_failure,
             retries=state.config.model_retries,
+            patience_s=state.config.model_patience_s,
             check=check,
         )
         # An answer from the cache, or to another run's equal question, was not checked here.

@@ -13,7 +13,11 @@ from hud.agents import chat_format
 from hud.agents.api_agent import ApiAgent
 from hud.agents.tool_agent import RunState
 from hud.agents.tools.base import AgentTool
+from hud.agents.tools.browser import BrowserTool
+from hud.agents.tools.computer import SCREEN_TOOLS
+from hud.agents.tools.editor import EditTool, ReadFileTool
 from hud.agents.tools.mcp import MCPTool
+from hud.agents.tools.shell import BashTool
 from hud.agents.types import OpenAIChatConfig, ToolAgentConfig
 from hud.models.provider import OPENAI, Dialect, ModelProvider
 from hud.trace.content import MCPToolCall, MCPToolResult, PromptMessage
@@ -41,7 +45,7 @@ class OpenAIChatAgent(ApiAgent[OpenAIChatConfig, dict[str, Any]]):
     dialect = Dialect.CHAT
     provider = OPENAI
     sdk = "hud.agents.openai_sdk"
-    tool_catalog = (MCPTool,)
+    tool_catalog = (BashTool, EditTool, ReadFileTool, *SCREEN_TOOLS, BrowserTool, MCPTool)
 
     def __init__(self, config: OpenAIChatConfig | None = None, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)

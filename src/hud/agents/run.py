@@ -34,6 +34,7 @@ class Run:
         bindings: Per-episode data by capability name.
         grade: The grade; its reward is NaN while ungraded.
         outcome: How the run ended, or None while it is under way.
+        may_pass: Of a run that broke: whether another attempt may go better.
         member: 0-based index among the repeats of its task.
         attempt: 1-based number of this attempt at its member.
         agent_config: The task row's own settings for the agent.
@@ -57,6 +58,7 @@ class Run:
         self.grade = Grade.ungraded()
         self.trace = Trace()
         self.outcome: Outcome | None = None
+        self.may_pass = True
         self.job_id: str | None = None
         self.group_id: str | None = None
         self.slug: str | None = None

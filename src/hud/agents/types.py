@@ -106,6 +106,8 @@ class ToolAgentConfig(AgentConfig):
         max_output_chars: Of one tool's text; the middle of a longer one is left out, with a
             notice.
         model_retries: Further attempts at a model call that failed in a way that may pass.
+        model_patience_s: How long a model call waits in all because the API asks to (status 429,
+            503, 529), in seconds.
         on_context_overflow: `stop`, or `trim`: leave out the oldest tool results and go on.
         model_client: A client of the dialect's SDK to use instead; its owner closes it.
     """
@@ -119,6 +121,7 @@ class ToolAgentConfig(AgentConfig):
     max_cost_usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_output_chars: int = Field(default=30_000, ge=200)
     model_retries: int = Field(default=4, ge=0)
+    model_patience_s: float = Field(default=300, ge=0, allow_inf_nan=False)
     on_context_overflow: Literal["stop", "trim"] = "stop"
     model_client: Any = Field(default=None, exclude=True, repr=False)
 

@@ -6,6 +6,8 @@ import logging
 import sys
 
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}
+# What these log of a connection that broke or ended, the run it belongs to says in a sentence.
+_TOLD_ELSEWHERE = ("mcp",)
 
 
 class LogLine(logging.Formatter):
@@ -22,8 +24,11 @@ class LogLine(logging.Formatter):
 
 
 def configure(verbosity: int) -> None:
-    """Show warnings; from 1 on also what happens, from 2 on everything."""
+    """Show warnings; from 1 on also what happens, from 2 on everything, libraries included."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("hud").setLevel(_LEVELS.get(verbosity, logging.DEBUG))
+    for name in _TOLD_ELSEWHERE:
+        level = logging.NOTSET if verbosity >= 2 else logging.CRITICAL
+        logging.getLogger(name).setLevel(level)

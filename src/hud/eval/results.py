@@ -22,7 +22,8 @@ from hud.store import RunRecord, Store, every_run
 NOT_RUN = "not run"
 UNFINISHED = "unfinished"
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"(\d+)")
+_DIFFERS = "…"
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +90,7 @@ class Results:
         all_attempts: Every run of the job, by task, member and attempt.
         tasks: Per task, in the order asked for.
         faults: Outcome, sentence and how often it ended a member ungraded, the commonest first;
-            sentences that differ in their numbers only count as one, without the numbers.
+            sentences that differ in their numbers only count as one, without those numbers.
         spent: What all of them used.
         wall_s: Seconds the job was worked on, pauses between its parts not counted.
     """
@@ -146,16 +147,18 @@ def _results(
     rewards: dict[str, list[float]] = {slug: [] for slug in owed or ()}
     causes: Counter[str] = Counter()
     faults: Counter[tuple[str, str]] = Counter()
-    examples: dict[tuple[str, str], str] = {}
+    sentences: dict[tuple[str, str], list[str]] = {}
     for member in members:
         rewards.setdefault(member.task, []).append(member.reward)
         if (cause := member.cause) is not None:
             causes[cause] += 1
             if member.error:
-                kind = (cause, _NUMBER.sub("…", member.error))
+                kind = (cause, _NUMBER.sub(_DIFFERS, member.error))
                 faults[kind] += 1
-                if examples.setdefault(kind, member.error) != member.error:
-                    examples[kind] = kind[1]
+                pieces = _NUMBER.split(member.error)
+                said = sentences.setdefault(kind, pieces)
+                if said != pieces:
+                    sentences[kind] = _alike(said, pieces)
     for slug, count in (owed or {}).items():
         missing = count - len(rewards[slug])
         if missing > 0:
@@ -165,11 +168,16 @@ def _results(
         members,
         tuple(TaskResult(slug, tuple(values)) for slug, values in rewards.items()),
         summarize(rewards, ks=ks, ungraded_by_cause=dict(causes.most_common())),
-        tuple((kind[0], examples[kind], times) for kind, times in faults.most_common()),
+        tuple((kind[0], "".join(sentences[kind]), times) for kind, times in faults.most_common()),
         attempts,
         ledger.spent,
         ledger.wall_s,
     )
+
+
+def _alike(one: list[str], other: list[str]) -> list[str]:
+    """Return two sentences as one, without the numbers in which they differ."""
+    return [a if a == b else _DIFFERS for a, b in zip(one, other, strict=True)]
 
 
 def _member(run: RunRecord, spent: Spent) -> Member:

@@ -347,6 +347,7 @@ async def _run_verifier(run: Run, verifier: Task, client: HudClient) -> None:
 
 def _conclude(run: Run, fault: Fault) -> None:
     run.outcome = fault.outcome
+    run.may_pass = fault.may_pass
     run.grade = Grade.ungraded()
     run.trace.status = "cancelled" if fault.outcome is Outcome.CANCELLED else "error"
     # A message may quote what is no valid text; it is going to be printed.

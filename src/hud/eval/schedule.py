@@ -246,6 +246,7 @@ async def _run_slot(
             raise
         again = (
             run.outcome in RETRYABLE
+            and run.may_pass
             and tried < options.retries
             and not options.stop.draining.is_set()
         )

@@ -139,5 +139,6 @@ def _out_of_patience(
     if not asked_s and attempts == 1:
         return fault
     told = f", and it asks to wait {asked_s:.0f} s more" if asked_s else ""
-    times = {0: "not sent at all", 1: "sent once"}.get(attempts, f"sent {attempts} times")
-    return type(fault)(f"{fault.message} (waited {waited_s:.0f} s, {times}{told})", hint=fault.hint)
+    # The words are the same for every call, so that equal failures are shown as one.
+    tried = f"waited {waited_s:.0f} s, attempts: {attempts}{told}"
+    return type(fault)(f"{fault.message} ({tried})", hint=fault.hint)

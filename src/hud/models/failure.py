@@ -95,7 +95,8 @@ class CallFailure:
         fault = self._fault(endpoint, model)
         key = endpoint.api_key
         if len(key) >= 4 and key in fault.message:
-            return type(fault)(fault.message.replace(key, "[redacted]"), hint=fault.hint)
+            fault = type(fault)(fault.message.replace(key, "[redacted]"), hint=fault.hint)
+        fault.may_pass = self.may_pass
         return fault
 
     def _fault(self, endpoint: Endpoint, model: str) -> ModelFault:
