@@ -11,6 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hud.agents.base import Agent
     from hud.agents.claude import ClaudeAgent
+    from hud.agents.command_line import (
+        ClaudeCLIAgent,
+        ClaudeCLIConfig,
+        ClaudeSDKAgent,
+        ClaudeSDKConfig,
+        CodexCLIAgent,
+        CodexCLIConfig,
+        CommandLine,
+        CommandLineAgent,
+        CommandLineConfig,
+    )
     from hud.agents.create import create_agent
     from hud.agents.gemini import GeminiAgent
     from hud.agents.human import HumanAgent
@@ -23,6 +34,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "ClaudeAgent",
+    "ClaudeCLIAgent",
+    "ClaudeCLIConfig",
+    "ClaudeSDKAgent",
+    "ClaudeSDKConfig",
+    "CodexCLIAgent",
+    "CodexCLIConfig",
+    "CommandLine",
+    "CommandLineAgent",
+    "CommandLineConfig",
     "GeminiAgent",
     "HumanAgent",
     "NoopAgent",
@@ -37,6 +57,15 @@ _MODULES = {
     "Agent": "base",
     "ClaudeAgent": "claude",
     "GeminiAgent": "gemini",
+    "ClaudeCLIAgent": "command_line",
+    "ClaudeCLIConfig": "command_line",
+    "ClaudeSDKAgent": "command_line",
+    "ClaudeSDKConfig": "command_line",
+    "CodexCLIAgent": "command_line",
+    "CodexCLIConfig": "command_line",
+    "CommandLine": "command_line",
+    "CommandLineAgent": "command_line",
+    "CommandLineConfig": "command_line",
     "HumanAgent": "human",
     "NoopAgent": "noop",
     "OpenAIAgent": "openai",

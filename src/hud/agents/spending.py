@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
-from hud.agents.types import ToolAgentConfig
 from hud.trace.steps import Usage
+
+
+class SpendingLimits(Protocol):
+    """Settings that say what a run may use; None is no limit."""
+
+    @property
+    def max_total_tokens(self) -> int | None: ...
+
+    @property
+    def max_cost_usd(self) -> float | None: ...
 
 
 class Spending:
     """Tokens and money of a run's turns so far, against the limits of its settings."""
 
-    def __init__(self, config: ToolAgentConfig) -> None:
+    def __init__(self, config: SpendingLimits) -> None:
         self._max_tokens = config.max_total_tokens
         self._max_cost_usd = config.max_cost_usd
         self.tokens = 0

@@ -12,16 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, cast
 
-from pydantic import ValidationError
 from typing_extensions import TypeVar
 
-from hud._core.errors import AgentFault, InputError, bounded
 from hud.agents.base import Agent
+from hud.agents.row_settings import setting_problem, with_row
 from hud.agents.run import Run
 from hud.agents.spending import Spending
 from hud.agents.tools.base import AgentTool, ToolMaker
 from hud.agents.tools.toolbox import open_toolbox
-from hud.agents.types import AgentConfig, ToolAgentConfig
+from hud.agents.types import ToolAgentConfig
 from hud.models.failure import ContextOverflow
 from hud.trace.content import MCPToolCall, MCPToolResult, PromptMessage, TextContent
 from hud.trace.steps import AgentStep, Step
@@ -29,7 +28,6 @@ from hud.trace.steps import AgentStep, Step
 MessageT = TypeVar("MessageT", default=Any)
 ToolConfigT = TypeVar("ToolConfigT", bound=ToolAgentConfig, default=ToolAgentConfig, covariant=True)
 
-_NOT_FOR_ROWS = ("api_key", "base_url", "gateway", "model_client")
 _GO_ON = "Go on with the task on your own; nobody will answer questions. Say so when it is done."
 _JUDGE = (
     "You read the last message of an assistant that works on a task without a person to answer it. "
@@ -199,24 +197,7 @@ class ToolAgent(Agent[ToolConfigT], Generic[ToolConfigT, MessageT]):
         Raises:
             AgentFault: when the row has a setting this agent does not take.
         """
-        row = run.agent_config
-        if not row:
-            return self.config
-        where = f"agent_config of task {bounded(run.slug or run.task_id)!r}"
-        for name in _NOT_FOR_ROWS:
-            if name in row:
-                raise AgentFault(
-                    f"{where} may not set {name}", hint="it belongs to who runs the agent"
-                )
-        try:
-            own = cast("ToolAgentConfig", self.config_cls.model_validate(row))
-            self.check_settings(own)
-        except ValidationError as error:
-            raise AgentFault(f"{where}: {setting_problem(error, self.config_cls)}") from error
-        except InputError as error:
-            raise AgentFault(f"{where}: {error.message}", hint=error.hint) from error
-        said = {name: getattr(own, name) for name in own.model_fields_set}
-        return self.config.model_copy(update=said)
+        return with_row(self.config, run, self.config_cls, check=self.check_settings)
 
     def check_settings(self, config: ToolAgentConfig) -> None:
         """See that settings go together, beyond their types.
@@ -244,15 +225,7 @@ class ToolAgent(Agent[ToolConfigT], Generic[ToolConfigT, MessageT]):
 
 MCPAgent = ToolAgent
 
-
-def setting_problem(error: ValidationError, config_cls: type[AgentConfig]) -> str:
-    """Return the first thing wrong with a configuration, as one sentence."""
-    problem = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(sorted(config_cls.model_fields))
-        return f"unknown setting {bounded(name)!r} (known: {known})"
-    return f"setting {name} = {bounded(problem['input'])}: {problem['msg']}"
+__all__ = ["MCPAgent", "RunState", "ToolAgent", "setting_problem"]
 
 
 def _stop_of(step: AgentStep, config: ToolAgentConfig) -> str | None:

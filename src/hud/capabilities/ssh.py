@@ -1,7 +1,8 @@
 """The client of `ssh`: commands and files in an environment's shell, over one SSH connection.
 
 What a connection is made with is `ssh_connect`, how one command goes on its channel `ssh_exec`,
-how files are read and written by commands `ssh_files`, who kills where signals do not `ssh_kill`.
+how files are read and written by commands `ssh_files`, who kills where signals do not `ssh_kill`,
+what is served inside `ssh_serve`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 from collections import deque
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from typing import Any, ClassVar, Self
 
 import asyncssh
@@ -20,6 +22,7 @@ from hud.capabilities import ssh_kill
 from hud.capabilities.ssh_connect import disconnect, open_connection
 from hud.capabilities.ssh_exec import CommandResult, Execution, command_line
 from hud.capabilities.ssh_files import FileStat, RemoteFiles
+from hud.capabilities.ssh_serve import ServedAt, Target, serving
 from hud.protocol.capability import SSH, Capability
 
 logger = logging.getLogger(__name__)
@@ -158,6 +161,31 @@ class SSHClient(RemoteFiles):
             raise self._lost("while a command ran")
         return done
 
+    @contextlib.asynccontextmanager
+    async def serve(
+        self, target: Target, *, port: int = 0, path: str | None = None
+    ) -> AsyncGenerator[ServedAt]:
+        """Serve something of this machine inside, while the block is open; yield where.
+
+        Connections made there come over this client's connection (SSH's remote forwarding), so
+        nothing listens on this machine. They end with the block, and with the connection.
+
+        Args:
+            target: Host and port to pass connections on to, or `async def handler(reader, writer)`.
+            port: On the daemon's loopback; 0 takes a free one.
+            path: Of a Unix socket to make instead. It is removed afterwards.
+
+        Raises:
+            CapabilityFault: when the daemon refuses, or the connection is lost.
+        """
+        conn = await self._connection()
+        async with serving(conn, self.capability.name, target, port=port, path=path) as at:
+            try:
+                yield at
+            finally:
+                if path is not None:
+                    await self._remove_socket(path)
+
     async def close(self) -> None:
         """Close the connection, which ends what runs on it; closing twice is no error."""
         self._closed = True
@@ -258,6 +286,11 @@ class SSHClient(RemoteFiles):
         finally:
             killer.kill()
             run.kill()
+
+    async def _remove_socket(self, path: str) -> None:
+        if not self._closed and not self._conn.is_closed():
+            with contextlib.suppress(CapabilityFault):
+                await self.execute(f"rm -f -- {shlex.quote(path)}", timeout_s=_KILL_MARKED_S)
 
     def _own(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         """Keep a task that goes on after its caller; it ends with the connection at the latest."""

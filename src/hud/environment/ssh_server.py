@@ -1,7 +1,8 @@
 """The SSH server of a workspace: who may log in, and which sessions become processes.
 
-Running them inside the sandbox is `ssh_session`'s and the workspace's part. Port forwarding, agent
-forwarding and X11 are refused.
+Running them inside the sandbox is `ssh_session`'s and the workspace's part; what a client serves
+inside over its connection is `ssh_forwarding`. Connections that begin outside (local forwarding),
+agent forwarding and X11 are refused.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Sequence
 from typing import Any
 
 import asyncssh
 
 from hud._core.errors import CapabilityFault
+from hud.environment.ssh_forwarding import Forwarding
 from hud.environment.ssh_session import Host, Session
 
 logger = logging.getLogger(__name__)
@@ -89,6 +92,17 @@ class SSHServer:
     def _ended(self) -> None:
         self._sessions -= 1
 
+    async def listen(self, where: int | str) -> socket.socket:
+        """Return a socket that listens in the sandbox, on a port of its loopback or at a path.
+
+        Raises:
+            CannotStart: when it cannot be made there.
+            CapabilityFault: when nobody may have one now.
+        """
+        if not self.is_admitting:
+            raise CapabilityFault("the episode has ended")
+        return await self.host.listen(where)
+
     async def disconnect(self) -> None:
         """Cut every connection and wait until their handlers are done."""
         waiting: list[Any] = []
@@ -119,9 +133,11 @@ class Connection(asyncssh.SSHServer):
         self._server = server
         self.transport: asyncssh.SSHServerConnection | None = None
         self.processes: list[Any] = []
+        self._forwarding: Forwarding | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self.transport = conn
+        self._forwarding = Forwarding(conn, self._server.listen)
         if not self._server.admit(self):
             conn.abort()
 
@@ -141,6 +157,14 @@ class Connection(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         return username == self._server.host.user and key.public_data in self._server.client_keys
+
+    async def server_requested(self, listen_host: str, listen_port: int) -> Any:
+        assert self._forwarding is not None
+        return await self._forwarding.at_port(listen_host, listen_port)
+
+    async def unix_server_requested(self, listen_path: str) -> Any:
+        assert self._forwarding is not None
+        return await self._forwarding.at_path(listen_path)
 
     def session_requested(self) -> Any:
         return self._server.session(self) or False

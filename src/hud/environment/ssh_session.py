@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import signal as signals
+import socket
 import struct
 import termios
 from collections.abc import Callable, Mapping
@@ -54,6 +55,10 @@ class Host(Protocol):
 
     async def start_sftp(self, read: int, write: int, client_version: str) -> Process:
         """Start an SFTP server."""
+        ...
+
+    async def listen(self, where: int | str) -> socket.socket:
+        """Return a socket that listens in the sandbox, on a port of its loopback or at a path."""
         ...
 
     def command_ended(self) -> None:

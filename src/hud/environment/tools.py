@@ -21,10 +21,11 @@ from mcp.server.session import ServerSession
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from hud._core.errors import CapabilityFault, bounded
+from hud._core.http_sockets import SocketServer
 from hud._version import __version__
 from hud.environment.daemon import Daemon
 from hud.environment.tools_function import ToolFunction
-from hud.environment.tools_http import CALLS, MAX_BODY_BYTES, Calls, Guard, SocketServer
+from hud.environment.tools_http import CALLS, MAX_BODY_BYTES, Calls, Guard
 from hud.environment.tools_results import failed
 from hud.protocol.capability import Capability
 

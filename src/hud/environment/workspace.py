@@ -351,6 +351,23 @@ class Workspace(WorkspaceFolder, Daemon):
         )
         return process
 
+    async def listen(self, where: int | str) -> socket.socket:
+        """Return a socket that listens inside, for a client of the shell to serve.
+
+        Args:
+            where: A port of the sandbox's loopback (0 for any), or a path inside.
+
+        Raises:
+            CannotStart: when it cannot be made there.
+            CapabilityFault: when the sandbox has no loopback that its programs may use.
+        """
+        sandbox, _ = await self._alive()
+        if isinstance(where, str):
+            return await sandbox.listen_at(where)
+        if sandbox.isolation == "uid":
+            raise CapabilityFault(f"workspace {self.name!r} has no loopback of its own")
+        return await sandbox.listen(where)
+
     async def _in_sandbox(
         self, start: Callable[[Sandbox], Awaitable[Process]]
     ) -> tuple[Process, str]:

@@ -1,10 +1,11 @@
-"""A plain forward from a listening socket in a sandbox to one fixed address outside of it."""
+"""A plain forward from a listening socket in a sandbox to one fixed place outside of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from hud._core.relay import Relay
@@ -13,18 +14,21 @@ logger = logging.getLogger(__name__)
 
 _CONNECT_S = 30.0
 
+Reach = Callable[[Relay], Awaitable[None]]
+"""Connects the relay it is given, or raises OSError."""
+
 
 class Forward:
     """Serve a listening socket by connecting each caller to `target`. Who makes it closes it.
 
     Args:
         sock: Bound and listening; it is the forward's from here on.
-        target: Host and port outside.
+        target: Host and port outside; or what connects the far end of each connection.
         connections: At most so many at once; further ones are closed at once.
     """
 
     def __init__(
-        self, sock: socket.socket, target: tuple[str, int], *, connections: int = 256
+        self, sock: socket.socket, target: tuple[str, int] | Reach, *, connections: int = 256
     ) -> None:
         self._sock = sock
         self._target = target
@@ -37,16 +41,19 @@ class Forward:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Near(self), sock=self._sock)
 
-    async def aclose(self) -> None:
-        """Stop listening and end every connection; closing twice is no error."""
+    def close(self) -> None:
+        """Stop listening and begin to end every connection; closing twice is no error."""
         if self._server is not None:
             self._server.close()
         self._sock.close()
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+
+    async def aclose(self) -> None:
+        """Close it, and return once every connection has ended."""
+        self.close()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
 
     def splice(self, near: Relay) -> None:
         """Take charge of one accepted connection."""
@@ -57,19 +64,25 @@ class Forward:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _reach(self, far: Relay) -> None:
+        if callable(self._target):
+            await self._target(far)
+        else:
+            loop = asyncio.get_running_loop()
+            await loop.create_connection(lambda: far, *self._target)
+
     async def _splice(self, near: Relay) -> None:
         far = Relay()
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                await loop.create_connection(lambda: far, *self._target)
+                await self._reach(far)
             # Read only once joined, so that the slower side holds up the faster.
             if near.transport is not None and not near.transport.is_closing():
                 near.transport.resume_reading()
             near.join(far)
             await asyncio.wait([near.closed, far.closed])
         except (OSError, TimeoutError) as error:
-            logger.info("forward to %s:%d failed: %s", *self._target, error)
+            logger.info("a forward out of a sandbox failed: %s", error)
         finally:
             near.close()
             far.close()

@@ -6,6 +6,7 @@ What it looks like inside is `spec`; how the wall is made is `launch`.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import resource
@@ -263,6 +264,23 @@ class Sandbox:
             CannotStart: when the port is taken.
         """
         reply = await self._link().request("listen", host=host, port=port)
+        return socket.socket(fileno=reply.fds[0])
+
+    async def listen_at(self, path: str) -> socket.socket:
+        """Return a Unix socket that listens at a path inside, for this process to accept.
+
+        It is made with the rights of the processes inside, and where they may write.
+
+        Args:
+            path: Absolute, or seen from where processes start.
+
+        Raises:
+            CannotStart: when there is something at that path, or it cannot be made there.
+        """
+        if not path or "\0" in path:
+            # Those would be names that no folder holds, for everybody on this machine to find.
+            raise CannotStart(errno.EINVAL, "no path of a file")
+        reply = await self._link().request("listen", path=path, cwd=self.cwd, or_root=True)
         return socket.socket(fileno=reply.fds[0])
 
     async def sweep(self) -> int:

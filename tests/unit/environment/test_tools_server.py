@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from hud._core import http_sockets
 from hud._core.errors import CapabilityFault
 from hud._core.redact import redact
 from hud.environment import tools, tools_http
@@ -199,7 +200,7 @@ async def test_what_is_no_request_is_refused(server: ToolServer, sent: bytes) ->
 async def test_connections_are_bounded_and_come_back(
     server: ToolServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tools_http, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(http_sockets, "MAX_CONNECTIONS", 2)
     async with raw(server) as client, raw(server):
         with pytest.raises(CapabilityFault, match="2 connections"):
             await server.dial()

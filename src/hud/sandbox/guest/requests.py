@@ -189,6 +189,7 @@ class Requests:
             keep = fcntl.fcntl(reporter, fcntl.F_DUPFD_CLOEXEC, 3 + len(high) + 128)
             os.closerange(3, keep)
             os.closerange(keep + 1, 1 << 16)
+            reporter = keep
             if self._confine is not None:
                 from .confine import confine, set_limits
 
@@ -200,6 +201,9 @@ class Requests:
                 for number in (signal.SIGXFSZ, signal.SIGPIPE):
                     signal.signal(number, signal.SIG_IGN)  # an error is answered
                 sftp.serve(0, 1, start_dir=request["cwd"], client_version=request["client"])
+                os._exit(0)
+            if request.get("builtin") == "bind":
+                socket.socket(fileno=0).bind(request["path"])
                 os._exit(0)
             argv = request["argv"]
             os.execve(_found(argv[0], request["env"]), argv, request["env"])
@@ -246,6 +250,9 @@ class Requests:
             self._answer({"id": request["id"]}, [stream.fileno()])
 
     def _listen(self, request: dict[str, Any], fds: list[int]) -> None:
+        if "path" in request:
+            self._listen_at(request)
+            return
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((request["host"], request["port"]))
@@ -253,6 +260,22 @@ class Requests:
             listener.setblocking(False)
             port: int = listener.getsockname()[1]
             self._answer({"id": request["id"], "port": port}, [listener.fileno()])
+
+    def _listen_at(self, request: dict[str, Any]) -> None:
+        """Listen on a Unix socket, made with the rights of the sandbox's processes."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.setblocking(False)
+            if self._confine is not None:
+                # A socket belongs to every process that holds it: the fork binds this one.
+                self._fork({**request, "builtin": "bind"}, [listener.fileno()] * 3, None)
+            else:
+                try:
+                    _enter({**request, "builtin": "bind"}, 2)
+                    listener.bind(request["path"])
+                finally:
+                    os.chdir("/")
+            listener.listen(128)
+            self._answer({"id": request["id"]}, [listener.fileno()])
 
     def _sweep(self, request: dict[str, Any], fds: list[int]) -> None:
         killed = self._kill_all()
