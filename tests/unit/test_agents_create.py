@@ -15,6 +15,8 @@ from hud._core.settings import Settings
 from hud.agents import (
     Agent,
     ClaudeAgent,
+    ClaudeCLIAgent,
+    CodexCLIAgent,
     GeminiAgent,
     HumanAgent,
     NoopAgent,
@@ -77,6 +79,8 @@ def test_every_name_makes_its_agent() -> None:
         "openai": OpenAIAgent,
         "gemini": GeminiAgent,
         "openai_compatible": OpenAIChatAgent,
+        "claude_cli": ClaudeCLIAgent,
+        "codex_cli": CodexCLIAgent,
         "browser_use": BrowserUseAgent,
         "oracle": OracleAgent,
         "noop": NoopAgent,

@@ -33,7 +33,13 @@ _MODEL_AGENTS = {
     "gemini": "hud.agents.gemini:GeminiAgent",
     "openai_compatible": "hud.agents.openai_chat:OpenAIChatAgent",
 }
-AGENT_KINDS = (*_MODEL_AGENTS, "browser_use", "oracle", "noop", "human")
+# Other programs that bring a loop of their own.
+_PROGRAMS = {
+    "claude_cli": "hud.agents.command_line:ClaudeCLIAgent",
+    "codex_cli": "hud.agents.command_line:CodexCLIAgent",
+    "browser_use": "hud.agents.browser_use:BrowserUseAgent",
+}
+AGENT_KINDS = (*_MODEL_AGENTS, *_PROGRAMS, "oracle", "noop", "human")
 
 
 def make_agent(
@@ -59,15 +65,10 @@ def make_agent(
     settings = dict(config or {})
     if model is not None:
         settings["model"] = model
+    if kind in _MODEL_AGENTS or kind in _PROGRAMS:
+        cls = _loaded({**_MODEL_AGENTS, **_PROGRAMS}[kind])
+        return cls(_config_of(cls.config_cls, settings, kind))
     match kind:
-        case "claude" | "openai" | "gemini" | "openai_compatible":
-            cls = _agent_class(kind)
-            return cls(cast("Any", _config_of(cls.config_cls, settings, kind)))
-        case "browser_use":
-            from hud.agents.browser_use import BrowserUseAgent
-
-            settled = _config_of(BrowserUseAgent.config_cls, settings, kind)
-            return BrowserUseAgent(cast("Any", settled))
         case "oracle":
             from hud.agents.oracle import OracleAgent
 
@@ -139,7 +140,11 @@ def _model_row(model: str, *, is_trusted: bool) -> ModelInfo | None:
 
 def _agent_class(kind: str) -> type[ApiAgent[Any, Any]]:
     """Return the agent of one of the kinds that drive a model, loaded when it is asked for."""
-    module, _, name = _MODEL_AGENTS[kind].partition(":")
+    return _loaded(_MODEL_AGENTS[kind])
+
+
+def _loaded(home: str) -> Any:
+    module, _, name = home.partition(":")
     return getattr(importlib.import_module(module), name)
 
 

@@ -59,6 +59,8 @@ class AgentType(StrEnum):
     OPENAI = "openai"
     GEMINI = "gemini"
     OPENAI_COMPATIBLE = "openai_compatible"
+    CLAUDE_CLI = "claude_cli"
+    CODEX_CLI = "codex_cli"
 
 
 class HostedTool(BaseModel, Generic[SpecT]):
