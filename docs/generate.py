@@ -22,6 +22,9 @@ MODULES = (
     "hud.eval",
     "hud.agents",
     "hud.agents.types",
+    "hud.agents.tools",
+    "hud.agents.browser_use",
+    "hud.agents.robot",
     "hud.graders",
     "hud.capabilities",
     "hud.environment",
@@ -33,6 +36,7 @@ MODULES = (
     "hud.telemetry.robot",
     "hud.errors",
     "hud.testing",
+    "hud.testing.model_server",
 )
 
 _HEAD = """# Python reference

@@ -335,6 +335,7 @@ async def test_a_subagent_works_on_its_own_trace_and_its_tokens_count() -> None:
     )
     nested = [step for step in run.trace.steps if isinstance(step, SubagentStep)]
     assert [step.subagent.status for step in nested] == ["completed"]
+    assert [step.subagent.content for step in nested] == ["it is blue"]
     assert run.usage.prompt_tokens == 15
 
 

@@ -44,6 +44,8 @@ class SubagentTool(AgentTool[Any]):
         inner = self._run.within(task)
         try:
             answer = await self._agent(inner)
+            if inner.trace.content is None and isinstance(answer, str):
+                inner.trace.content = answer
         except BaseException:
             inner.trace.status = "error"
             raise
@@ -51,8 +53,7 @@ class SubagentTool(AgentTool[Any]):
             inner.trace.status = "completed"
         finally:
             self._run.record(SubagentStep(subagent=inner.trace))
-        content = inner.trace.content if inner.trace.content is not None else answer
-        return text_result(str(content or "(it gave no answer)"))
+        return text_result(str(inner.trace.content or answer or "(it gave no answer)"))
 
 
 def subagent(
