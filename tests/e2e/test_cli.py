@@ -114,6 +114,30 @@ def test_what_is_written_into_a_pipe_holds_no_control_characters(letters: Shell)
         assert text.isprintable(), command
 
 
+def test_failures_that_differ_in_a_number_are_one_line_with_their_other_numbers(
+    shell: Shell,
+) -> None:
+    shell.write(
+        "tasks.py",
+        """
+        from hud import Environment
+
+        env = Environment(name="broken")
+
+        @env.template()
+        async def broken(row: int):
+            raise ValueError(f"row {row} of table 7 has no value")
+            yield
+
+        tasks = [broken(row=row) for row in range(3)]
+        """.replace("\n        ", "\n"),
+    )
+    ran = shell("eval", "tasks.py", "noop", "--all", "--json")
+    (line,) = [line for line in ran.err.splitlines() if line.startswith("3 × ")]
+    assert line.startswith("3 × environment: ")
+    assert "row … of table 7 has no value" in line
+
+
 def test_jobs_and_traces_show_what_was_recorded(letters: Shell) -> None:
     ran = letters("eval", "tasks.py", "oracle", "--runtime", "local", "--json").data
     job_id, trace_id = ran["job_id"], ran["runs"][0]["trace_id"]
