@@ -339,6 +339,18 @@ async def test_a_subagent_works_on_its_own_trace_and_its_tokens_count() -> None:
     assert run.usage.prompt_tokens == 15
 
 
+async def test_what_a_subagent_uses_counts_toward_the_runs_own_limit() -> None:
+    async def helper(run: Run) -> str:
+        run.record(AgentStep(usage=Usage(prompt_tokens=90, completion_tokens=10)))
+        return "found"
+
+    ask = subagent(helper, name="ask_helper", description="Looks things up.")
+    asked = [call("ask_helper", {"task": "Look."}) for _ in range(5)]
+    run = await ran(Scripted(asked, tools=[ask], max_total_tokens=200))
+    assert run.trace.stop_reason == "max_tokens"
+    assert len([step for step in run.trace.steps if isinstance(step, SubagentStep)]) == 2
+
+
 async def test_subagents_do_not_call_each_other_without_end() -> None:
     depths: list[list[str]] = []
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
 from typing import Any, Self
 
 from hud._core.errors import AgentFault, EnvironmentFault, Fault, HudError
@@ -16,7 +15,7 @@ from hud.agents.grade import Grade
 from hud.clients.client import HudClient
 from hud.protocol.frames import HudProtocolError
 from hud.trace.content import PromptMessage, TextContent, as_message
-from hud.trace.steps import AgentStep, Step, SubagentStep, TaskCall, Trace, Usage
+from hud.trace.steps import Step, TaskCall, Trace, Usage, usages_of
 
 
 class Run:
@@ -145,7 +144,7 @@ class Run:
     @property
     def usage(self) -> Usage:
         """Tokens and money of all model turns; `cost_usd` is None when any turn's is unknown."""
-        turns = list(_usages(self.trace))
+        turns = [usage for step in self.trace.steps for usage in usages_of(step)]
         if not turns:
             return Usage(prompt_tokens=0, completion_tokens=0, cached_tokens=0, llm_call_count=0)
         costs = [turn.cost_usd for turn in turns if turn.cost_usd is not None]
@@ -261,12 +260,3 @@ def _outcome_of(error: BaseException) -> Outcome | None:
     if isinstance(error, HudProtocolError):
         return error.boundary
     return error.outcome if isinstance(error, Fault) else None
-
-
-def _usages(trace: Trace) -> Iterator[Usage]:
-    """Yield the usage of every turn, those of subagents included."""
-    for step in trace.steps:
-        if isinstance(step, AgentStep) and step.usage is not None:
-            yield step.usage
-        elif isinstance(step, SubagentStep):
-            yield from _usages(step.subagent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from hud.trace.steps import Usage
+from hud.trace.steps import Trace, Usage, usages_of
 
 
 class SpendingLimits(Protocol):
@@ -25,12 +25,20 @@ class Spending:
         self._max_cost_usd = config.max_cost_usd
         self.tokens = 0
         self.cost_usd = 0.0
+        self._followed = 0
 
     def add(self, usage: Usage | None) -> None:
         """Count a turn; what is not known of it counts nothing."""
         if usage is not None:
             self.tokens += (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
             self.cost_usd += usage.cost_usd or 0.0
+
+    def follow(self, trace: Trace) -> None:
+        """Count what a trace has got since it was last looked at, subagents' turns included."""
+        for at in range(self._followed, len(trace.steps)):
+            for usage in usages_of(trace.steps[at]):
+                self.add(usage)
+        self._followed = len(trace.steps)
 
     @property
     def limit(self) -> Literal["max_tokens", "max_cost"] | None:

@@ -99,7 +99,6 @@ class ToolAgent(Agent[ToolConfigT], Generic[ToolConfigT, MessageT]):
             spent = Spending(config)
             for turn in itertools.count(1):
                 step = await self.respond(state)
-                spent.add(step.usage)
                 stop = step.stop_reason or _stop_of(step, config)
                 calls = [] if stop else step.tool_calls
                 step.done = not calls
@@ -112,6 +111,7 @@ class ToolAgent(Agent[ToolConfigT], Generic[ToolConfigT, MessageT]):
                 if calls:
                     results = await toolbox.call_all(calls)
                     state.messages.extend(self.format_results(calls, results))
+                spent.follow(run.trace)
                 reached = spent.limit or ("max_steps" if turn == config.max_steps else None)
                 if reached:
                     run.trace.stop_reason = reached

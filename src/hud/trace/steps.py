@@ -5,7 +5,7 @@ Numbering, timestamps and where steps go belong to the recorder.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
@@ -207,6 +207,15 @@ class SubagentStep(Step):
 
     source: StepSource = "subagent"
     subagent: Trace
+
+
+def usages_of(step: Step) -> Iterator[Usage]:
+    """Yield what the model turns of a step used: its own, or those of the run within it."""
+    if isinstance(step, AgentStep) and step.usage is not None:
+        yield step.usage
+    elif isinstance(step, SubagentStep):
+        for inner in step.subagent.steps:
+            yield from usages_of(inner)
 
 
 def _of_its_kind(step: Any) -> Any:
