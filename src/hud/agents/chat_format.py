@@ -224,15 +224,13 @@ def _calls(value: Any) -> list[MCPToolCall]:
         held = _mapping(item)
         asked = _mapping(held.get("function"))
         given = asked.get("arguments")
-        call = MCPToolCall(
-            name=str(asked.get("name") or ""),
-            arguments=_mapping(given)
-            if isinstance(given, dict)
-            else decode_arguments(_text(given)),
-        )
-        if isinstance(held.get("id"), str) and held["id"]:
-            call.id = held["id"]
-        calls.append(call)
+        name = str(asked.get("name") or "")
+        arguments = _mapping(given) if isinstance(given, dict) else decode_arguments(_text(given))
+        call_id = held.get("id")
+        if isinstance(call_id, str) and call_id:
+            calls.append(MCPToolCall(name=name, arguments=arguments, id=call_id))
+        else:
+            calls.append(MCPToolCall(name=name, arguments=arguments))
     return calls
 
 

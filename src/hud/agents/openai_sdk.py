@@ -50,12 +50,17 @@ async def complete(client: AsyncOpenAI, arguments: dict[str, Any]) -> bytes:
     """Ask for a chat completion and return the reply's body, unread.
 
     Leaving the SDK's typed reply unbuilt saves CPU time, and fields it does not know are kept.
+    Messages and tools are sent as they are: walking a long conversation by the SDK's types
+    changes nothing about it and costs more than all else.
 
     Raises:
         OpenAIError: when the request fails.
     """
+    rest = dict(arguments)
+    body = {name: rest.pop(name) for name in ("messages", "tools") if name in rest}
+    rest["extra_body"] = {**body, **(rest.get("extra_body") or {})}
     create = cast("Any", client.chat.completions.with_raw_response.create)
-    reply = await create(**arguments)
+    reply = await create(messages=(), **rest)
     return cast("bytes", reply.http_response.content)
 
 

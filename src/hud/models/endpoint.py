@@ -6,6 +6,7 @@ Opening connections there belongs to the client of each dialect.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,9 +38,14 @@ class Endpoint:
     @property
     def shown(self) -> str:
         """The address without user names, passwords and query, for messages."""
-        parts = urlsplit(self.base_url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+        return _shown(self.base_url)
+
+
+@lru_cache(maxsize=256)
+def _shown(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 @dataclass(frozen=True, slots=True)
