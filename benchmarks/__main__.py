@@ -11,8 +11,10 @@ from pathlib import Path
 
 from benchmarks import (
     bigstore,
+    concurrency,
     filetracking,
     group,
+    harness,
     inflight,
     local,
     machine,
@@ -38,6 +40,8 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "tunnel": tunnel.measure,
     "screens": screens.measure,
     "robot": robot.measure,
+    "harness": harness.measure,
+    "concurrency": concurrency.measure,
 }
 
 PREFACE = """# Benchmarks

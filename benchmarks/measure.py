@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from benchmarks import proc
+
+K = TypeVar("K")
 
 ROOT = Path(__file__).resolve().parent.parent
 LETTERS = Path(__file__).resolve().parent / "sources" / "letters.py"
@@ -147,9 +149,9 @@ def median_run(times: int, measure: Callable[[], Cost], key: Callable[[Cost], fl
     return costs[(len(costs) - 1) // 2]
 
 
-def medians(times: int, measures: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+def medians(times: int, measures: Mapping[K, Callable[[], float]]) -> dict[K, float]:
     """Measure all of them in turn, several rounds, so that a busy moment hits each alike."""
-    found: dict[str, list[float]] = {name: [] for name in measures}
+    found: dict[K, list[float]] = {name: [] for name in measures}
     for _ in range(times):
         for name, measure in measures.items():
             found[name].append(measure())
