@@ -185,7 +185,9 @@ def test_an_api_that_stays_busy_is_given_up_after_the_patience_there_is(
     busy = ApiError(429, "slow down", headers=SOON)
     with in_thread(lambda _: busy) as server:
         ran = evaluate(shell, server, agent, "model_patience_s=1")
-    assert_model_broke(ran, r"status 429 for model '[\w.-]+': slow down \(waited \d+ s, attempts: ")
+    assert_model_broke(
+        ran, r"status 429 for model '[\w.-]+': slow down \(waited (\d+|…) s, attempts: "
+    )
 
 
 @pytest.mark.parametrize("agent", ["openai_compatible", "claude"])
