@@ -157,8 +157,13 @@ def give(above: int, name: str, owner: Owner) -> os.stat_result | None:
     try:
         found = os.fstat(descriptor)
         kind = stat.S_IFMT(found.st_mode)
-        if kind in (stat.S_IFCHR, stat.S_IFBLK) or (kind == stat.S_IFREG and found.st_nlink > 1):
+        if kind in (stat.S_IFCHR, stat.S_IFBLK):
             return None
+        if kind == stat.S_IFREG:
+            # One look at the name: its only one is this one, and not one that was swapped away.
+            named = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if not os.path.samestat(named, found) or named.st_nlink > 1:
+                return None
         change_owner(descriptor, above, name, owner)
         return found
     finally:
