@@ -9,7 +9,8 @@ from benchmarks.tables import Column, Table, at_most
 
 ABOUT = (
     "A 1280 by 720 page of Chromium and a 1024 by 768 desktop of TigerVNC on which a terminal goes "
-    "on writing, as PNG, {rounds} times each, taking turns; medians. Ours go through the client's "
+    "on writing, as PNG, {rounds} times each, taking turns, each at a random moment of the "
+    "screen's frames; medians. Ours go through the client's "
     "forwarder and the environment's port; the floors are `Page.captureScreenshot` on a bare "
     "WebSocket with the same flags, and asyncvnc with the same encoder, each through two relays."
 )

@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import os
+import random
 import re
 import signal
 import statistics
@@ -35,6 +36,8 @@ CHROMIUM = (
 # Names differ from picture to picture, so that no side can hand out an old one.
 Way = Callable[[], Awaitable[Any]]
 PAGE = "data:text/html,<title>t</title><h1 style='font-size:80px'>Benchmark</h1>" + "<p>text " * 200
+
+_TWO_FRAMES_S = 2 / 60
 
 
 @contextlib.contextmanager
@@ -79,6 +82,8 @@ async def _measure(
     for number in range(rounds + 2):
         for name, way in ways.items():
             await change()
+            # At any moment of the screen's frames: else each begins where the other one ended.
+            await asyncio.sleep(random.uniform(0, _TWO_FRAMES_S))
             began = time.perf_counter()
             await way()
             if number >= 2:

@@ -89,6 +89,13 @@ async def take(page: Page, picture: Picture, timeout_s: float) -> PageShot:
         raise CDPError(f"no picture format {bounded(picture.format)!r}", hint="png, jpeg or webp")
     if picture.quality is not None and picture.format != "png":
         params["quality"] = min(max(int(picture.quality), 0), 100)
+    if picture.is_plain and page.view is not None and page.view[0] == 1:
+        # Asking how the page is shown takes longer than a frame; the picture's size tells as well.
+        shot = await _capture(page, params, None, timeout_s)
+        if page.is_leaving or _is_shown_as(page.view[1], shot):
+            return shot
+        if (await _view(page, timeout_s))[0] == 1:
+            return shot
     ratio, metrics = await _view(page, timeout_s)
     region: Box | None = None
     if ratio != 1 or not picture.is_plain:
@@ -101,6 +108,10 @@ async def take(page: Page, picture: Picture, timeout_s: float) -> PageShot:
             "scale": scale / ratio,
         }
         params["captureBeyondViewport"] = picture.full_page
+    return await _capture(page, params, region, timeout_s)
+
+
+async def _capture(page: Page, params: Params, region: Box | None, timeout_s: float) -> PageShot:
     reply = await page.call("Page.captureScreenshot", params, timeout_s=timeout_s)
     try:
         data = base64.b64decode(str(reply.get("data", "")), validate=True)
@@ -115,6 +126,13 @@ async def _view(page: Page, timeout_s: float) -> tuple[float, Params]:
         ratio = float(await run_apart(page, _RATIO, timeout_s=timeout_s) or 1.0)
         page.view = ratio, await page.call("Page.getLayoutMetrics", timeout_s=timeout_s)
     return page.view
+
+
+def _is_shown_as(metrics: Params, shot: PageShot) -> bool:
+    """Whether a picture has a pixel for each CSS pixel of the layout asked for earlier."""
+    view = record(metrics, "cssVisualViewport")
+    seen = (view.get("clientWidth"), view.get("clientHeight"))
+    return seen == (shot.width, shot.height)
 
 
 def _clip(metrics: Params, picture: Picture) -> tuple[Box, float]:
