@@ -17,9 +17,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
+
+from hud.store.schema_platform import define_people, define_registry, define_serving
 
 metadata = MetaData()
 
@@ -42,7 +45,14 @@ jobs = Table(
     Column("summary", Text),
     # Seconds it was worked on, when it ended last.
     Column("worked_s", Double),
+    # Null for a job worked on beside this store; else when its reporter was last heard.
+    Column("heard_at", BigInteger),
+    Column("taskset_id", String(32)),
+    Column("project_id", String(32)),
+    # Who reported it: the id of a key.
+    Column("key_id", String(32)),
     Index("jobs_newest", "team", "created_at", "id"),
+    Index("jobs_of_taskset", "team", "taskset", "created_at"),
 )
 
 runs = Table(
@@ -78,6 +88,10 @@ runs = Table(
     Column("turns", BigInteger, nullable=False, server_default="0"),
     Column("unpriced_turns", BigInteger, nullable=False, server_default="0"),
     Column("known_cost_usd", Double),
+    Column("parent_id", String(32)),
+    # Why it must not count, said by a person; null for a run that counts.
+    Column("invalid_reason", Text),
+    Index("runs_newest", "team", "started_at", "id"),
     Index("runs_of_job", "team", "job_id", "task_slug", "member", "attempt", "id"),
 )
 
@@ -93,6 +107,15 @@ steps = Table(
     # 1 when `payload` was rewritten to point at blobs; 0 when it stands as it was given.
     Column("has_blobs", SmallInteger, nullable=False),
     Column("payload", Text, nullable=False),
+    # The span a step was reported in, by which one that comes again is known.
+    Column("span_id", String(32)),
+    Index(
+        "steps_by_span",
+        *("team", "run_id", "span_id"),
+        unique=True,
+        sqlite_where=text("span_id IS NOT NULL"),
+        postgresql_where=text("span_id IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -106,6 +129,10 @@ blobs = Table(
     Column("created_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+define_people(metadata)
+define_registry(metadata)
+define_serving(metadata)
 
 
 def sqlite_ddl() -> list[str]:
