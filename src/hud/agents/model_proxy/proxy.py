@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import secrets
 from collections.abc import Collection
@@ -18,7 +19,6 @@ import httpx
 from hud._core import json
 from hud._core.errors import InputError, ModelFault, bounded
 from hud._core.http_sockets import Receive, Scope, Send, SocketServer
-from hud.agents.model_proxy.events import UsageHider
 from hud.agents.model_proxy.replies import ReplyReader
 from hud.agents.model_proxy.upstream import (
     Outgoing,
@@ -27,20 +27,22 @@ from hud.agents.model_proxy.upstream import (
     passing,
     read_failure,
 )
-from hud.agents.model_proxy.wire import (
-    Asked,
-    dialect_of,
-    error_body,
-    has_token,
-    read_target,
-    response_headers,
-)
 from hud.agents.run import Run
 from hud.agents.spending import Spending
 from hud.capabilities.ssh_serve import Reader, Writer, splice
 from hud.models.endpoint import Endpoint
 from hud.models.failure import CallFailure
 from hud.models.provider import Dialect
+from hud.models.sse import UsageHider
+from hud.models.wire import (
+    Asked,
+    Headers,
+    dialect_of,
+    error_body,
+    keys_of,
+    read_target,
+    response_headers,
+)
 from hud.trace.clock import utc_now
 from hud.trace.steps import AgentStep, StopReason
 
@@ -159,9 +161,9 @@ class ModelProxy:
         method = str(scope["method"])
         asked = read_target(method, path, query, headers)
         try:
-            if not has_token(headers, query, self.token):
+            if not _has_token(headers, query, self.token):
                 raise Refusal(401, "invalid_api_key", "this is not the token of this run")
-            if asked is None:
+            if asked is None or asked.kind not in ("model", "count", "list"):
                 where = bounded(f"{method} {path}")
                 raise Refusal(404, "not_found", f"the proxy of this run has no {where}")
             async with self._places:
@@ -326,6 +328,12 @@ class ModelProxy:
                 )
         self._spending.add(usage)
         self._run.record(step)
+
+
+def _has_token(headers: Headers, query: str, token: str) -> bool:
+    """Tell whether a request shows the token, in whichever place its SDK puts a key."""
+    shown = keys_of(headers, query)
+    return any(hmac.compare_digest(key.encode(), token.encode()) for key in shown)
 
 
 async def _read_body(headers: dict[str, str], receive: Receive) -> bytes | None:
