@@ -12,7 +12,21 @@ from typing import Annotated
 import typer
 
 from hud._version import __version__
-from hud.cli import check, eval, init, jobs, models, serve, set, streams, task, trace, version
+from hud.cli import (
+    check,
+    eval,
+    init,
+    jobs,
+    keys,
+    models,
+    platform,
+    serve,
+    set,
+    streams,
+    task,
+    trace,
+    version,
+)
 from hud.cli.boundary import EXIT_CODES, INTERRUPTED
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"{code:>3}  {text}" for code, text in EXIT_CODES.items())
@@ -34,6 +48,8 @@ app.command("trace", short_help="Show one run, step by step.")(trace.command)
 app.add_typer(models.app, name="models", short_help="List the models that are known, or show one.")
 app.command("serve", short_help="Serve an environment until told to stop.")(serve.command)
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
+app.add_typer(platform.app, name="platform", short_help="Run the platform.")
+app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.")
 app.command("set", short_help="Keep settings such as provider keys.")(set.command)
 app.command("version", short_help="Print the version.")(version.command)
 
