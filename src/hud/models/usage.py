@@ -48,6 +48,8 @@ class UsageReader:
         reply_id: The id of a reply of the Responses API, by which the next turn refers to it.
         error: What the API said went wrong after it had begun to answer, None for nothing.
         is_complete: Whether a stream came to the end that its dialect has.
+        events: How many events of a stream came so far.
+        size_bytes: How much of the reply came so far.
     """
 
     def __init__(self, dialect: Dialect, content_type: str, *, hides_usage: bool = False) -> None:
@@ -62,17 +64,18 @@ class UsageReader:
         self._field = b'"usageMetadata"' if dialect is Dialect.GEMINI else b'"usage"'
         self._usage: dict[str, Any] = {}
         self._whole = bytearray()
-        self._size = 0
+        self.events = 0
+        self.size_bytes = 0
         self._has_model = False
 
     def take(self, data: bytes) -> bytes:
         """Take in the next piece of the reply and return what the client gets of it now."""
-        self._size += len(data)
+        self.size_bytes += len(data)
         cutter = self._cutter
         if cutter is None:
             if self._is_stream:
                 return data
-            if self._size <= MAX_REPLY_BYTES:
+            if self.size_bytes <= MAX_REPLY_BYTES:
                 self._whole += data
             else:
                 self._whole.clear()
@@ -106,6 +109,7 @@ class UsageReader:
 
     def _look(self, event: bytes) -> None:
         """Decode an event only where it can say something that counts."""
+        self.events += 1
         if not self._has_model or _SAYS_ERROR in event or self._says_usage(event):
             self._read(event_data(event))
         elif b"[DONE]" in event or b"message_stop" in event:

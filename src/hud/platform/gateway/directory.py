@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 FRESH_S = 1.0
 STALE_S = 5.0
+_MOMENT_S = 0.1
 _TEAMS_AT_MOST = 10_000
 
 Extra = Callable[[str], Sequence[OpenProvider]]
@@ -60,28 +61,26 @@ class Directory:
         self._seen: dict[str, _Seen] = {}
         self._reading: dict[str, asyncio.Task[Served]] = {}
 
-    async def served(self, team: str) -> Served:
+    async def served(self, team: str, *, newest: bool = False) -> Served:
         """Return what is served to a team now.
+
+        Args:
+            newest: Read it unless that was done this very moment.
 
         Raises:
             StoreError: when the database cannot be read and nothing is remembered.
         """
         seen = self._seen.get(team)
         age = time.monotonic() - seen.at if seen is not None else STALE_S
-        if seen is not None and age < FRESH_S:
+        if seen is not None and age < (_MOMENT_S if newest else FRESH_S):
             return seen.served
         task = self._reading.get(team)
         if task is None:
             task = self._reading[team] = asyncio.ensure_future(self._read(team))
             task.add_done_callback(lambda done: self._over(team, done))
-        if seen is not None and age < STALE_S:
+        if seen is not None and age < STALE_S and not newest:
             return seen.served
         return await asyncio.shield(task)
-
-    async def renewed(self, team: str) -> Served:
-        """Return what is served to a team, read after this call began."""
-        self.forget(team)
-        return await self.served(team)
 
     def forget(self, team: str) -> None:
         """Read a team's providers anew at the next call: they changed."""
