@@ -83,14 +83,10 @@ def finish_reason(stop_reason: Any) -> str | None:
 
 def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tokens of an answer; the prompt's hold what came from the cache."""
-    read, written = (
-        count(usage, "cache_read_input_tokens"),
-        count(usage, "cache_creation_input_tokens"),
-    )
-    prompt, completion = (
-        count(usage, "input_tokens") + read + written,
-        count(usage, "output_tokens"),
-    )
+    read = count(usage, "cache_read_input_tokens")
+    written = count(usage, "cache_creation_input_tokens")
+    prompt = count(usage, "input_tokens") + read + written
+    completion = count(usage, "output_tokens")
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
