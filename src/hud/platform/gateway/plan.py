@@ -89,9 +89,9 @@ def _passed(asked: Asked, body: CallBody, route: Route) -> Plan:
 
 def _refuse(asked: Asked, route: Route) -> NoReturn:
     paths = [_PATHS[dialect] for dialect in _SPOKEN[route.provider.dialect]]
-    if asked.kind == "model" and asked.dialect is not Dialect.CHAT:
-        if route.provider.dialect != "openai":
-            paths.append(_PATHS[Dialect.CHAT])
+    is_other = asked.kind == "model" and asked.dialect is not Dialect.CHAT
+    if is_other and route.provider.dialect != "openai":
+        paths.append(_PATHS[Dialect.CHAT])
     wanted = "embeddings" if asked.kind == "embed" else asked.route.partition(":")[0]
     message = (
         f"the model {bounded(route.model)!r} of the provider {route.provider.name!r} is asked "

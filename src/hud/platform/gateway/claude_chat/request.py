@@ -52,9 +52,8 @@ def messages_request(body: Mapping[str, Any], model: str) -> bytes:
         request["metadata"] = {"user_id": user}
     if body.get("stream") is True:
         request["stream"] = True
-    tools = [
-        _tool(tool, f"tools.{at}") for at, tool in enumerate(_list(body.get("tools"), "tools"))
-    ]
+    listed = _list(body.get("tools"), "tools")
+    tools = [_tool(tool, f"tools.{at}") for at, tool in enumerate(listed)]
     if tools:
         request["tools"] = tools
         choice = _tool_choice(body.get("tool_choice"), body.get("parallel_tool_calls"))
@@ -128,10 +127,14 @@ def _messages(said: Sequence[Any]) -> tuple[list[Block], list[dict[str, Any]]]:
         if not turn["content"]:
             turn["content"].append({"type": "text", "text": _EMPTY})
         # Results have to stand before what the user says beside them.
-        turn["content"].sort(key=lambda block: block["type"] != "tool_result")
+        turn["content"].sort(key=_is_no_result)
     if not turns:
         _refuse("messages", "there is no message of a user")
     return system, turns
+
+
+def _is_no_result(block: Block) -> bool:
+    return block["type"] != "tool_result"
 
 
 def _assistant(message: Mapping[str, Any], where: str) -> list[Block]:
@@ -228,7 +231,7 @@ def _tool(item: Any, where: str) -> dict[str, Any]:
     if tool.get("type", "function") != "function":
         _refuse(f"{where}.type", f"{bounded(repr(tool.get('type')), 40)} tools are not translated")
     function = _object(tool.get("function"), f"{where}.function")
-    empty = {"type": "object", "properties": {}}
+    empty: dict[str, Any] = {"type": "object", "properties": {}}
     made: dict[str, Any] = {
         "name": function.get("name"),
         "input_schema": function.get("parameters") or empty,

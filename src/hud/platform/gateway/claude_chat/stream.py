@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any
 
 from hud._core import json
 from hud.models.sse import EventCutter, EventTooLong, event_data
@@ -26,18 +26,17 @@ class ChatStream:
         self._usage: dict[str, Any] = {}
         self._stop_reason: Any = None
         self._blocks: dict[int, dict[str, Any]] = {}
+        self._thoughts: dict[int, list[str]] = {}
         self._calls: dict[int, int] = {}
 
     def feed(self, data: bytes) -> bytes:
         """Take in more of the answer and return what the client gets of it."""
         try:
-            return b"".join(
-                [self._translated(event_data(event)) for event in self._cutter.cut(data)]
-            )
+            events = [self._translated(event_data(event)) for event in self._cutter.cut(data)]
         except EventTooLong:
-            return chat_event(
-                {"error": {"message": "an event without an end", "type": "api_error"}}
-            )
+            error = {"message": "an event without an end", "type": "api_error"}
+            return chat_event({"error": error})
+        return b"".join(events)
 
     def _translated(self, data: bytes) -> bytes:
         try:
@@ -93,7 +92,7 @@ class ChatStream:
                 block["has_arguments"] = block.get("has_arguments") or bool(piece)
                 return self._arguments(index, piece)
             case "thinking_delta":
-                block["thinking"] = f"{block.get('thinking') or ''}{delta.get('thinking') or ''}"
+                self._thoughts.setdefault(index, []).append(str(delta.get("thinking") or ""))
                 return self._delta({"reasoning_content": delta.get("thinking")})
             case "signature_delta":
                 block["signature"] = delta.get("signature")
@@ -109,6 +108,8 @@ class ChatStream:
                     return b""
                 return self._arguments(index, json.encode(block.get("input") or {}).decode())
             case "thinking" | "redacted_thinking":
+                if (pieces := self._thoughts.pop(index, None)) is not None:
+                    block["thinking"] = "".join(pieces)
                 return self._delta({"reasoning_details": [block]})
             case _:
                 return b""
@@ -118,7 +119,7 @@ class ChatStream:
         return self._delta({"tool_calls": [call]})
 
     def _over(self) -> bytes:
-        choice = {
+        choice: dict[str, Any] = {
             "index": 0,
             "delta": {},
             "finish_reason": finish_reason(self._stop_reason) or "stop",
@@ -142,4 +143,4 @@ def chat_event(value: dict[str, Any]) -> bytes:
 
 def _index(event: dict[str, Any]) -> int:
     index: Any = event.get("index")
-    return cast("int", index) if isinstance(index, int) else 0
+    return index if isinstance(index, int) else 0
