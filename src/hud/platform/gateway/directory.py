@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hud._core.errors import HudError
@@ -18,7 +18,7 @@ from hud.models.endpoint import NO_KEY, Endpoint, checked_key
 from hud.platform.database import Database
 from hud.platform.gateway.addresses import proxy_for
 from hud.platform.gateway.providers import ModelRow, Provider, read_models, read_providers
-from hud.platform.gateway.served import OpenProvider, Served
+from hud.platform.gateway.served import OpenProvider, Served, knows_models
 from hud.platform.secrets import SecretBox
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Directory:
 
     Args:
         extra: Providers that are in no database; kept ones of the same name hide them.
-        offers: Names that the server of a provider said it has, by team and provider.
+        offers: Asks the server of a provider which names it has.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Directory:
         box: SecretBox,
         *,
         extra: Extra = lambda team: (),
-        offers: Callable[[str, OpenProvider], tuple[str, ...]] = lambda team, provider: (),
+        offers: Callable[[OpenProvider], Awaitable[tuple[str, ...]]],
     ) -> None:
         self._database = database
         self._box = box
@@ -91,44 +91,34 @@ class Directory:
         """Wait for what is being read."""
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
 
-    def snapshot(self, team: str) -> Served:
-        """Read what is served to a team; blocks on the database.
-
-        Raises:
-            StoreError: when it cannot be read.
-        """
-        with self._database.reading() as connection:
-            rows = read_providers(connection, team)
-            models = read_models(connection, team)
-        return self._assembled(team, rows, models)
-
     async def _read(self, team: str) -> Served:
-        served = await asyncio.to_thread(self.snapshot, team)
+        rows, models = await asyncio.to_thread(self._kept, team)
+        catalog = load_catalog()
+        found = {row.name: self._opened(row, catalog) for row in rows}
+        for provider in self._extra(team):
+            found.setdefault(provider.name, provider)
+        listing = {model.provider for model in models}
+        asked = [one for one in found.values() if one.name not in listing]
+        asked = [one for one in asked if not knows_models(catalog, one)]
+        said = await asyncio.gather(*(self._offers(one) for one in asked))
+        for provider, names in zip(asked, said, strict=True):
+            found[provider.name] = replace(provider, offers=names)
+        served = Served(list(found.values()), models, catalog)
         if self._reading.get(team) is asyncio.current_task():
             if len(self._seen) >= _TEAMS_AT_MOST:
                 self._seen.clear()
             self._seen[team] = _Seen(served, time.monotonic())
         return served
 
+    def _kept(self, team: str) -> tuple[list[Provider], list[ModelRow]]:
+        with self._database.reading() as connection:
+            return read_providers(connection, team), read_models(connection, team)
+
     def _over(self, team: str, done: asyncio.Task[Served]) -> None:
         if self._reading.get(team) is done:
             del self._reading[team]
         if not done.cancelled() and (error := done.exception()) is not None:
             logger.warning("the providers of team %s could not be read: %s", team, error)
-
-    def _assembled(self, team: str, rows: Sequence[Provider], models: Sequence[ModelRow]) -> Served:
-        catalog = load_catalog()
-        found = {row.name: self._opened(row, catalog) for row in rows}
-        for provider in self._extra(team):
-            found.setdefault(provider.name, provider)
-        listing = {model.provider for model in models}
-        opened = [
-            provider
-            if provider.name in listing
-            else replace(provider, offers=self._offers(team, provider))
-            for provider in found.values()
-        ]
-        return Served(opened, models, catalog)
 
     def _opened(self, row: Provider, catalog: Catalog) -> OpenProvider:
         problem = None

@@ -85,6 +85,19 @@ class ServedModel:
         return AGENT_KINDS[_SPOKEN[self.provider.dialect]]
 
 
+def knows_models(catalog: Catalog, provider: OpenProvider) -> bool:
+    """Tell whether the catalog names models of a provider, one by one."""
+    if provider.dialect in _SAME_DIALECT:
+        return True
+    for name in catalog.names:
+        try:
+            if catalog.resolve(name).provider.name == provider.endpoint.provider:
+                return True
+        except UnknownModel:
+            continue
+    return False
+
+
 class Served:
     """One team's providers and models at one moment."""
 
