@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 from hud._core import json
@@ -34,7 +35,7 @@ class Ready:
 
 
 def serve(config: PlatformConfig, on_ready: Callable[[Ready], None]) -> None:
-    """Serve until SIGINT or SIGTERM; requests under way get 10 s to end.
+    """Serve until SIGINT or SIGTERM; requests under way get 10 s to end, or until a second signal.
 
     Raises:
         InputError: when the address cannot be listened on.
@@ -43,7 +44,7 @@ def serve(config: PlatformConfig, on_ready: Callable[[Ready], None]) -> None:
     with _listening(config) as listener:
         services = Services.open(config)
         try:
-            asyncio.run(_serve(config, services, listener, on_ready))
+            uvloop.run(_serve(config, services, listener, on_ready))
         finally:
             services.close()
 
@@ -60,6 +61,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
+        server.force_exit = server.should_exit
         server.should_exit = True
 
     for name in (signal.SIGINT, signal.SIGTERM):
