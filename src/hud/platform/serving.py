@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from hud._core import json
 from hud._core.errors import InputError
 from hud.platform.accounts import sessions
 from hud.platform.config import PlatformConfig
+from hud.platform.running import noted
 from hud.platform.services import Services
 from hud.store import LOCAL_TEAM
 
-STATE_FILE = "platform.json"
 _GRACE_S = 10
 
 
@@ -68,7 +65,7 @@ async def _serve(
         loop.add_signal_handler(name, stop)
     port: int = listener.getsockname()[1]
     url = config.url(port)
-    with _noted(config.home, url):
+    with noted(config.home, url):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]))
             on_ready(Ready(url, sign_in_link(services, url)))
@@ -126,19 +123,3 @@ def _listening(config: PlatformConfig) -> Generator[socket.socket]:
             ) from error
         listener.listen(2048)
         yield listener
-
-
-@contextlib.contextmanager
-def _noted(home: Path, url: str) -> Generator[None]:
-    """Keep in the home where the server is, while it is there."""
-    path = home / STATE_FILE
-    temporary = home / f".{STATE_FILE}-{os.getpid()}"
-    temporary.write_bytes(json.encode({"url": url, "pid": os.getpid()}))
-    temporary.chmod(0o600)
-    temporary.replace(path)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            if json.decode(path.read_bytes()).get("pid") == os.getpid():
-                path.unlink()
