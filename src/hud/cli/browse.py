@@ -12,6 +12,7 @@ from hud.cli import budgeting, report, streams, turns
 from hud.cli.render import clock, count, money, number, seconds
 from hud.cli.tables import pairs, table
 from hud.eval.results import Member, read_results
+from hud.eval.resume import owed_by
 from hud.store import JobRecord, JobSummary, Store, open_store
 from hud.store.database import FILE_NAME
 
@@ -57,7 +58,7 @@ def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
     store = _required(job_id, "job")
     job = store.find_job(job_id)
     ks = sorted({1, job.group_size})
-    results = read_results(store, job.id, owed=budgeting.owed_by(job), ks=ks)
+    results = read_results(store, job.id, owed=owed_by(job), ks=ks)
     broken = {(run.task, run.member) for run in results.members if run.cause is not None}
     ordered = sorted(results.all_attempts, key=lambda run: (run.task, run.member) not in broken)
     shown = ordered[:limit] if limit else ordered
