@@ -9,7 +9,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -94,6 +94,7 @@ class TestSignFlip:
         values = [1 / 3, 1 / 3, -2 / 3, 0.1 + 0.2 - 0.3]
         assert sign_flip(values).p_value == 1.0
 
+    @settings(deadline=None)
     @given(differences | thirds)
     def test_it_is_the_same_for_both_directions_and_in_any_order(self, values: list[float]) -> None:
         test = sign_flip(values, flips=50)
@@ -102,6 +103,7 @@ class TestSignFlip:
         assert sign_flip(shuffled, flips=50) == test
         assert test.p_value is None or 0.0 < test.p_value <= 1.0
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(-2, 2), min_size=1, max_size=8))
     def test_it_is_the_share_of_all_signs_at_least_as_extreme(self, whole: list[int]) -> None:
         signs = list(product((-1, 1), repeat=len(whole)))
@@ -167,6 +169,7 @@ class TestPaired:
         assert found.lower_bound == pytest.approx((0.5 - 1.0 - 1.0) / 3)
         assert found.upper_bound == pytest.approx((1.0 - 0.5 + 0.0) / 3)
 
+    @settings(deadline=None)
     @given(tables, tables)
     def test_the_bounds_hold_the_difference_whatever_the_ungraded_would_have_been(
         self, first: dict[str, list[float]], second: dict[str, list[float]]
@@ -184,6 +187,7 @@ class TestPaired:
                 assert found.lower_bound is not None and found.upper_bound is not None
                 assert found.lower_bound - 1e-9 <= filled <= found.upper_bound + 1e-9
 
+    @settings(deadline=None)
     @given(tables, tables)
     def test_turning_the_sides_round_turns_the_signs_round(
         self, first: dict[str, list[float]], second: dict[str, list[float]]
@@ -216,6 +220,7 @@ class TestHolm:
         assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
         assert holm([]) == []
 
+    @settings(deadline=None)
     @given(st.lists(st.floats(0, 1), max_size=8))
     def test_it_only_raises_and_keeps_the_order(self, values: list[float]) -> None:
         adjusted = holm(values)
@@ -234,6 +239,7 @@ def test_the_two_sided_t_probability_is_that_of_scipy(df: int) -> None:
 
 
 class TestBestAtK:
+    @settings(deadline=None)
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=7), st.integers(1, 7))
     def test_it_is_the_mean_of_the_best_over_all_draws(self, rewards: list[float], k: int) -> None:
         found = best_at_k(rewards, k)

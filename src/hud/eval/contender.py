@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hud._core.errors import InputError, bounded
+from hud._core.garbage import fewer_collections
 from hud._core.outcome import Outcome
 from hud.eval.results import NOT_RUN, Member, member_of
 from hud.eval.resume import owed_by
@@ -23,6 +24,7 @@ By = Literal["job", "agent", "model", "agent-model"]
 """What makes one contender of several jobs' runs."""
 
 _PAGE = 500
+_TOLD_EVERY = 1_000
 _SHORT_ID = 8
 
 
@@ -182,16 +184,25 @@ def _every_job(store: Store, team: str) -> Iterator[JobRecord]:
 
 
 def read_contenders(
-    store: Store, jobs: Sequence[JobRecord], *, by: By = "agent-model", team: str = LOCAL_TEAM
+    store: Store,
+    jobs: Sequence[JobRecord],
+    *,
+    by: By = "agent-model",
+    team: str = LOCAL_TEAM,
+    told: Callable[[int], None] = lambda runs: None,
 ) -> list[Contender]:
     """Read the runs of jobs and return who made them, named so that they can be told apart.
 
     In the order of their first job, the oldest first; `by="job"` keeps the order given.
+
+    Args:
+        told: Called with how many more runs have been read, now and then.
     """
     drafts: dict[tuple[str | None, ...], _Draft] = {}
     ordered = jobs if by == "job" else sorted(jobs, key=lambda job: (job.created_at, job.id))
-    for job in ordered:
-        _read_job(store, job, by, team, drafts)
+    with fewer_collections():
+        for job in ordered:
+            told(_read_job(store, job, by, team, drafts, told))
     return named_apart([draft.finished() for draft in drafts.values()])
 
 
@@ -201,7 +212,9 @@ def _read_job(
     by: By,
     team: str,
     drafts: dict[tuple[str | None, ...], _Draft],
-) -> None:
+    told: Callable[[int], None],
+) -> int:
+    """Add a job's runs to the drafts; return how many were read and not told of yet."""
     # A listed job comes without its spec, which says what it owes.
     owed = dict(owed_by(job if job.spec else store.find_job(job.id, team=team)) or {})
     ledger = Ledger(store, job.id, team=team)
@@ -225,7 +238,12 @@ def _read_job(
         return of_model[model]
 
     latest: dict[tuple[str, int], tuple[_Draft, Member]] = {}
+    untold = 0
     for run in every_run(store, job.id, team=team):
+        untold += 1
+        if untold == _TOLD_EVERY:
+            told(untold)
+            untold = 0
         draft = draft_for(run.model or job.model)
         member = member_of(run, ledger.add(run))
         draft.attempts.setdefault(member.task, []).append(member)
@@ -238,6 +256,7 @@ def _read_job(
     for slug, missing in owed.items():
         if missing > 0:
             first.not_run[slug] += missing
+    return untold
 
 
 class _Draft:
@@ -288,6 +307,12 @@ def _only(names: Collection[str | None]) -> str | None:
     """Return the one name there is; several are joined, none is None."""
     known = sorted(name for name in names if name)
     return ", ".join(known) if known else None
+
+
+def with_a_voice(contenders: Sequence[Contender]) -> list[Contender]:
+    """Return those that ran at least half as many tasks as the largest; others are trials."""
+    largest = max((len(one.tasks) for one in contenders), default=0)
+    return [one for one in contenders if 2 * len(one.tasks) >= largest]
 
 
 def named_apart(contenders: Sequence[Contender]) -> list[Contender]:

@@ -8,7 +8,7 @@ other tasks have none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -22,6 +22,7 @@ from hud.eval.contender import (
     causes_of,
     jobs_of_taskset,
     read_contenders,
+    with_a_voice,
 )
 from hud.eval.pairing import SIGNIFICANCE, Pairs, holm, pair, paired_t_p, task_means
 from hud.eval.statistics import Summary, summarize
@@ -136,6 +137,7 @@ def leaderboard(
     job_ids: Iterable[str] | None = None,
     ks: Iterable[int] | None = None,
     include_changed: bool = False,
+    told: Callable[[int], None] = lambda runs: None,
 ) -> Leaderboard:
     """Read the jobs of a taskset and return its leaderboard.
 
@@ -144,6 +146,7 @@ def leaderboard(
         job_ids: Only these jobs of it; whole ids.
         ks: For which k to give pass@k and best@k: 1 and the largest group when left out.
         include_changed: Also count runs of tasks and versions that most rows did not run.
+        told: Called with how many more runs have been read, now and then.
 
     Raises:
         InputError: when no job of the taskset is recorded.
@@ -157,7 +160,7 @@ def leaderboard(
         wanted_ks = (1, max(wanted_ks))
     return rank(
         taskset,
-        read_contenders(store, jobs, by=by, team=team),
+        read_contenders(store, jobs, by=by, team=team, told=told),
         ks=tuple(dict.fromkeys(wanted_ks)),
         include_changed=include_changed,
     )
@@ -192,8 +195,7 @@ def reference_tasks(contenders: Sequence[Contender]) -> dict[str, str | None]:
     have no voice. A task belongs when at least half of the others ran it; of versions run equally
     often the one run last counts.
     """
-    largest = max((len(one.tasks) for one in contenders), default=0)
-    voices = [one for one in contenders if 2 * len(one.tasks) >= largest]
+    voices = with_a_voice(contenders)
     ran = Counter(slug for one in voices for slug in one.tasks)
     versions: dict[str, dict[str, tuple[int, int]]] = {}
     for one in voices:

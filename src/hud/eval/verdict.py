@@ -60,7 +60,7 @@ def _about_size(found: Comparison) -> list[str]:
         return []
     smallest = min(1.0, found.test.smallest_p * found.comparisons)
     if smallest > SIGNIFICANCE:
-        differ = f"{found.disagreeing:,} of {tasks_in_words(found.compared)} differ"
+        differ = f"the sides differ on {found.disagreeing:,} of {tasks_in_words(found.compared)}"
         least = f"no p-value below {smallest:.3g} can come out of so few"
         return [f"too small a sample to say anything: {differ}, and {least}"]
     if found.interval is not None and found.interval[0] == found.interval[1] != 0.0:
