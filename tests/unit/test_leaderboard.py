@@ -13,6 +13,7 @@ from hud._core.errors import InputError
 from hud._core.outcome import Outcome
 from hud.eval.contender import Contender, read_contenders
 from hud.eval.leaderboard import Leaderboard, Standing, leaderboard, rank, reference_tasks
+from hud.eval.results import read_results
 from hud.store import JobRow, RunEnd, RunStart, Store, open_store
 from tests.contenders import BEGAN, NAN, contender, record_job
 
@@ -58,7 +59,7 @@ def test_jobs_apart_give_a_row_each_and_some_may_be_chosen(store: Store) -> None
     first = record_job(store, {"a": [1.0]}, created_at=BEGAN)
     record_job(store, {"a": [1.0]}, created_at=BEGAN + 10)
     assert len(leaderboard(store, "set", by="job").standings) == 2
-    alone = leaderboard(store, "set", by="job", job_ids=[first])
+    alone = leaderboard(store, "set", by="job", jobs=[store.find_job(first)])
     assert [one.job_ids for one in alone.standings] == [(first,)]
 
 
@@ -170,6 +171,21 @@ def test_only_the_latest_attempt_counts_and_what_was_never_run_is_ungraded(store
     assert (row.summary.runs, row.summary.graded, row.summary.mean) == (4, 2, 0.75)
     assert row.summary.ungraded_by_cause == {"not run": 2}
     assert row.used.cost_usd == 1.5, "three attempts were paid for two members"
+
+
+def test_runs_marked_invalid_are_left_out_and_counted_by_their_reason(store: Store) -> None:
+    job_id = record_job(store, {"a": [1.0, 0.0, 0.0], "b": [0.0]}, cost_usd=1.0)
+    for run in store.runs_of(job_id):
+        if run.reward == 0.0:
+            store.mark_invalid(run.id, "wrong image", actor="somebody")
+    [row] = leaderboard(store, "set").standings
+    assert (row.summary.runs, row.summary.mean, row.summary.tasks) == (1, 1.0, 1)
+    assert row.invalid == {"wrong image": 3}
+    assert row.flags == ("3 invalid left out (wrong image: 3)",)
+    assert row.used.cost_usd == 1.0
+    results = read_results(store, job_id, owed={"a": 3, "b": 1})
+    assert (results.summary.runs, results.summary.mean) == (1, 1.0)
+    assert (results.invalid, len(results.members), results.attempts) == ({"wrong image": 3}, 1, 4)
 
 
 def test_a_job_that_still_runs_is_flagged(store: Store) -> None:

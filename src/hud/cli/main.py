@@ -18,8 +18,10 @@ from hud.cli import (
     eval,
     init,
     jobs,
+    keys,
     leaderboard,
     models,
+    platform,
     serve,
     set,
     streams,
@@ -52,6 +54,8 @@ app.command("leaderboard", short_help="Rank what ran a taskset.")(leaderboard.co
 app.add_typer(models.app, name="models", short_help="List the models that are known, or show one.")
 app.command("serve", short_help="Serve an environment until told to stop.")(serve.command)
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
+app.add_typer(platform.app, name="platform", short_help="Run the platform.")
+app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.")
 app.command("set", short_help="Keep settings such as provider keys.")(set.command)
 app.command("version", short_help="Print the version.")(version.command)
 

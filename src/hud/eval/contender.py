@@ -18,7 +18,7 @@ from hud._core.outcome import Outcome
 from hud.eval.results import NOT_RUN, Member, member_of
 from hud.eval.resume import owed_by
 from hud.eval.spending import Ledger
-from hud.store import LOCAL_TEAM, JobRecord, Store, every_run
+from hud.store import LOCAL_TEAM, JobFilter, JobRecord, Store, every_run
 
 By = Literal["job", "agent", "model", "agent-model"]
 """What makes one contender of several jobs' runs."""
@@ -34,7 +34,7 @@ class TaskRuns:
 
     Attributes:
         members: The latest attempt at every member, those marked invalid left out.
-        attempts: Everything that was tried, for what it cost.
+        attempts: Everything that was tried and not marked invalid, for what it cost.
         not_run: Members that were asked for and never begun.
     """
 
@@ -159,15 +159,11 @@ def jobs_of_taskset(store: Store, taskset: str, *, team: str = LOCAL_TEAM) -> li
     Raises:
         InputError: when there is none.
     """
-    found: list[JobRecord] = []
-    others: dict[str, None] = {}
-    for job in _every_job(store, team):
-        if job.taskset == taskset:
-            found.append(job)
-        elif job.taskset:
-            others[job.taskset] = None
+    found = list(_every_job(store, JobFilter(taskset=taskset), team))
     if not found:
-        known = ", ".join(bounded(name, 60) for name in list(others)[:5])
+        listed = store.list_jobs(limit=_PAGE, team=team)
+        names = dict.fromkeys(one.job.taskset for one in listed if one.job.taskset)
+        known = ", ".join(bounded(name, 60) for name in list(names)[:5])
         raise InputError(
             f"no job of a taskset {bounded(taskset)!r} is recorded",
             hint=f"there are jobs of: {known}" if known else "`hud jobs` lists what is recorded",
@@ -175,9 +171,9 @@ def jobs_of_taskset(store: Store, taskset: str, *, team: str = LOCAL_TEAM) -> li
     return found
 
 
-def _every_job(store: Store, team: str) -> Iterator[JobRecord]:
+def _every_job(store: Store, filters: JobFilter, team: str) -> Iterator[JobRecord]:
     last: JobRecord | None = None
-    while page := store.list_jobs(limit=_PAGE, before=last, team=team):
+    while page := store.list_jobs(filters, limit=_PAGE, before=last, team=team):
         for summary in page:
             yield summary.job
         last = page[-1].job
@@ -246,7 +242,8 @@ def _read_job(
             untold = 0
         draft = draft_for(run.model or job.model)
         member = member_of(run, ledger.add(run))
-        draft.attempts.setdefault(member.task, []).append(member)
+        if member.invalid_reason is None:
+            draft.attempts.setdefault(member.task, []).append(member)
         latest[member.task, member.member] = draft, member
     for draft, member in latest.values():
         draft.take_member(member)

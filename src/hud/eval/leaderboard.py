@@ -27,7 +27,7 @@ from hud.eval.contender import (
 from hud.eval.pairing import SIGNIFICANCE, Pairs, holm, pair, paired_t_p, task_means
 from hud.eval.statistics import Summary, summarize
 from hud.eval.verdict import reasons_in_words, tasks_in_words
-from hud.store import LOCAL_TEAM, Store
+from hud.store import LOCAL_TEAM, JobRecord, Store
 
 _FEWEST_DIFFERING = 6
 """With fewer differing tasks no sign-flip test could show a difference: 2 / 2^5 exceeds 0.05."""
@@ -134,7 +134,7 @@ def leaderboard(
     *,
     team: str = LOCAL_TEAM,
     by: By = "agent-model",
-    job_ids: Iterable[str] | None = None,
+    jobs: Sequence[JobRecord] | None = None,
     ks: Iterable[int] | None = None,
     include_changed: bool = False,
     told: Callable[[int], None] = lambda runs: None,
@@ -143,7 +143,7 @@ def leaderboard(
 
     Args:
         by: What makes a row; `job` gives one per job.
-        job_ids: Only these jobs of it; whole ids.
+        jobs: The jobs to count; all that recorded the taskset's name when left out.
         ks: For which k to give pass@k and best@k: 1 and the largest group when left out.
         include_changed: Also count runs of tasks and versions that most rows did not run.
         told: Called with how many more runs have been read, now and then.
@@ -151,19 +151,12 @@ def leaderboard(
     Raises:
         InputError: when no job of the taskset is recorded.
     """
-    jobs = jobs_of_taskset(store, taskset, team=team)
-    if job_ids is not None:
-        wanted = set(job_ids)
-        jobs = [job for job in jobs if job.id in wanted]
-    wanted_ks = ks if ks is not None else {1, *(job.group_size for job in jobs)}
+    if jobs is None:
+        jobs = jobs_of_taskset(store, taskset, team=team)
     if ks is None:
-        wanted_ks = (1, max(wanted_ks))
-    return rank(
-        taskset,
-        read_contenders(store, jobs, by=by, team=team, told=told),
-        ks=tuple(dict.fromkeys(wanted_ks)),
-        include_changed=include_changed,
-    )
+        ks = sorted({1, max((job.group_size for job in jobs), default=1)})
+    contenders = read_contenders(store, jobs, by=by, team=team, told=told)
+    return rank(taskset, contenders, ks=ks, include_changed=include_changed)
 
 
 def rank(

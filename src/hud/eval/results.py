@@ -213,9 +213,5 @@ def member_of(run: RunRecord, spent: Spent) -> Member:
         spent.unpriced_turns,
         spent.known_cost_usd,
         run.task_digest,
-        _invalid_reason(run),
+        run.invalid_reason,
     )
-
-
-def _invalid_reason(run: RunRecord) -> str | None:
-    return getattr(run, "invalid_reason", None)
