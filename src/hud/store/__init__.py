@@ -37,6 +37,7 @@ from hud.store.rows import (
     RunStart,
     RunStatus,
     StepRow,
+    Used,
 )
 
 
@@ -89,6 +90,7 @@ __all__ = [
     "StepRecord",
     "StepRow",
     "Store",
+    "Used",
     "every_run",
     "hud_home",
     "job_holder",

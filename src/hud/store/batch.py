@@ -38,10 +38,12 @@ from hud.store.rows import (
     RunMark,
     RunStart,
     StepRow,
+    Used,
 )
 from hud.store.session import Session
 from hud.store.sqlite_session import SqliteSession
 from hud.store.summary import summarise_job
+from hud.store.usage import usage_by_run
 
 _SCANNED_AT_ONCE = 64
 _MEMBER = RUN_COLUMNS.index("member")
@@ -71,6 +73,7 @@ class Batch:
         self._runs: list[tuple[Any, ...]] = []
         self._steps: list[tuple[Any, ...]] = []
         self._spans: list[tuple[Any, ...]] = []
+        self._used: dict[spans.SpanKey, Used] = {}
         self._debug_spans: list[tuple[Any, ...]] = []
         self._kept: list[tuple[Any, ...]] = []
         self._ends: list[tuple[Any, ...]] = []
@@ -152,6 +155,8 @@ class Batch:
             self._steps.append(step)
         else:
             self._spans.append((*step, row.span_id))
+            if row.used is not None:
+                self._used[row.team, row.run_id, row.span_id] = row.used
 
     def _add_debug_span(self, row: DebugSpanRow, is_clean: bool) -> None:
         text, moved = self._shortened(row, is_clean)
@@ -194,7 +199,9 @@ class Batch:
         session.change_rows(sql.INSERT_BLOBS, sql.BLOB_COLUMNS, self._kept)
         session.change_rows(sql.INSERT_STEPS, sql.STEP_COLUMNS, self._steps)
         if self._spans:
-            spans.insert_spans(session, self._spans)
+            inserted = spans.insert_spans(session, self._spans)
+            used = usage_by_run(self._used, inserted) if self._used else []
+            session.change_rows(sql.ADD_USAGE, sql.USAGE_COLUMNS, used)
         session.change_rows(sql.INSERT_DEBUG_SPANS, sql.DEBUG_SPAN_COLUMNS, self._debug_spans)
         session.change_rows(sql.END_RUNS, RUN_END_COLUMNS, self._ends)
         session.change_rows(sql.MARK_RUNS, sql.MARK_COLUMNS, list(self._marks.values()))
