@@ -45,7 +45,7 @@ def decoded_object(content: bytes) -> dict[str, Any]:
     Raises:
         ApiError: with status 400, when it is something else.
     """
-    value = decoded(content) if content.strip() else {}
+    value: Any = decoded(content) if content.strip() else dict[str, Any]()
     if not isinstance(value, dict):
         raise ApiError(400, "the body must be a JSON object", kind="bad_input")
     return cast("dict[str, Any]", value)

@@ -49,9 +49,7 @@ def job_row(caller: Caller, job_id: str, report: dict[str, Any], taskset: str | 
 def job_heard_of(caller: Caller, job_id: str) -> JobRow:
     """Return the row of a job that is only known by a run of it."""
     now = now_us()
-    return JobRow(
-        team=caller.team, id=job_id, created_at=now, heard_at=now, key_id=caller.key_id
-    )
+    return JobRow(team=caller.team, id=job_id, created_at=now, heard_at=now, key_id=caller.key_id)
 
 
 def run_start(caller: Caller, run_id: str, report: dict[str, Any]) -> RunStart:

@@ -210,9 +210,7 @@ def _files(span: _Span, payload: tuple[dict[str, Any], bytes], team: str, run_id
     return _step(span, ({"source": "system"}, content), team, run_id)
 
 
-def _debug_span(
-    span: _Span, raw: bytes | msgspec.Raw, team: str, run_id: str
-) -> DebugSpanRow:
+def _debug_span(span: _Span, raw: bytes | msgspec.Raw, team: str, run_id: str) -> DebugSpanRow:
     content = bytes(raw)
     try:
         _values.decode(content)

@@ -88,9 +88,11 @@ def _cause(report: Mapping[str, Any], status: RunStatus | None, error: str | Non
     if phase is not None and (outcome := PHASES.get(phase[1])) is not None:
         return outcome
     # It came to an end without a grade: what should have given one did not.
-    return Outcome.GRADER if status == "completed" or object_of(
-        report.get("evaluation_result")
-    ) else Outcome.RUNTIME
+    return (
+        Outcome.GRADER
+        if status == "completed" or object_of(report.get("evaluation_result"))
+        else Outcome.RUNTIME
+    )
 
 
 def _sentence(evaluation: dict[str, Any] | None, outcome: Outcome) -> str:
