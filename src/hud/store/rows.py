@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hud._core.ids import new_id
 from hud._core.outcome import Outcome
 
 LOCAL_TEAM = "local"
@@ -144,13 +145,14 @@ class RunEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class RunMark(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A person says that a run must not count, and why; with None, that it counts after all.
 
-    It goes to the audit log in the same transaction.
+    It goes to the audit log in the same transaction, as the entry `mark_id`.
     """
 
     id: str
     invalid_reason: str | None
     actor: str
     marked_at: int
+    mark_id: str = msgspec.field(default_factory=new_id)
     team: str = LOCAL_TEAM
 
 
