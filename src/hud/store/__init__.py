@@ -38,6 +38,7 @@ from hud.store.rows import (
     RunStart,
     RunStatus,
     StepRow,
+    Used,
 )
 
 
@@ -94,6 +95,7 @@ __all__ = [
     "StepRecord",
     "StepRow",
     "Store",
+    "Used",
     "every_run",
     "hud_home",
     "job_holder",
