@@ -8,7 +8,7 @@ from uuid import UUID
 
 from hud._core.errors import bounded
 from hud._core.ids import is_id, normal_id
-from hud.platform.errors import ApiError
+from hud.platform.errors import ApiError, not_found
 
 LONGEST_NAME = 200
 LONGEST_SLUG = 500
@@ -38,6 +38,18 @@ def plain_name(noun: str, text: str) -> str:
             kind="bad_input",
         )
     return name
+
+
+def stored_id(noun: str, text: str) -> str:
+    """Return an id as it is stored, whether it is given dashed or plain.
+
+    Raises:
+        ApiError: with status 404, when `text` is no id, so that no `noun` can have it.
+    """
+    plain = normal_id(text)
+    if not is_id(plain):
+        not_found(noun, text)
+    return plain
 
 
 def slugged(text: str) -> str:

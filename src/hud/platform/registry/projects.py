@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select
 
 from hud._core.errors import bounded
-from hud._core.ids import new_id, normal_id
+from hud._core.ids import new_id
 from hud.platform.database import Database, now_us
 from hud.platform.errors import ApiError, not_found
 from hud.platform.registry import tables
-from hud.platform.registry.naming import LONGEST_NAME, slugged
+from hud.platform.registry.naming import LONGEST_NAME, slugged, stored_id
 from hud.platform.registry.transactions import settled
 
 DEFAULT = "default"
@@ -39,8 +39,9 @@ def find_project(connection: Connection, team: str, project_id: str) -> Project:
     Raises:
         ApiError: with status 404, when the team has none.
     """
+    wanted = stored_id("project", project_id)
     row = connection.execute(
-        select(*_COLUMNS).where(_table.c.team == team, _table.c.id == normal_id(project_id))
+        select(*_COLUMNS).where(_table.c.team == team, _table.c.id == wanted)
     ).one_or_none()
     if row is None:
         not_found("project", project_id)

@@ -12,7 +12,7 @@ from hud._core.ids import is_id, new_id, normal_id
 from hud.platform.database import now_us
 from hud.platform.errors import ApiError, not_found
 from hud.platform.registry import tables
-from hud.platform.registry.naming import plain_name
+from hud.platform.registry.naming import plain_name, stored_id
 from hud.platform.registry.projects import default_project, find_project
 
 _table = tables.tasksets
@@ -39,7 +39,7 @@ def find_taskset(connection: Connection, team: str, taskset_id: str) -> Taskset:
         ApiError: with status 404, when the team has none.
     """
     row = connection.execute(
-        select(*_COLUMNS).where(_here(team), _table.c.id == normal_id(taskset_id))
+        select(*_COLUMNS).where(_here(team), _table.c.id == stored_id("taskset", taskset_id))
     ).one_or_none()
     if row is None:
         not_found("taskset", taskset_id)
@@ -77,9 +77,7 @@ def resolve_taskset(connection: Connection, team: str, name_or_id: str) -> Tasks
     return named_taskset(connection, team, name_or_id)
 
 
-def create_taskset(
-    connection: Connection, team: str, name: str, project_id: str | None
-) -> Taskset:
+def create_taskset(connection: Connection, team: str, name: str, project_id: str | None) -> Taskset:
     """Make an empty taskset, in the default project when no other is named.
 
     Raises:
@@ -131,7 +129,7 @@ def page_of_tasksets(
     if search:
         wanted &= func.lower(_table.c.name).contains(search.lower(), autoescape=True)
     if project_id is not None:
-        wanted &= _table.c.project_id == normal_id(project_id)
+        wanted &= _table.c.project_id == stored_id("project", project_id)
     total = connection.execute(select(func.count()).select_from(_table).where(wanted)).scalar()
     query = select(*_COLUMNS).where(wanted)
     if before is not None:
@@ -148,9 +146,7 @@ def page_of_tasksets(
     return [_taskset(row) for row in rows], int(total or 0)
 
 
-def count_tasks(
-    connection: Connection, team: str, taskset_ids: Sequence[str]
-) -> Mapping[str, int]:
+def count_tasks(connection: Connection, team: str, taskset_ids: Sequence[str]) -> Mapping[str, int]:
     """Return how many tasks each of these tasksets has; one without any is not in it."""
     tasks = tables.tasks
     rows = connection.execute(
@@ -158,7 +154,7 @@ def count_tasks(
         .where(tasks.c.team == team, tasks.c.taskset_id.in_(taskset_ids))
         .group_by(tasks.c.taskset_id)
     )
-    return {taskset_id: count for taskset_id, count in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def archive_taskset(connection: Connection, team: str, taskset_id: str) -> Taskset:
