@@ -96,25 +96,49 @@ def sign_in(
     home: Home = None, database: Database = None, as_json: AsJson = False, verbose: Verbosity = 0
 ) -> None:
     """Print a link that signs a browser in once, within 15 minutes."""
-    from hud._core import json
     from hud._core.errors import InputError
+    from hud.platform.running import running_here
     from hud.platform.services import Services
-    from hud.platform.serving import STATE_FILE, sign_in_link
+    from hud.platform.serving import sign_in_link
 
     config = configured(home, database, None)
-    try:
-        url = json.decode((config.home / STATE_FILE).read_bytes())["url"]
-    except (OSError, ValueError, KeyError):
-        raise InputError("no platform runs here", hint="start one with: hud platform up") from None
+    found = running_here(config.home)
+    if found is None:
+        raise InputError("no platform runs here", hint="start one with: hud platform up")
     services = Services.open(config)
     try:
-        link = sign_in_link(services, url)
+        link = sign_in_link(services, found["url"])
     finally:
         services.close()
     if as_json:
         streams.write_json({"sign_in_url": link})
     else:
         streams.write(link)
+
+
+@app.command("status")
+@guarded
+def status(
+    wait: Annotated[
+        float,
+        typer.Option(min=0, max=3600, help="Seconds to wait until a platform answers."),
+    ] = 0.0,
+    home: Home = None,
+    as_json: AsJson = False,
+    verbose: Verbosity = 0,
+) -> None:
+    """Say whether a platform runs here, and where. Exits 1 when none answers."""
+    from hud.cli.tables import pairs
+    from hud.platform.running import running_here
+
+    found = running_here(configured(home, None, None).home, wait_s=wait)
+    if as_json:
+        streams.write_json({"running": found is not None, **(found or {})})
+    elif found is not None:
+        streams.write(pairs([(name, str(value)) for name, value in found.items()]))
+    if found is None:
+        streams.note("no platform runs here; start one with: hud platform up")
+        raise typer.Exit(1)
 
 
 def configured(

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from hud._version import __version__
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.guard import Guard
-from hud.platform.routes import accounts, keys, pages, sign_in
+from hud.platform.routes import accounts, device_page, keys, pages, sign_in
 from hud.platform.services import Services
 
-ROUTERS = (accounts.router, keys.router, sign_in.router, pages.router)
+ROUTERS = (accounts.router, keys.router, sign_in.router, device_page.router, pages.router)
 
 
 def create_app(services: Services) -> FastAPI:
     """Return the app. The services stay their owner's to close."""
+    app = _routes()
+    app.state.services = services
+    app.add_middleware(Guard, config=services.config)
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return what a server publishes at `/openapi.json`."""
+    return _routes().openapi()
+
+
+def _routes() -> FastAPI:
     app = FastAPI(
         title="hud platform",
         version=__version__,
@@ -24,9 +38,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         responses={"4XX": {"model": ErrorBody}},
     )
-    app.state.services = services
     install_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Guard, config=services.config)
     return app

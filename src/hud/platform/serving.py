@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
-from hud._core import json
 from hud._core.errors import InputError
 from hud.platform.accounts import sessions
 from hud.platform.config import PlatformConfig
+from hud.platform.running import noted
 from hud.platform.services import Services
 from hud.store import LOCAL_TEAM
 
-STATE_FILE = "platform.json"
 _GRACE_S = 10
 
 
@@ -34,7 +32,7 @@ class Ready:
 
 
 def serve(config: PlatformConfig, on_ready: Callable[[Ready], None]) -> None:
-    """Serve until SIGINT or SIGTERM; requests under way get 10 s to end.
+    """Serve until SIGINT or SIGTERM; requests under way get 10 s to end, or until a second signal.
 
     Raises:
         InputError: when the address cannot be listened on.
@@ -43,7 +41,7 @@ def serve(config: PlatformConfig, on_ready: Callable[[Ready], None]) -> None:
     with _listening(config) as listener:
         services = Services.open(config)
         try:
-            asyncio.run(_serve(config, services, listener, on_ready))
+            uvloop.run(_serve(config, services, listener, on_ready))
         finally:
             services.close()
 
@@ -60,13 +58,14 @@ async def _serve(
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
+        server.force_exit = server.should_exit
         server.should_exit = True
 
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop)
     port: int = listener.getsockname()[1]
     url = config.url(port)
-    with _noted(config.home, url):
+    with noted(config.home, url):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]))
             on_ready(Ready(url, sign_in_link(services, url)))
@@ -124,19 +123,3 @@ def _listening(config: PlatformConfig) -> Generator[socket.socket]:
             ) from error
         listener.listen(2048)
         yield listener
-
-
-@contextlib.contextmanager
-def _noted(home: Path, url: str) -> Generator[None]:
-    """Keep in the home where the server is, while it is there."""
-    path = home / STATE_FILE
-    temporary = home / f".{STATE_FILE}-{os.getpid()}"
-    temporary.write_bytes(json.encode({"url": url, "pid": os.getpid()}))
-    temporary.chmod(0o600)
-    temporary.replace(path)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            if json.decode(path.read_bytes()).get("pid") == os.getpid():
-                path.unlink()

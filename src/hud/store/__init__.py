@@ -9,16 +9,31 @@ from pathlib import Path
 
 from hud._core.paths import hud_home, make_home
 from hud.store.base import Store, every_run
+from hud.store.filters import JobFilter, RunFilter
+from hud.store.liveness import SILENCE_S
 from hud.store.locks import job_holder, lock_job
-from hud.store.records import Attempt, JobCounts, JobRecord, JobSummary, RunRecord, StepRecord
+from hud.store.records import (
+    Attempt,
+    DebugSpanRecord,
+    JobCounts,
+    JobRecord,
+    JobSummary,
+    RunRecord,
+    StepRecord,
+)
 from hud.store.rows import (
+    FIRST_ARRIVAL,
     LOCAL_TEAM,
+    UNCOUNTED,
     BlobRow,
+    DebugSpanRow,
     JobEnd,
+    JobHeard,
     JobRow,
     JobStatus,
     Row,
     RunEnd,
+    RunMark,
     RunStart,
     RunStatus,
     StepRow,
@@ -48,17 +63,26 @@ def open_store(home: Path | None = None, *, create: bool = True) -> Store:
 
 
 __all__ = [
+    "FIRST_ARRIVAL",
     "LOCAL_TEAM",
+    "SILENCE_S",
+    "UNCOUNTED",
     "Attempt",
     "BlobRow",
+    "DebugSpanRecord",
+    "DebugSpanRow",
     "JobCounts",
     "JobEnd",
+    "JobFilter",
+    "JobHeard",
     "JobRecord",
     "JobRow",
     "JobStatus",
     "JobSummary",
     "Row",
     "RunEnd",
+    "RunFilter",
+    "RunMark",
     "RunRecord",
     "RunStart",
     "RunStatus",

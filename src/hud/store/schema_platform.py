@@ -307,5 +307,7 @@ def define_serving(metadata: MetaData) -> None:
         Column("name", Text, nullable=False),
         _moment("started_at"),
         _moment("ended_at"),
+        # As in `steps`.
+        Column("has_blobs", SmallInteger, nullable=False),
         Column("payload", Text, nullable=False),
     )

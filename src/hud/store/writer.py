@@ -25,6 +25,7 @@ from hud.store.blobs import BlobFolder
 from hud.store.entries import Entry, entry_of
 from hud.store.errors import store_error
 from hud.store.rows import Row, size_of
+from hud.store.sqlite_session import SqliteSession
 
 logger = logging.getLogger(__name__)
 
@@ -280,14 +281,14 @@ class Writer:
         return None, True
 
     def _in_transaction(
-        self, rows: list[Entry], write: Callable[[sqlite3.Connection, list[Entry]], None]
+        self, rows: list[Entry], write: Callable[[SqliteSession, list[Entry]], None]
     ) -> None:
         if self._connection is None:
             self._connection = self._connect()
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            write(connection, rows)
+            write(SqliteSession(connection), rows)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

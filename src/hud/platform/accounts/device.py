@@ -13,7 +13,7 @@ from hud.platform.accounts import keys, tables
 from hud.platform.accounts.keys import Scope, hashed
 from hud.platform.database import now_us
 from hud.platform.errors import ApiError
-from hud.platform.identity import Caller
+from hud.platform.identity import Caller, check
 
 LIFETIME_S = 15 * 60
 INTERVAL_S = 5
@@ -76,8 +76,12 @@ def confirm(connection: Connection, user_code: str, caller: Caller, *, approve: 
     """Answer a device for `caller`; return what the device calls itself.
 
     Raises:
-        ApiError: when no device waits with this code.
+        ApiError: when no device waits with this code, or the caller's key may do less than the
+            device's will.
     """
+    if caller.key_id is not None:
+        for scope in _SCOPES:  # the device's key may do no more than the one that let it in
+            check(caller, scope)
     sign_ins = tables.sign_ins
     letters = "".join(letter for letter in user_code.upper() if letter.isalpha())
     spelled = f"{letters[:4]}-{letters[4:]}"

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, RedirectResponse
 
-from hud.platform.accounts import audit, device, sessions
+from hud.platform.accounts import device, sessions
 from hud.platform.errors import ApiError
 from hud.platform.identity import Caller, caller_of
+from hud.platform.routes.device_page import confirm
 from hud.platform.services import services_of
 
 router = APIRouter(tags=["sign in"])
@@ -130,9 +131,5 @@ def device_confirm(
     request: Request, asked: DeviceConfirmed, caller: Annotated[Caller, Depends(signed_in)]
 ) -> dict[str, Any]:
     """Answer a device's question in the name of the caller: it gets a key like theirs."""
-    services = services_of(request)
-    with services.database.writing() as connection:
-        name = device.confirm(connection, asked.user_code, caller, approve=asked.approve)
-        done = "device.approve" if asked.approve else "device.deny"
-        audit.note(connection, caller.team, caller.name, done, name)
+    name = confirm(request, caller, asked.user_code, asked.approve)
     return {"client_name": name, "approved": asked.approve}
