@@ -9,10 +9,32 @@ from fastapi import FastAPI
 from hud._version import __version__
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.guard import Guard
-from hud.platform.routes import accounts, device_page, keys, pages, sign_in
+from hud.platform.routes import (
+    accounts,
+    device_page,
+    keys,
+    pages,
+    projects,
+    qa,
+    registry,
+    sign_in,
+    tasks,
+    tasksets,
+)
 from hud.platform.services import Services
 
-ROUTERS = (accounts.router, keys.router, sign_in.router, device_page.router, pages.router)
+ROUTERS = (
+    accounts.router,
+    keys.router,
+    sign_in.router,
+    device_page.router,
+    projects.router,
+    tasksets.router,
+    tasks.router,
+    registry.router,
+    qa.router,
+    pages.router,
+)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 STEPS_OF_AN_UPLOAD = 1_000_000
 _STEPS_OF_A_TASK = 20_000
+_DEEPEST = 100
 _DROPPED = frozenset(
     # The last would choose another validator than the one that counts.
     ("pattern", "patternProperties", "propertyNames", "uniqueItems", "format", "$schema")
@@ -46,7 +47,7 @@ class ArgumentCheck:
     """The arguments that one task of an environment takes. Used by one thread at a time."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self._left = 0
+        self._left = self._depth = 0
         self._is_usable = True
         known: dict[str, Any] = _jsonschema().Draft202012Validator.VALIDATORS
         checks = {keyword: self._counted(check) for keyword, check in known.items()}
@@ -66,6 +67,7 @@ class ArgumentCheck:
             return None
         # A message quotes what it is about, so a step costs more the longer the arguments are.
         per_step = 1 + len(json.encode(args)) // 1024
+        self._depth = 0
         self._left = given = min(effort.steps, _STEPS_OF_A_TASK) // per_step
         try:
             found = self._first_problem(args)
@@ -88,9 +90,14 @@ class ArgumentCheck:
     def _counted(self, check: Callable[..., Any]) -> Callable[..., Any]:
         def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
             self._left -= 1
-            if self._left < 0:
-                raise _TooMuch
-            yield from check(validator, value, instance, schema) or ()
+            self._depth += 1
+            try:
+                # The library panics where Python's own limit is met.
+                if self._left < 0 or self._depth > _DEEPEST:
+                    raise _TooMuch
+                yield from check(validator, value, instance, schema) or ()
+            finally:
+                self._depth -= 1
 
         return counted
 

@@ -88,7 +88,8 @@ def page_of_tasks(
     """Return up to `limit` tasks in order, from behind the position `after`, and how many fit."""
     query = _current(team, taskset_id, wanted)
     if not wanted.columns:
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+        counting = query.with_only_columns(func.count()).order_by(None)
+        total = connection.execute(counting).scalar_one()
         rows = connection.execute(query.where(_tasks.c.position > after).limit(limit))
         return [_version(row) for row in rows], total
     page: list[TaskVersion] = []

@@ -24,7 +24,8 @@ def plain_name(noun: str, text: str) -> str:
             characters that cannot be shown.
     """
     name = text.strip()
-    if not name or len(name) > LONGEST_NAME or not is_printable(name):
+    # A client's library takes the last two out of an address.
+    if not name or len(name) > LONGEST_NAME or not is_printable(name) or name in (".", ".."):
         raise ApiError(
             400,
             f"{bounded(text)!r} cannot be the name of a {noun}",
