@@ -272,11 +272,9 @@ def _current(team: str, taskset_id: str, wanted: Wanted) -> Select[Any]:
 
 
 def _walk(connection: Connection, query: Select[Any]) -> Iterator[TaskVersion]:
-    """Yield the tasks of a query a piece at a time."""
-    after = 0
-    while rows := connection.execute(query.where(_tasks.c.position > after).limit(_PIECE)).all():
-        yield from map(_version, rows)
-        after = rows[-1].position
+    """Yield the tasks of a query, read a piece at a time."""
+    for row in connection.execute(query, execution_options={"yield_per": _PIECE}):
+        yield _version(row)
 
 
 def _of(table: Any, team: str, taskset_id: str) -> Any:
