@@ -14,10 +14,12 @@ import typer
 from hud._version import __version__
 from hud.cli import (
     check,
+    compare,
     eval,
     init,
     jobs,
     keys,
+    leaderboard,
     models,
     platform,
     serve,
@@ -45,6 +47,10 @@ app.command("check", short_help="Check that tasks are solvable and graded fairly
 app.command("eval", short_help="Run an agent over tasks and report what came of it.")(eval.command)
 app.command("jobs", short_help="List recorded jobs, or show one.")(jobs.command)
 app.command("trace", short_help="Show one run, step by step.")(trace.command)
+app.command("compare", short_help="Tell whether one job, model or agent is better than another.")(
+    compare.command
+)
+app.command("leaderboard", short_help="Rank what ran a taskset.")(leaderboard.command)
 app.add_typer(models.app, name="models", short_help="List the models that are known, or show one.")
 app.command("serve", short_help="Serve an environment until told to stop.")(serve.command)
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
