@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from hud._version import __version__
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.guard import Guard
+from hud.platform.ingest.intake import Intake
 from hud.platform.routes import (
     accounts,
     device_page,
@@ -17,13 +18,17 @@ from hud.platform.routes import (
     projects,
     qa,
     registry,
+    reports,
     sign_in,
     tasks,
     tasksets,
+    telemetry,
 )
 from hud.platform.services import Services
 
 ROUTERS = (
+    telemetry.router,
+    reports.router,
     accounts.router,
     keys.router,
     sign_in.router,
@@ -41,6 +46,7 @@ def create_app(services: Services) -> FastAPI:
     """Return the app. The services stay their owner's to close."""
     app = _routes()
     app.state.services = services
+    app.state.intake = Intake(services.store, services.database)
     app.add_middleware(Guard, config=services.config)
     return app
 
