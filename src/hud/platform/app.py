@@ -19,8 +19,13 @@ from hud.platform.routes import (
     device_page,
     keys,
     pages,
+    projects,
+    qa,
+    registry,
     reports,
     sign_in,
+    tasks,
+    tasksets,
     telemetry,
 )
 from hud.platform.services import Services
@@ -32,6 +37,11 @@ ROUTERS = (
     keys.router,
     sign_in.router,
     device_page.router,
+    projects.router,
+    tasksets.router,
+    tasks.router,
+    registry.router,
+    qa.router,
     pages.router,
 )
 
