@@ -132,7 +132,7 @@ class Settings(BaseSettings):
             origin = self.hud_api_url.strip().rstrip("/")
             for name, place in _PLACES.items():
                 if name not in self.model_fields_set:
-                    self.__dict__[name] = f"{origin}{place}"
+                    vars(self)[name] = f"{origin}{place}"
 
     def __repr__(self) -> str:
         """Leave out secrets, and whatever else a `.env` file holds."""
