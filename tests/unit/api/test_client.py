@@ -109,7 +109,7 @@ def test_a_report_is_sent_once(platform: FakePlatform) -> None:
 def test_a_refusal_says_what_can_be_done(
     platform: FakePlatform, status: int, detail: Any, kind: type[HudError], hint: str | None
 ) -> None:
-    platform.refuse = lambda *_: (status, {"detail": detail})
+    platform.refuse = lambda method, path, body: (status, {"detail": detail})
     with pytest.raises(kind) as caught:
         ask(platform, calls.me())
     assert len(platform.requests) == 1
@@ -179,7 +179,7 @@ async def test_a_listing_is_read_to_its_end_or_its_limit(platform: FakePlatform)
 
 def test_a_platform_that_knows_no_pages_is_asked_no_further(platform: FakePlatform) -> None:
     rows = [{"id": f"{index:032x}"} for index in range(100)]
-    platform.refuse = lambda *_: (200, rows)
+    platform.refuse = lambda method, path, body: (200, rows)
     with BlockingPlatformClient(place(platform)) as client:
         found = client.collect(calls.jobs(None))
     assert len(found) == 100
