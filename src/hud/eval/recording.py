@@ -19,6 +19,7 @@ from typing import Any
 from hud._core.errors import StoreError
 from hud._core.ids import new_id
 from hud._core.paths import hud_home
+from hud.eval.reporting.reporter import FAREWELL_S
 from hud.eval.reporting.sink import PlatformSink, configured_sink
 from hud.store import JobEnd, JobRow, JobStatus, Store, open_store
 from hud.store.sink import StoreSink
@@ -218,13 +219,12 @@ async def _reporting(job_id: str, sinks: Sequence[Sink]) -> AsyncGenerator[None]
     try:
         yield
     finally:
-        unsent = await reporter.leave(job_id)
+        unsent = await reporter.leave(job_id, FAREWELL_S)
         if unsent.runs:
+            runs = "1 run" if unsent.runs == 1 else f"{unsent.runs:,} runs"
             logger.warning(
-                "%s of job %s not at the platform yet; hud push sends what is missing",
-                *(f"{unsent.runs:,} runs ({unsent.steps:,} steps) are", job_id)
-                if unsent.runs > 1
-                else (f"1 run ({unsent.steps:,} steps) is", job_id),
+                "job %s: %s (%s steps) not yet at the platform; hud push sends what is missing",
+                *(job_id, runs, f"{unsent.steps:,}"),
             )
 
 

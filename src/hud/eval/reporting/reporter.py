@@ -99,7 +99,7 @@ class Reporter:
             self._sweeps.append(job_id)
         self._rouse()
 
-    async def leave(self, job_id: str, timeout_s: float = FAREWELL_S) -> Unsent:
+    async def leave(self, job_id: str, timeout_s: float) -> Unsent:
         """Wait until a job has arrived, for a few seconds at most, and return what has not.
 
         A platform that is down is tried once more and not waited for. With the last job the
@@ -380,6 +380,8 @@ class Reporter:
             _resolve(waiter)
 
     def _halt(self, error: Exception) -> None:
+        if self.halted is not None:
+            return
         if isinstance(error, HudError):
             logger.warning("nothing more is reported to the platform: %s", error)
             self.halted = error
