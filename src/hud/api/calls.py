@@ -197,20 +197,12 @@ def upload_spans(run_id: str, spans: Sequence[bytes]) -> Call[replies.Heard]:
         replies.Heard,
         body={"telemetry": [msgspec.Raw(span) for span in spans]},
         service="telemetry",
-        is_retried=False,
         timeout_s=UPLOAD_TIMEOUT_S,
     )
 
 
 def _report(path: str, body: Mapping[str, Any]) -> Call[replies.Heard]:
-    return Call(
-        "POST",
-        path,
-        replies.Heard,
-        body=_without_none(body),
-        is_retried=False,
-        timeout_s=REPORT_TIMEOUT_S,
-    )
+    return Call("POST", path, replies.Heard, body=_without_none(body), timeout_s=REPORT_TIMEOUT_S)
 
 
 # -- tasksets ---------------------------------------------------------------------------------

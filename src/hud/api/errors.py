@@ -12,6 +12,7 @@ class PlatformError(HudError):
 
     Attributes:
         status: The HTTP status of its answer; None where there was none.
+        kind: The short name of the error in its answer, as of a sign-in; None where it has none.
         may_pass: Whether the same may work later.
     """
 
@@ -21,6 +22,7 @@ class PlatformError(HudError):
     def __init__(self, message: str, *, hint: str | None = None, status: int | None = None) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.kind: str | None = None
 
 
 class PlatformUnreachable(PlatformError):

@@ -129,7 +129,9 @@ class Exchange(Generic[T]):
             megabytes = self.limit_bytes // (1024 * 1024)
             raise ReplyUnreadable(f"{self._who} answered with more than {megabytes} MiB")
         if not 200 <= status < 300:
-            raise self._error(status, headers, body)
+            error = self._error(status, headers, body)
+            error.kind = _kind(body[:_ERROR_LIMIT_BYTES])
+            raise error
         return self._read(status, body)
 
     def failed(self, error: Exception) -> Wait:
@@ -228,6 +230,22 @@ class Exchange(Generic[T]):
             logger.warning(
                 "%s announces that it will stop serving /%s (%s)", self._who, path, bounded(told)
             )
+
+
+def _kind(body: bytes) -> str | None:
+    """Return the short name of an error: `error`, at the top or inside `detail`."""
+    try:
+        data: Any = json.decode(body)
+    except ValueError:
+        return None
+    for _ in range(2):
+        if not isinstance(data, dict):
+            return None
+        held = cast("dict[str, Any]", data)
+        if isinstance(held.get("error"), str):
+            return held["error"]
+        data = held.get("detail")
+    return None
 
 
 def _told(body: bytes) -> tuple[str, str | None]:

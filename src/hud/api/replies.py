@@ -47,8 +47,8 @@ class Me(Reply):
 
     user_id: str
     team_id: str
-    user_name: str | None = None
-    team_name: str | None = None
+    name: str | None = None
+    team: str | None = None
 
 
 class JobOnPlatform(Reply):

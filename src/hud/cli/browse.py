@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
@@ -15,7 +15,13 @@ from hud.eval.results import Member, read_results
 from hud.store import JobRecord, JobSummary, Store, open_store
 from hud.store.database import FILE_NAME
 
+T = TypeVar("T")
+
 _NO_LIMIT = 1_000_000_000
+
+
+class NotRecorded(InputError):
+    """Nothing here goes by that id."""
 
 
 def id_in(words: Sequence[str], command: str, *, may_list: bool = False) -> str | None:
@@ -55,7 +61,7 @@ def list_jobs(limit: int, *, as_json: bool) -> None:
 def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
     """Show one job: its figures, then its runs, the ungraded ones first."""
     store = _required(job_id, "job")
-    job = store.find_job(job_id)
+    job = _found(lambda: store.find_job(job_id))
     ks = sorted({1, job.group_size})
     results = read_results(store, job.id, owed=budgeting.owed_by(job), ks=ks)
     broken = {(run.task, run.member) for run in results.members if run.cause is not None}
@@ -77,7 +83,7 @@ def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
 def show_trace(run_id: str, *, as_json: bool) -> None:
     """Show one run with its steps."""
     store = _required(run_id, "run")
-    run = store.find_run(run_id)
+    run = _found(lambda: store.find_run(run_id))
     steps = store.read_steps(run.id)
     if as_json:
         decoded = [json.decode(step.payload) for step in steps]
@@ -101,12 +107,21 @@ def _store() -> Store | None:
 def _required(text: str, noun: str) -> Store:
     store = _store()
     if store is None:
-        raise InputError(
+        raise NotRecorded(
             f"there is no {noun} {bounded(text)}: nothing has been recorded in "
             f"{bounded(str(hud_home(create=False)), 300)} yet",
             hint="record something with hud eval, or set HUD_HOME",
         )
     return store
+
+
+def _found(find: Callable[[], T]) -> T:
+    try:
+        return find()
+    except InputError as error:
+        if "there is no" not in error.message:
+            raise
+        raise NotRecorded(error.message, hint=error.hint) from error
 
 
 def _job_row(summary: JobSummary) -> tuple[str, ...]:

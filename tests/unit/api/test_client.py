@@ -86,10 +86,10 @@ def test_the_pause_a_platform_asks_for_counts() -> None:
     ]
 
 
-def test_a_report_is_sent_once(platform: FakePlatform) -> None:
+def test_what_must_not_be_done_twice_is_asked_once(platform: FakePlatform) -> None:
     platform.replies = [(503, {}, b"{}")]
     with pytest.raises(PlatformUnreachable):
-        ask(platform, calls.run_exit("a" * 32, {"status": "completed"}))
+        ask(platform, calls.create_project("mine"))
     assert len(platform.requests) == 1
 
 

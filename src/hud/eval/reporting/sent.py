@@ -126,11 +126,10 @@ class SentLog:
             )
         return [row[0] for row in rows]
 
-    def forget_job(self, job_id: str, run_ids: Iterable[str]) -> None:
-        """Remember nothing of a job any more, so that all of it is sent again."""
+    def forget_runs(self, run_ids: Iterable[str]) -> None:
+        """Remember nothing of these runs any more, so that all of them is sent again."""
         for run_id in run_ids:
             self._write("DELETE FROM runs WHERE place = ? AND run_id = ?", (self._place, run_id))
-        self._write("DELETE FROM jobs WHERE place = ? AND job_id = ?", (self._place, job_id))
 
     def _mark(self, job_id: str, *, is_done: bool) -> None:
         self._write(
