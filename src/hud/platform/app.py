@@ -13,10 +13,37 @@ from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
-from hud.platform.routes import accounts, device_page, keys, pages, sign_in
+from hud.platform.ingest.intake import Intake
+from hud.platform.routes import (
+    accounts,
+    device_page,
+    keys,
+    pages,
+    projects,
+    qa,
+    registry,
+    reports,
+    sign_in,
+    tasks,
+    tasksets,
+    telemetry,
+)
 from hud.platform.services import Services
 
-ROUTERS = (accounts.router, keys.router, sign_in.router, device_page.router, pages.router)
+ROUTERS = (
+    telemetry.router,
+    reports.router,
+    accounts.router,
+    keys.router,
+    sign_in.router,
+    device_page.router,
+    projects.router,
+    tasksets.router,
+    tasks.router,
+    registry.router,
+    qa.router,
+    pages.router,
+)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -32,6 +59,7 @@ def create_app(services: Services) -> FastAPI:
     app = _routes(gateway)
     app.state.services = services
     app.state.gateway = gateway
+    app.state.intake = Intake(services.store, services.database)
     app.add_middleware(Guard, config=config)
     return app
 
