@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ class Gatewayed:
     origin: str
     key: str
     key_id: str
-    loop_errors: list[str] = field(default_factory=list[str])
 
     @property
     def url(self) -> str:
@@ -75,7 +74,7 @@ class Gatewayed:
         both: dict[str, Any] = {"max_cost_usd": None, "max_tokens": None, **limits}
         with self.services.database.writing() as connection:
             put_budget(connection, LOCAL_TEAM, scope, subject, **both)
-        self.gateway.budgets.forget(LOCAL_TEAM)
+        self.gateway.calls.budgets.forget(LOCAL_TEAM)
 
     def make_key(self, team: str = LOCAL_TEAM, **more: Any) -> str:
         """Return a new key, of a new team where that is named."""
@@ -93,7 +92,7 @@ class Gatewayed:
         def read() -> list[dict[str, Any]]:
             query = usage.select().where(usage.c.team == team).order_by(usage.c.at)
             with self.services.database.reading() as connection:
-                return [dict(row._mapping) for row in connection.execute(query)]
+                return [dict(row) for row in connection.execute(query).mappings()]
 
         return await asyncio.to_thread(read)
 
@@ -107,6 +106,14 @@ class Gatewayed:
         )
 
 
+class _Server(uvicorn.Server):
+    """A server that leaves this process's signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
 @contextlib.asynccontextmanager
 async def gatewayed(home: Path, **more: Any) -> AsyncGenerator[Gatewayed]:
     """Run a platform in this process until the block ends."""
@@ -115,9 +122,8 @@ async def gatewayed(home: Path, **more: Any) -> AsyncGenerator[Gatewayed]:
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(services)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None
-    serving = asyncio.ensure_future(server._serve(sockets=[listener]))
+    server = _Server(config)
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         with services.database.writing() as connection:
             key, secret = keys.create_key(

@@ -115,8 +115,9 @@ async def _ask_gemini(url: str, key: str, model: str, stream: bool) -> str:
             return reply.candidates[0].content.parts[0].text
         texts: list[str] = []
         async for piece in await client.aio.models.generate_content_stream(**asking):
-            parts: Any = piece.candidates[0].content.parts if piece.candidates else None
-            texts += [part.text for part in parts or [] if part.text]
+            held: Any = piece.candidates[0].content.parts if piece.candidates else None
+            parts: list[Any] = held or []
+            texts += [part.text for part in parts if part.text]
         return "".join(texts)
     finally:
         await client.aio.aclose()

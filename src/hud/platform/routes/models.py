@@ -137,7 +137,7 @@ async def resolve_model(
 
 
 @router.post("/fork", responses=refusals(501))
-def fork_model(caller: Recorder, wanted: ForkWanted) -> NoReturn:
+def fork_model(caller: Recorder, wanted: ForkWanted) -> ModelFound:
     """Say that no model can be forked here."""
     _no_training()
 
@@ -152,7 +152,7 @@ async def list_checkpoints(request: Request, caller: Reader, model_id: ModelId) 
 @router.put("/{model_id:path}/head", responses=refusals(404, 501))
 async def set_head(
     request: Request, caller: Recorder, model_id: ModelId, wanted: HeadWanted
-) -> NoReturn:
+) -> Checkpoint:
     """Say that no model has another checkpoint here."""
     _named(await _served(request, caller), model_id)
     _no_training()

@@ -206,7 +206,7 @@ def set_budget(request: Request, caller: Admin, wanted: BudgetWanted) -> BudgetI
         limits = wanted.model_dump(include={"max_cost_usd", "max_tokens"})
         name = f"{budget.scope} {subject}".strip()
         audit.note(connection, caller.team, caller.name, "budget.put", name, **limits)
-    gateway_of(request).budgets.forget(caller.team)
+    gateway_of(request).calls.budgets.forget(caller.team)
     return _budget(budget, spent)
 
 
@@ -230,7 +230,7 @@ def _removed(request: Request, caller: Admin, scope: BudgetScope, subject: str) 
         if not remove_budget(connection, caller.team, scope, subject):
             not_found("budget", name)
         audit.note(connection, caller.team, caller.name, "budget.remove", name)
-    gateway_of(request).budgets.forget(caller.team)
+    gateway_of(request).calls.budgets.forget(caller.team)
     return BudgetRemoved(scope=scope, subject=subject)
 
 
