@@ -20,6 +20,7 @@ from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.budgets import BudgetScope, put_budget
 from hud.platform.gateway.providers import model_wanted, put_provider
 from hud.platform.gateway.tables import usage
+from hud.platform.gateway.usage_log import UsageRow
 from hud.platform.services import Services
 from hud.store import LOCAL_TEAM
 
@@ -39,6 +40,7 @@ class Gatewayed:
     origin: str
     key: str
     key_id: str
+    _noted: asyncio.Queue[UsageRow]
 
     @property
     def url(self) -> str:
@@ -96,6 +98,12 @@ class Gatewayed:
 
         return await asyncio.to_thread(read)
 
+    async def next_row(self) -> dict[str, Any]:
+        """Wait until another call has ended and return the newest row."""
+        async with asyncio.timeout(60):
+            await self._noted.get()
+        return (await self.rows())[-1]
+
     def http(self, **headers: str) -> httpx.AsyncClient:
         """Return a bare client that shows the key."""
         return httpx.AsyncClient(
@@ -132,7 +140,16 @@ async def gatewayed(home: Path, **more: Any) -> AsyncGenerator[Gatewayed]:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(trust_env=False) as client:
             await client.get(f"{origin}/healthz")
-        yield Gatewayed(services, app.state.gateway, origin, secret, key.id)
+        noted: asyncio.Queue[UsageRow] = asyncio.Queue()
+        gateway: Gateway = app.state.gateway
+        add = gateway.usage.add
+
+        def note(row: UsageRow) -> None:
+            add(row)
+            noted.put_nowait(row)
+
+        gateway.usage.add = note
+        yield Gatewayed(services, gateway, origin, secret, key.id, noted)
     finally:
         server.should_exit = True
         await serving
