@@ -135,12 +135,18 @@ class ModelCalls:
         async with self._upstream.reply(outgoing, route, throttle) as reply:
             kind = reply.headers.get("content-type", "")
             reader = UsageReader(plan.asked.dialect, kind, hides_usage=plan.hides_usage)
+
+            async def keep(body: bytes) -> None:
+                if cache_key is not None and self._answers is not None:
+                    used = used_by(route, reader, prompt_tokens, is_whole=True)
+                    await self._answers.keep(cache_key, KeptAnswer(kind, body, used))
+
             passing = Passing(
                 asked.dialect,
                 reader,
                 route.provider.endpoint.api_key,
                 _translator(plan, body),
-                keeps=cache_key is not None,
+                keep if cache_key is not None and reply.status == 200 else None,
             )
             more = [(CACHE_HEADER.encode(), b"miss")] if cache_key is not None else []
             try:
@@ -154,10 +160,6 @@ class ModelCalls:
                 if reader.reply_id is not None:
                     name = route.provider.name
                     self.replies.note(metered.spender.team, reader.reply_id, name)
-        is_good = passing.is_whole and passing.failure is None and reply.status == 200
-        if cache_key is not None and passing.kept is not None and is_good and self._answers:
-            answer = KeptAnswer(kind, b"".join(passing.kept), metered.used)
-            await self._answers.keep(cache_key, answer)
 
 
 def outgoing_for(
