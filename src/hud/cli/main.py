@@ -26,6 +26,7 @@ from hud.cli import (
     models,
     platform,
     project,
+    providers,
     push,
     serve,
     set,
@@ -63,6 +64,7 @@ app.command("serve", short_help="Serve an environment until told to stop.")(serv
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
 app.add_typer(platform.app, name="platform", short_help="Run the platform.")
 app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.")
+app.add_typer(providers.app, name="providers", short_help="Say who serves models here.")
 app.command("cancel", short_help="End a job early, here or on the platform.")(cancel.command)
 app.add_typer(sync.app, name="sync", short_help="Bring a platform up to date with what is here.")
 app.command("push", short_help="Send recorded jobs to a platform.")(push.command)

@@ -18,8 +18,10 @@ from hud.platform.routes import (
     accounts,
     device_page,
     keys,
+    models,
     pages,
     projects,
+    providers,
     qa,
     registry,
     reports,
@@ -27,6 +29,7 @@ from hud.platform.routes import (
     tasks,
     tasksets,
     telemetry,
+    usage,
 )
 from hud.platform.services import Services
 
@@ -42,6 +45,9 @@ ROUTERS = (
     tasks.router,
     registry.router,
     qa.router,
+    models.router,
+    providers.router,
+    usage.router,
     pages.router,
 )
 
