@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,10 +12,15 @@ from hud._version import __version__
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.guard import Guard
 from hud.platform.ingest.intake import Intake
+from hud.platform.live import Live
 from hud.platform.routes import (
     accounts,
+    blobs,
+    cancel,
     compare,
     device_page,
+    events,
+    jobs,
     keys,
     leaderboards,
     pages,
@@ -26,12 +33,18 @@ from hud.platform.routes import (
     tasks,
     tasksets,
     telemetry,
+    traces,
 )
 from hud.platform.services import Services
 
 ROUTERS = (
     telemetry.router,
     reports.router,
+    events.router,
+    jobs.router,
+    traces.router,
+    blobs.router,
+    cancel.router,
     accounts.router,
     keys.router,
     sign_in.router,
@@ -53,6 +66,7 @@ def create_app(services: Services) -> FastAPI:
     app = _routes()
     app.state.services = services
     app.state.intake = Intake(services.store, services.database)
+    app.state.live = Live(services.store)
     app.add_middleware(Guard, config=services.config)
     return app
 
@@ -60,6 +74,13 @@ def create_app(services: Services) -> FastAPI:
 def openapi_document() -> dict[str, Any]:
     """Return what a server publishes at `/openapi.json`."""
     return _routes().openapi()
+
+
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncGenerator[None]:
+    live: Live = app.state.live
+    async with live.running():
+        yield
 
 
 def _routes() -> FastAPI:
@@ -71,6 +92,7 @@ def _routes() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses={"4XX": {"model": ErrorBody}},
+        lifespan=_running,
     )
     install_handlers(app)
     for router in ROUTERS:
