@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from hud._core import json
-from hud._core.errors import bounded
+from hud._core.errors import NotFound, bounded
 from hud.api import calls
 from hud.api.client import BlockingPlatformClient
 from hud.api.errors import NotOnPlatform
 from hud.api.place import configured_place, required_place
 from hud.api.replies import RunOnPlatform, RunState
 from hud.cli import streams
-from hud.cli.browse import NotRecorded
 from hud.cli.render import NOT_AVAILABLE, number, one_line, safe
 from hud.cli.tables import pairs, table
 
@@ -34,14 +33,14 @@ def here_or_there(here: Callable[[], None], there: Callable[[], None]) -> None:
     """
     try:
         here()
-    except NotRecorded as missing:
+    except NotFound as missing:
         place = configured_place()
         if place is None:
             raise
         try:
             there()
         except NotOnPlatform as error:
-            raise NotRecorded(
+            raise NotFound(
                 f"{missing.message}, and none at {bounded(place.shown, 300)}", hint=missing.hint
             ) from error
 

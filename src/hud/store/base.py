@@ -5,11 +5,20 @@ Implementations differ in where they keep things, not in what these methods mean
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
-from hud.store.records import Attempt, JobRecord, JobSummary, RunRecord, StepRecord
+from hud.store.changes import Change
+from hud.store.filters import EVERY_JOB, EVERY_RUN, JobFilter, RunFilter
+from hud.store.records import (
+    Attempt,
+    DebugSpanRecord,
+    JobRecord,
+    JobSummary,
+    RunRecord,
+    StepRecord,
+)
 from hud.store.rows import LOCAL_TEAM, Row
 
 
@@ -44,6 +53,17 @@ class Store(Protocol):
         """Make everything durable, then let go of all resources; safe to call twice."""
         ...
 
+    def watch(
+        self, *, team: str | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        """Listen to what changes, of one team or all, for as long as the block runs.
+
+        The first thing that is heard is that anything may have changed. What others commit is
+        heard too: of this process at once, of others within a second. The iteration ends when the
+        store is closed. May be asked for on any event loop.
+        """
+        ...
+
     def lock_job(self, job_id: str) -> AbstractContextManager[None]:
         """Hold a job while the block runs; it counts as interrupted when nobody holds it.
 
@@ -61,7 +81,12 @@ class Store(Protocol):
         ...
 
     def list_jobs(
-        self, *, limit: int = 20, before: JobRecord | None = None, team: str = LOCAL_TEAM
+        self,
+        filters: JobFilter = EVERY_JOB,
+        *,
+        limit: int = 20,
+        before: JobRecord | None = None,
+        team: str = LOCAL_TEAM,
     ) -> list[JobSummary]:
         """Return up to `limit` jobs with their counts, newest first; the page after `before`."""
         ...
@@ -88,11 +113,34 @@ class Store(Protocol):
         """Return the latest attempt at every member of every task of the job, in that order."""
         ...
 
+    def list_runs(
+        self,
+        filters: RunFilter = EVERY_RUN,
+        *,
+        limit: int = 100,
+        before: RunRecord | None = None,
+        team: str = LOCAL_TEAM,
+    ) -> list[RunRecord]:
+        """Return up to `limit` runs of the team, newest first; the page after `before`."""
+        ...
+
     def find_run(self, run_id: str, *, team: str = LOCAL_TEAM) -> RunRecord:
         """Return the run whose id is or starts with `run_id`.
 
         Raises:
             InputError: when there is none, or more than one.
+        """
+        ...
+
+    def mark_invalid(
+        self, run_id: str, reason: str | None, *, actor: str, team: str = LOCAL_TEAM
+    ) -> RunRecord:
+        """Say that a run must not count, and why, or with None that it counts after all.
+
+        Durable when it returns, with an entry in the audit log. The run is still shown.
+
+        Raises:
+            InputError: when there is no such run, or more than one.
         """
         ...
 
@@ -109,6 +157,20 @@ class Store(Protocol):
 
         With `resolve`, what was moved to blobs is back in its place; without, the references
         `{"$blob": sha256, "size_bytes": n, "media_type": …}` stand. `run_id` is a whole id.
+        """
+        ...
+
+    def read_debug_spans(
+        self,
+        run_id: str,
+        *,
+        after: str = "",
+        limit: int = 500,
+        team: str = LOCAL_TEAM,
+    ) -> list[DebugSpanRecord]:
+        """Return up to `limit` spans of a run that are no steps, by span id above `after`.
+
+        `run_id` is a whole id.
         """
         ...
 

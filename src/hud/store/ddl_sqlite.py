@@ -48,7 +48,8 @@ STATEMENTS = (
     (
         "CREATE TABLE debug_spans ( team VARCHAR(64) NOT NULL, run_id VARCHAR(32) NOT NULL, "
         "span_id VARCHAR(32) NOT NULL, name TEXT NOT NULL, started_at BIGINT, ended_at BIGINT, "
-        "payload TEXT NOT NULL, PRIMARY KEY (team, run_id, span_id) )"
+        "has_blobs SMALLINT NOT NULL, payload TEXT NOT NULL, PRIMARY KEY (team, run_id, span_id) "
+        ")"
     ),
     (
         "CREATE TABLE environments ( team VARCHAR(64) NOT NULL, id VARCHAR(32) NOT NULL, name "
@@ -106,6 +107,7 @@ STATEMENTS = (
     ),
     "CREATE INDEX runs_newest ON runs (team, started_at, id)",
     "CREATE INDEX runs_of_job ON runs (team, job_id, task_slug, member, attempt, id)",
+    "CREATE INDEX runs_unfinished ON runs (team, job_id) WHERE ended_at IS NULL",
     (
         "CREATE TABLE sessions ( sha256 VARCHAR(64) NOT NULL, team VARCHAR(64) NOT NULL, user_id "
         "VARCHAR(32) NOT NULL, created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, PRIMARY "
@@ -139,9 +141,9 @@ STATEMENTS = (
     (
         "CREATE TABLE tasksets ( team VARCHAR(64) NOT NULL, id VARCHAR(32) NOT NULL, name TEXT "
         "NOT NULL, project_id VARCHAR(32), created_at BIGINT NOT NULL, updated_at BIGINT NOT "
-        "NULL, PRIMARY KEY (team, id) )"
+        "NULL, archived_at BIGINT, PRIMARY KEY (team, id) )"
     ),
-    "CREATE UNIQUE INDEX tasksets_by_name ON tasksets (team, name)",
+    "CREATE UNIQUE INDEX tasksets_by_name ON tasksets (team, name) WHERE archived_at IS NULL",
     (
         "CREATE TABLE teams ( id VARCHAR(64) NOT NULL, uuid VARCHAR(32) NOT NULL, name TEXT NOT "
         "NULL, created_at BIGINT NOT NULL, PRIMARY KEY (id) )"

@@ -11,7 +11,19 @@ import msgspec
 
 from hud._core import json
 from hud._core.outcome import Outcome
-from hud.store.rows import BlobRow, JobEnd, JobRow, JsonObject, Row, RunEnd, RunStart, StepRow
+from hud.store.rows import (
+    BlobRow,
+    DebugSpanRow,
+    JobEnd,
+    JobHeard,
+    JobRow,
+    JsonObject,
+    Row,
+    RunEnd,
+    RunMark,
+    RunStart,
+    StepRow,
+)
 
 JOB_COLUMNS = (
     "team",
@@ -25,6 +37,10 @@ JOB_COLUMNS = (
     "model",
     "runtime",
     "spec",
+    "heard_at",
+    "taskset_id",
+    "project_id",
+    "key_id",
 )
 RUN_COLUMNS = (
     "team",
@@ -41,6 +57,7 @@ RUN_COLUMNS = (
     "task_digest",
     "status",
     "started_at",
+    "parent_id",
     "extra",
 )
 RUN_END_COLUMNS = (
@@ -74,7 +91,7 @@ class Values(msgspec.Struct, frozen=True, gc=False):
     values: tuple[Any, ...]
 
 
-Entry = Values | StepRow | BlobRow | JobEnd
+Entry = Values | StepRow | DebugSpanRow | BlobRow | JobHeard | JobEnd | RunMark
 
 
 def entry_of(row: Row) -> Entry:
@@ -84,7 +101,7 @@ def entry_of(row: Row) -> Entry:
         TypeError: when a document of the row has no JSON form.
     """
     match row:
-        case StepRow() | BlobRow() | JobEnd():
+        case StepRow() | DebugSpanRow() | BlobRow() | JobHeard() | JobEnd() | RunMark():
             return row
         case RunStart():
             values = (
@@ -102,6 +119,7 @@ def entry_of(row: Row) -> Entry:
                 row.task_digest,
                 "running",
                 row.started_at,
+                row.parent_id,
                 _document(row.extra),
             )
             return Values(RunStart, row.team, row.job_id, values)
@@ -141,6 +159,10 @@ def entry_of(row: Row) -> Entry:
                 row.model,
                 row.runtime,
                 _document(row.spec),
+                row.heard_at,
+                row.taskset_id,
+                row.project_id,
+                row.key_id,
             )
             return Values(JobRow, row.team, row.id, values)
 

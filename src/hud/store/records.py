@@ -23,6 +23,7 @@ class JobCounts:
         running: Members without an outcome yet; of an interrupted job, those it left behind.
         ungraded: Members that ended without a reward, by outcome.
         mean_reward: Mean over the graded members; None when there are none.
+        invalid: Members a person said must not count; they are in none of the other kinds.
     """
 
     runs: int
@@ -31,13 +32,19 @@ class JobCounts:
     running: int
     ungraded: dict[Outcome, int]
     mean_reward: float | None
+    invalid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """One job. `status` is `interrupted` when it never ended and nobody works on it now.
 
-    `worked_s` is how long it was worked on until it ended last; None when nobody said.
+    Attributes:
+        worked_s: How long it was worked on until it ended last; None when nobody said.
+        heard_at: When something was last heard of a reported job; None for one that is worked on
+            beside this store. Nobody reports an end: such a job is running while a run of it is
+            unfinished and it was heard within `SILENCE_S`, and completed when all runs ended.
+        key_id: Who reported it.
     """
 
     id: str
@@ -53,6 +60,10 @@ class JobRecord:
     runtime: str | None
     spec: dict[str, Any] | None
     worked_s: float | None = None
+    heard_at: int | None = None
+    taskset_id: str | None = None
+    project_id: str | None = None
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,8 @@ class RunRecord:
         turns: Model turns.
         unpriced_turns: Those whose price is unknown.
         known_cost_usd: What the others cost; None when there are none.
+        parent_id: The run it came out of.
+        invalid_reason: Why a person said that it must not count; None for a run that counts.
         is_interrupted: It never ended, and nobody works on its job any more.
     """
 
@@ -104,6 +117,8 @@ class RunRecord:
     turns: int = 0
     unpriced_turns: int = 0
     known_cost_usd: float | None = None
+    parent_id: str | None = None
+    invalid_reason: str | None = None
     is_interrupted: bool = False
 
 
@@ -118,15 +133,32 @@ class Attempt:
     outcome: Outcome | None
     reward: float | None
     task_digest: str | None
+    invalid_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step; `payload` is the JSON document that was recorded, redacted."""
+    """One step; `payload` is the JSON document that was recorded, redacted.
+
+    `span_id` is the span it was reported in, None for one that was recorded beside this store.
+    """
 
     run_id: str
     seq: int
     source: str | None
+    started_at: int | None
+    ended_at: int | None
+    payload: bytes
+    span_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DebugSpanRecord:
+    """One span that is no step; `payload` is the JSON document that was recorded, redacted."""
+
+    run_id: str
+    span_id: str
+    name: str
     started_at: int | None
     ended_at: int | None
     payload: bytes

@@ -92,6 +92,12 @@ runs = Table(
     # Why it must not count, said by a person; null for a run that counts.
     Column("invalid_reason", Text),
     Index("runs_newest", "team", "started_at", "id"),
+    Index(
+        "runs_unfinished",
+        *("team", "job_id"),
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
     Index("runs_of_job", "team", "job_id", "task_slug", "member", "attempt", "id"),
 )
 

@@ -5,25 +5,27 @@ Ended jobs keep the result on their row; a running one is counted when somebody 
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
+
+from hud.store.session import Session
 
 # In the order of the index `runs_of_job`, so nothing is sorted; `next_attempt` is null for the
 # attempt that counts.
 _SUMMARY = """
-SELECT status, outcome, count(*), sum(reward) FROM (
-  SELECT status, outcome, reward,
+SELECT kind, count(*), sum(reward) FROM (
+  SELECT reward,
+    CASE WHEN invalid_reason IS NULL THEN outcome ELSE 'invalid' END AS kind,
     lead(attempt) OVER (PARTITION BY task_slug, member ORDER BY attempt, id) AS next_attempt
   FROM runs WHERE team = ? AND job_id = ?
-) AS attempts WHERE next_attempt IS NULL GROUP BY status, outcome
+) AS attempts WHERE next_attempt IS NULL GROUP BY kind
 """
 
 
-def summarise_job(connection: sqlite3.Connection, team: str, job_id: str) -> dict[str, Any]:
+def summarise_job(session: Session, team: str, job_id: str) -> dict[str, Any]:
     """Return the counts of one job as plain data (the JSON kept in `jobs.summary`)."""
-    [(attempts,)] = connection.execute(
+    [(attempts,)] = session.query(
         "SELECT count(*) FROM runs WHERE team = ? AND job_id = ?", (team, job_id)
-    ).fetchall()
+    )
     summary: dict[str, Any] = {
         "runs": 0,
         "attempts": attempts,
@@ -31,19 +33,18 @@ def summarise_job(connection: sqlite3.Connection, team: str, job_id: str) -> dic
         "running": 0,
         "ungraded": {},
         "mean_reward": None,
+        "invalid": 0,
     }
-    total = 0.0
-    for status, outcome, count, rewards in connection.execute(_SUMMARY, (team, job_id)).fetchall():
+    for kind, count, rewards in session.query(_SUMMARY, (team, job_id)):
         summary["runs"] += count
-        if outcome == "graded":
-            summary["graded"] += count
-            total += rewards
-        elif outcome is None:
-            summary["running"] += count
-        else:
-            ungraded: dict[str, int] = summary["ungraded"]
-            ungraded[outcome] = ungraded.get(outcome, 0) + count
-        del status
-    if summary["graded"]:
-        summary["mean_reward"] = total / summary["graded"]
+        match kind:
+            case "graded":
+                summary["graded"] = count
+                summary["mean_reward"] = rewards / count
+            case None:
+                summary["running"] = count
+            case "invalid":
+                summary["invalid"] = count
+            case outcome:
+                summary["ungraded"][outcome] = count
     return summary

@@ -183,9 +183,17 @@ def _registry() -> None:
         sa.Column("project_id", sa.String(32)),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
+        sa.Column("archived_at", sa.BigInteger),
         sa.PrimaryKeyConstraint("team", "id"),
     )
-    op.create_index("tasksets_by_name", "tasksets", ["team", "name"], unique=True)
+    op.create_index(
+        "tasksets_by_name",
+        "tasksets",
+        ["team", "name"],
+        unique=True,
+        sqlite_where=sa.text("archived_at IS NULL"),
+        postgresql_where=sa.text("archived_at IS NULL"),
+    )
 
 
 def _serving() -> None:
@@ -216,6 +224,7 @@ def _serving() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("started_at", sa.BigInteger),
         sa.Column("ended_at", sa.BigInteger),
+        sa.Column("has_blobs", sa.SmallInteger, nullable=False),
         sa.Column("payload", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("team", "run_id", "span_id"),
     )
@@ -279,6 +288,14 @@ def _columns() -> None:
     op.add_column("runs", sa.Column("parent_id", sa.String(32)))
     op.add_column("runs", sa.Column("invalid_reason", sa.Text))
     op.create_index("runs_newest", "runs", ["team", "started_at", "id"])
+    unfinished = sa.text("ended_at IS NULL")
+    op.create_index(
+        "runs_unfinished",
+        "runs",
+        ["team", "job_id"],
+        sqlite_where=unfinished,
+        postgresql_where=unfinished,
+    )
     op.add_column("steps", sa.Column("span_id", sa.String(32)))
     op.create_index(
         "steps_by_span",

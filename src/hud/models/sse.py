@@ -1,6 +1,6 @@
 """Server-sent events cut out of a stream as it passes, in whatever pieces it comes.
 
-What an event says is `replies`.
+What an event says belongs to who reads it: `usage` here, the dialects' formats elsewhere.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class UsageHider:
             return data
         events: list[bytes] = []
         try:
-            events += [event for event in self._cutter.cut(data) if not _is_usage(event)]
+            events += [event for event in self._cutter.cut(data) if not is_usage_event(event)]
         except EventTooLong:
             events.append(self.rest())
         return b"".join(events)
@@ -78,7 +78,8 @@ class UsageHider:
         return b"" if cutter is None else cutter.rest()
 
 
-def _is_usage(event: bytes) -> bool:
+def is_usage_event(event: bytes) -> bool:
+    """Tell whether an event of Chat Completions holds the usage and nothing else."""
     data = event_data(event)
     if b'"usage"' not in data:
         return False
