@@ -17,6 +17,7 @@ from hud.cli import (
     check,
     compare,
     eval,
+    export,
     init,
     jobs,
     keys,
@@ -57,6 +58,7 @@ app.command("compare", short_help="Tell whether one job, model or agent is bette
     compare.command
 )
 app.command("leaderboard", short_help="Rank what ran a taskset.")(leaderboard.command)
+app.add_typer(export.app, name="export", short_help="Write runs and steps to files, or send them.")
 app.add_typer(models.app, name="models", short_help="List the models that are known, or show one.")
 app.command("serve", short_help="Serve an environment until told to stop.")(serve.command)
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
