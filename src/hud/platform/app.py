@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from hud._version import __version__
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
+from hud.platform.gateway.door import GatewayDoor
 from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
 from hud.platform.ingest.intake import Intake
@@ -84,6 +85,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.gateway = gateway
     app.state.intake = Intake(services.store, services.database)
     app.state.live = Live(services.store)
+    app.add_middleware(GatewayDoor, gateway=gateway)
     app.add_middleware(Guard, config=config)
     return app
 
@@ -114,8 +116,6 @@ def _routes(gateway: Gateway | None = None) -> FastAPI:
         responses={"4XX": {"model": ErrorBody}},
     )
     install_handlers(app)
-    if gateway is not None:
-        app.mount("/inference", gateway)
     for router in ROUTERS:
         app.include_router(router)
     return app

@@ -199,17 +199,29 @@ class Gateway:
 
 
 async def _until_gone(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do the work of a request; its client going away cancels it."""
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(receive())
+    """Do the work of a request; its client going away cancels it.
+
+    The work runs in the request's own task, and only the watching in another: a task more is a
+    turn of the event loop more before the provider is asked.
+    """
+    mine = asyncio.current_task()
+    assert mine is not None
+    is_gone = False
+
+    async def watch() -> None:
+        nonlocal is_gone
+        await receive()  # the next thing to come is that the client has gone
+        is_gone = True
+        mine.cancel()
+
+    watching = asyncio.ensure_future(watch())
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        await work
+    except asyncio.CancelledError:
+        if not is_gone or mine.uncancel():
+            raise
     finally:
-        for task in (working, watching):
-            task.cancel()
-        await asyncio.wait({working, watching})
-    if not working.cancelled():
-        working.result()
+        watching.cancel()
 
 
 def _path_of(scope: Scope) -> str:
