@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from hud._core.errors import StoreError
 from hud._core.ids import normal_id
 from hud.platform.accounts import audit
 from hud.platform.cursors import decode_cursor, encode_cursor
@@ -27,7 +29,14 @@ from hud.platform.routes.models import gateway_of
 from hud.platform.services import services_of
 from hud.platform.times import iso_required
 
-router = APIRouter(prefix="/v2", tags=["usage"])
+
+async def _written(request: Request) -> None:
+    """Have every call that has ended here written down before it is read."""
+    with contextlib.suppress(StoreError):
+        await gateway_of(request).usage.flush()
+
+
+router = APIRouter(prefix="/v2", tags=["usage"], dependencies=[Depends(_written)])
 
 WholeId = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9a-fA-F-]+$")]
 Since = Annotated[datetime | None, Query(description="ISO 8601; without a zone it is UTC.")]
