@@ -29,11 +29,13 @@ class RawProvider:
 
     Attributes:
         requests: Every request, oldest first.
+        asked: Set when the first one is there.
         gone: Set when a connection was closed by the other side while it was being answered.
     """
 
     def __init__(self, handler: Handler) -> None:
         self.requests: list[Request] = []
+        self.asked = asyncio.Event()
         self.gone = asyncio.Event()
         self._handler = handler
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,6 +67,7 @@ class RawProvider:
                 body = await reader.readexactly(int(length.group(1)) if length else 0)
                 request = Request(head[:-4], body)
                 self.requests.append(request)
+                self.asked.set()
                 answering = asyncio.ensure_future(self._handler(request, writer))
                 watching = asyncio.ensure_future(reader.read(1))
                 try:

@@ -308,6 +308,55 @@ async def test_a_client_that_goes_away_stops_the_provider(platform: Gatewayed) -
     assert row["prompt_tokens"] > 0
 
 
+async def test_a_client_that_goes_away_before_the_answer_is_billed_its_prompt(
+    platform: Gatewayed,
+) -> None:
+    async def silent(request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async with RawProvider(silent) as provider, platform.http() as client:
+        platform.add("raw", "openai", f"{provider.url}/v1", ["m"])
+        asking = asyncio.ensure_future(client.post("/chat/completions", json=BODY))
+        async with asyncio.timeout(30):
+            await provider.asked.wait()
+        asking.cancel()
+        row = await platform.next_row()
+    assert (row["status"], row["completion_tokens"]) == (499, 0)
+    assert row["prompt_tokens"] > 0
+    assert row["error"] == "the client went away before the end; the tokens are estimated"
+
+
+async def test_a_provider_that_tells_no_usage_is_estimated(platform: Gatewayed) -> None:
+    piece = b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+
+    async def mute(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM + chunk(piece * 5) + chunk(b"data: [DONE]\n\n") + chunk(b""))
+
+    async with RawProvider(mute) as provider, platform.http() as client:
+        platform.add("raw", "openai", f"{provider.url}/v1", ["m"])
+        await client.post("/chat/completions", json={**BODY, "stream": True})
+        row = await platform.next_row()
+    assert row["status"] == 200
+    assert row["prompt_tokens"] > 0
+    assert row["completion_tokens"] == 6
+    assert row["error"] == "the provider told no usage; the tokens are estimated"
+
+
+async def test_a_long_conversation_with_pictures_goes_through(platform: Gatewayed) -> None:
+    url = "data:image/png;base64," + "A" * 20_000_000
+    picture = {"type": "image_url", "image_url": {"url": url}}
+    messages = [{"role": "user", "content": [picture]}]
+    async with RawProvider(says(b'{"choices":[]}')) as provider, platform.http() as client:
+        platform.add("raw", "openai", f"{provider.url}/v1", ["m", "other=m"])
+        same = await client.post("/chat/completions", json={"model": "m", "messages": messages})
+        other = await client.post(
+            "/chat/completions", json={"model": "other", "messages": messages}
+        )
+    assert (same.status_code, other.status_code) == (200, 200)
+    for request in provider.requests:
+        assert json.loads(request.body) == {"model": "m", "messages": messages}
+
+
 async def test_a_client_that_reads_slowly_holds_the_provider_back(platform: Gatewayed) -> None:
     written = 0
     piece = b"data: " + b"x" * 65_000 + b"\n\n"

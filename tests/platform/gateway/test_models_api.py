@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from hud.models.gateway import list_gateway_models, resolve_gateway_model
 from hud.testing.model_server import Say
 from tests.platform.gateway.gatewayed import PROVIDER_KEY
 from tests.platform.gateway.threaded import model_server
-from tests.platform.server import Server, environment
+from tests.platform.server import Server, environment, running
 
 SAID = Say("x", prompt_tokens=60, completion_tokens=40)
 PROMPT: list[Any] = [{"role": "user", "content": "How much?"}]
@@ -264,3 +265,17 @@ def test_the_command_says_what_is_wrong(server: Server) -> None:
     assert "known: openai, anthropic, gemini" in dialect.stderr
     assert "there is no provider 'nobody'" in missing.stderr
     assert os.environ.get("HUD_HOME") != str(server.home)
+
+
+def test_what_was_called_is_not_lost_when_the_server_stops(home: Path) -> None:
+    with running(home) as server, model_server(lambda question: SAID) as models:
+        key = server.key()
+        with server.client(key) as client:
+            put(client, "acme", models.base_url("chat"), "m")
+            with OpenAI(base_url=f"{server.url}/inference", api_key=key) as api:
+                for _ in range(5):
+                    api.chat.completions.create(model="m", messages=PROMPT)
+        assert server.stop() == 0
+        server.start()
+        with server.client(key) as client:
+            assert client.get("/v2/usage").json()["total"]["calls"] == 5

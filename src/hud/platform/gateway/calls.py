@@ -31,7 +31,7 @@ from hud.platform.gateway.run_jobs import RunJobs
 from hud.platform.gateway.served import Route
 from hud.platform.gateway.upstream import Outgoing, Refused, Upstream
 from hud.platform.gateway.usage_log import UsageLog
-from hud.platform.gateway.used import used_at_most, used_by
+from hud.platform.gateway.used import used_at_most, used_by, used_unanswered
 from hud.platform.identity import Caller
 
 
@@ -96,10 +96,11 @@ class ModelCalls:
             await self._relay(asked, plan, body, outgoing, metered, key, send)
         except Refused as refused:
             metered.status, metered.error = refused.status, refused.failure.detail
+            metered.used = None
             status, more, said = told(refused, asked, plan, route)
             await send_whole(send, status, said, more)
         except Refusal as refusal:
-            metered.status, metered.error = refusal.status, refusal.message
+            metered.status, metered.error, metered.used = refusal.status, refusal.message, None
             raise
         finally:
             metered.end()
@@ -132,7 +133,11 @@ class ModelCalls:
         throttle = self._places.of(metered.spender.team, route)
         prompt_tokens = body.prompt_tokens()
         metered.is_sent = True
-        async with self._upstream.reply(outgoing, route, throttle) as reply:
+
+        def asked_now() -> None:
+            metered.used = used_unanswered(route, prompt_tokens)
+
+        async with self._upstream.reply(outgoing, route, throttle, asked_now) as reply:
             kind = reply.headers.get("content-type", "")
             reader = UsageReader(plan.asked.dialect, kind, hides_usage=plan.hides_usage)
 
@@ -153,7 +158,13 @@ class ModelCalls:
                 await passing.run(reply, send, more)
             finally:
                 whole = passing.is_whole
-                metered.used = used_by(route, reader, prompt_tokens, is_whole=whole)
+                metered.used = used_by(
+                    route,
+                    reader,
+                    prompt_tokens,
+                    is_whole=whole,
+                    has_answer=asked.kind != "embed",
+                )
                 metered.error = passing.failure
                 if whole or passing.failure is not None:
                     metered.status = reply.status
