@@ -97,8 +97,11 @@ class Gateway:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        pairs = cast("list[tuple[bytes, bytes]]", scope["headers"])
-        headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in pairs}
+        headers: dict[str, str] = {}
+        size = 0
+        for name, text in cast("list[tuple[bytes, bytes]]", scope["headers"]):
+            size += len(name) + len(text)
+            headers[name.decode("latin-1").lower()] = text.decode("latin-1")
         path = _path_of(scope)
         query = cast("bytes", scope["query_string"]).decode("latin-1")
         method = str(scope["method"])
@@ -111,7 +114,7 @@ class Gateway:
             await send(message)
 
         try:
-            if sum(len(name) + len(text) for name, text in pairs) > HEADER_BYTES:
+            if size > HEADER_BYTES:
                 raise Refusal(431, "headers_too_large", "the headers are longer than 64 KiB")
             caller = await self._caller(headers, query)
             if asked is None:
