@@ -342,6 +342,18 @@ async def test_a_provider_that_tells_no_usage_is_estimated(platform: Gatewayed) 
     assert row["error"] == "the provider told no usage; the tokens are estimated"
 
 
+async def test_a_reply_in_the_background_would_not_be_metered_and_is_refused(
+    platform: Gatewayed,
+) -> None:
+    async with RawProvider(says(b"{}")) as provider, platform.http() as client:
+        platform.add("raw", "openai", f"{provider.url}/v1", ["m"])
+        body = {"model": "m", "input": "x", "background": True}
+        reply = await client.post("/responses", json=body)
+        assert provider.requests == []
+    assert reply.status_code == 400
+    assert "background" in message_of(reply)
+
+
 async def test_a_long_conversation_with_pictures_goes_through(platform: Gatewayed) -> None:
     url = "data:image/png;base64," + "A" * 20_000_000
     picture = {"type": "image_url", "image_url": {"url": url}}

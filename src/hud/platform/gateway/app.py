@@ -194,7 +194,9 @@ class Gateway:
         for provider in self.calls.replies.keepers(caller.team, reply_id, served):
             route = Route("", "", provider)
             outgoing = outgoing_for(method, asked, headers, route, data)
-            status, said = await self.upstream.get(outgoing, route, timeout_s=_STATE_TIMEOUT_S)
+            status, said = await self.upstream.get(
+                outgoing, route, timeout_s=_STATE_TIMEOUT_S, limit_bytes=BODY_BYTES
+            )
             if status != 404:
                 await send_whole(send, status, said)
                 return

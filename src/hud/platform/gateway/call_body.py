@@ -84,11 +84,15 @@ class CallBody:
         return min(len(self.data) // _BYTES_PER_TOKEN + 1, _LONGEST_PROMPT)
 
     def completion_tokens(self, dialect: Dialect) -> int:
-        """Return how many tokens the answer may have, by the request's own limit."""
+        """Return how many tokens the answer may have, by the request's own limit; of all answers
+        together, where it asks for several.
+        """
         wanted: Any = None
+        times: Any = 1
         match dialect:
             case Dialect.CHAT:
                 wanted = self.get("max_completion_tokens") or self.get("max_tokens")
+                times = self.get("n")
             case Dialect.RESPONSES:
                 wanted = self.get("max_output_tokens")
             case Dialect.MESSAGES:
@@ -99,5 +103,10 @@ class CallBody:
                     if isinstance(held, dict):
                         limits = cast("dict[str, Any]", held)
                         wanted = limits.get("maxOutputTokens") or limits.get("max_output_tokens")
-        is_count = isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > 0
-        return min(wanted, _LONGEST_PROMPT) if is_count else _DEFAULT_COMPLETION
+                        times = limits.get("candidateCount") or limits.get("candidate_count")
+        return min(_count(wanted, _DEFAULT_COMPLETION) * _count(times, 1), _LONGEST_PROMPT)
+
+
+def _count(value: Any, default: int) -> int:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return min(value, _LONGEST_PROMPT) if is_count else default

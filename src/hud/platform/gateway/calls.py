@@ -59,6 +59,8 @@ class ModelCalls:
         self._answers = answers
         self._jobs = RunJobs(database)
         self._places = Places()
+        # The first look at a price loads them all, which takes a tenth of a second.
+        self._has_prices = False
 
     async def _route(self, team: str, name: str) -> Route:
         served = await self._directory.served(team)
@@ -115,7 +117,11 @@ class ModelCalls:
             spender = metered.spender = replace(spender, job_id=job_id)
         completion = 0 if asked.kind == "embed" else body.completion_tokens(asked.dialect)
         most = used_at_most(metered.route, body.prompt_tokens(), completion)
-        cost = await asyncio.to_thread(most.cost_usd)
+        if self._has_prices:
+            cost = most.cost_usd()
+        else:
+            cost = await asyncio.to_thread(most.cost_usd)
+            self._has_prices = True
         amount = Amount(cost or 0.0, most.tokens)
         metered.reservation = await self.budgets.reserve(spender, amount)
 
@@ -143,7 +149,13 @@ class ModelCalls:
 
             async def keep(body: bytes) -> None:
                 if cache_key is not None and self._answers is not None:
-                    used = used_by(route, reader, prompt_tokens, is_whole=True)
+                    used = used_by(
+                        route,
+                        reader,
+                        prompt_tokens,
+                        is_whole=True,
+                        has_answer=asked.kind != "embed",
+                    )
                     await self._answers.keep(cache_key, KeptAnswer(kind, body, used))
 
             passing = Passing(

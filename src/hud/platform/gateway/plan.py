@@ -74,6 +74,9 @@ def _passed(asked: Asked, body: CallBody, route: Route) -> Plan:
         action = asked.route.rpartition(":")[2]
         theirs = f"/models/{quote(route.upstream, safe='')}:{action}"
         return Plan(replace(asked, route=theirs, model=route.upstream), body.data)
+    if asked.dialect is Dialect.RESPONSES and body.get("background") is True:
+        message = "a reply in the background cannot be metered here: ask without `background`"
+        raise Refusal(400, "unsupported_parameter", message)
     changes: dict[str, Any] = {}
     if body.get("model") != route.upstream:
         changes["model"] = route.upstream

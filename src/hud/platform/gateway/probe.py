@@ -15,7 +15,7 @@ from hud.platform.database import Database
 from hud.platform.gateway.directory import Directory
 from hud.platform.gateway.providers import ProviderDialect
 from hud.platform.gateway.served import OpenProvider, Route
-from hud.platform.gateway.upstream import Outgoing, Upstream, without_key
+from hud.platform.gateway.upstream import Outgoing, Upstream
 from hud.platform.secrets import SecretBox
 
 _TIMEOUT_S = 20.0
@@ -50,7 +50,6 @@ async def probe(upstream: Upstream, provider: OpenProvider) -> Tried:
         status, body = await upstream.get(outgoing, Route("", "", provider), timeout_s=_TIMEOUT_S)
     except Refusal as refusal:
         return Tried(False, None, None, refusal.message)
-    body = without_key(body, provider.endpoint.api_key)
     if status == 200:
         count = _count(body)
         said = "it answers" if count is None else f"it answers and lists {count} models"

@@ -131,21 +131,28 @@ class Upstream:
             await asyncio.sleep(pause_s)
             waited_s += pause_s
 
-    async def get(self, request: Outgoing, route: Route, *, timeout_s: float) -> tuple[int, bytes]:
-        """Ask something small and return the status and the body, cut at 1 MiB.
+    async def get(
+        self, request: Outgoing, route: Route, *, timeout_s: float, limit_bytes: int = _ERROR_BYTES
+    ) -> tuple[int, bytes]:
+        """Ask something that costs nothing and return the status and the body, without the key.
 
         Raises:
-            Refusal: when the provider cannot be asked, or does not answer in time.
+            Refusal: when the provider cannot be asked, or does not answer in time, or with more
+                than `limit_bytes`.
         """
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._request(request, route)
                 try:
-                    return response.status, await _read_some(response)
+                    body = await _read_some(response, limit_bytes)
                 finally:
                     response.close()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise _unreachable(route, error) from error
+        if len(body) > limit_bytes:
+            message = f"the provider {route.provider.name!r} answers with too much"
+            raise Refusal(502, "provider_error", message)
+        return response.status, without_key(body, route.provider.endpoint.api_key)
 
     async def _sent(
         self, request: Outgoing, route: Route, throttle: Throttle, slot: int
@@ -165,7 +172,7 @@ class Upstream:
             if response.status < 400:
                 throttle.answered()
                 raise _redirected(route, response.status)
-            body = await _read_some(response)
+            body = (await _read_some(response, _ERROR_BYTES))[:_ERROR_BYTES]
         except (aiohttp.ClientError, TimeoutError, OSError):
             body = b""
         finally:
@@ -240,13 +247,14 @@ def without_key(data: bytes, key: str) -> bytes:
     return data.replace(spelled, b"[redacted]") if spelled in data else data
 
 
-async def _read_some(response: aiohttp.ClientResponse) -> bytes:
+async def _read_some(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """Return a body; of one that is longer than the limit a little more than that."""
     body = bytearray()
     while data := await response.content.readany():
         body += data
-        if len(body) > _ERROR_BYTES:
+        if len(body) > limit_bytes:
             break
-    return bytes(body[:_ERROR_BYTES])
+    return bytes(body)
 
 
 def _unreachable(route: Route, error: BaseException) -> Refusal:
