@@ -38,6 +38,16 @@ class _Seen:
     at: float
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What the database says; `unknown` are the providers whose models nothing names."""
+
+    providers: dict[str, OpenProvider]
+    models: list[ModelRow]
+    catalog: Catalog
+    unknown: list[OpenProvider]
+
+
 class Directory:
     """Finds what a team's providers serve. Belongs to one event loop.
 
@@ -92,27 +102,32 @@ class Directory:
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
 
     async def _read(self, team: str) -> Served:
-        rows, models = await asyncio.to_thread(self._kept, team)
-        catalog = load_catalog()
-        found = {row.name: self._opened(row, catalog) for row in rows}
-        for provider in self._extra(team):
-            found.setdefault(provider.name, provider)
-        listing = {model.provider for model in models}
-        asked = [one for one in found.values() if one.name not in listing]
-        asked = [one for one in asked if not knows_models(catalog, one)]
-        said = await asyncio.gather(*(self._offers(one) for one in asked))
-        for provider, names in zip(asked, said, strict=True):
-            found[provider.name] = replace(provider, offers=names)
-        served = Served(list(found.values()), models, catalog)
+        kept = await asyncio.to_thread(self._kept, team)
+        said = await asyncio.gather(*(self._offers(one) for one in kept.unknown))
+        for provider, names in zip(kept.unknown, said, strict=True):
+            kept.providers[provider.name] = replace(provider, offers=names)
+        served = Served(list(kept.providers.values()), kept.models, kept.catalog)
         if self._reading.get(team) is asyncio.current_task():
             if len(self._seen) >= _TEAMS_AT_MOST:
                 self._seen.clear()
             self._seen[team] = _Seen(served, time.monotonic())
         return served
 
-    def _kept(self, team: str) -> tuple[list[Provider], list[ModelRow]]:
+    def _kept(self, team: str) -> _Kept:
         with self._database.reading() as connection:
-            return read_providers(connection, team), read_models(connection, team)
+            rows = read_providers(connection, team)
+            models = read_models(connection, team)
+        catalog = load_catalog()
+        found = {row.name: self._opened(row, catalog) for row in rows}
+        for provider in self._extra(team):
+            found.setdefault(provider.name, provider)
+        listing = {model.provider for model in models}
+        unknown = [
+            provider
+            for provider in found.values()
+            if provider.name not in listing and not knows_models(catalog, provider)
+        ]
+        return _Kept(found, models, catalog, unknown)
 
     def _over(self, team: str, done: asyncio.Task[Served]) -> None:
         if self._reading.get(team) is done:
