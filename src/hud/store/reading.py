@@ -15,6 +15,7 @@ from hud._core.outcome import Outcome
 from hud.store.engine import Engine
 from hud.store.filters import JobFilter, RunFilter
 from hud.store.liveness import living_jobs, reported_statuses, silent_before
+from hud.store.recent_counts import RecentCounts
 from hud.store.records import Attempt, JobCounts, JobRecord, JobSummary, RunRecord
 from hud.store.session import Session
 from hud.store.summary import summarise_job
@@ -44,11 +45,17 @@ _MATCHES_NAMED = 5
 
 
 class Reading:
-    """Questions about the jobs and runs of one team."""
+    """Questions about the jobs and runs of one team.
 
-    def __init__(self, engine: Engine, session: Session, team: str) -> None:
+    Attributes:
+        counted: Jobs of a listing that had to be counted and need not be the next time.
+    """
+
+    def __init__(self, engine: Engine, session: Session, team: str, recent: RecentCounts) -> None:
         self._engine = engine
+        self._recent = recent
         self._session = session
+        self.counted: list[str] = []
         self._team = team
 
     def job(self, text: str) -> JobRecord:
@@ -70,7 +77,7 @@ class Reading:
         )
         jobs = self._jobs([row[:-1] for row in rows])
         found = [
-            self._with_counts(job, row[-1])
+            self._listed(job, row[-1])
             for job, row in zip(jobs, rows, strict=True)
             if filters.status in (None, job.status)
         ]
@@ -172,6 +179,17 @@ class Reading:
             is_alive = run["job_id"] in living or (not run["job_id"] and run["started_at"] >= limit)
             run["is_interrupted"] = run["ended_at"] is None and not is_alive
         return [RunRecord(**run) for run in found]
+
+    def _listed(self, job: JobRecord, kept: str | None) -> JobSummary:
+        recent = self._recent.find(self._team, job.id) if kept is None else None
+        if recent is not None:
+            return JobSummary(job, recent)
+        summary = self._with_counts(job, kept)
+        if kept is None:
+            self._recent.keep(self._team, job.id, summary.counts)
+            if job.status != "running":
+                self.counted.append(job.id)
+        return summary
 
     def _with_counts(self, job: JobRecord, kept: str | None) -> JobSummary:
         if kept is not None:

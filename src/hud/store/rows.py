@@ -75,6 +75,16 @@ class JobEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     team: str = LOCAL_TEAM
 
 
+class JobCounted(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Keep the counts of a job on its row until one of its runs changes.
+
+    The store's own, for a job that nobody works on and that nobody said has ended.
+    """
+
+    id: str
+    team: str = LOCAL_TEAM
+
+
 class RunStart(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One attempt at one member of one task begins.
 
@@ -199,7 +209,8 @@ class BlobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     team: str = LOCAL_TEAM
 
 
-Row = JobRow | JobHeard | JobEnd | RunStart | RunEnd | RunMark | StepRow | DebugSpanRow | BlobRow
+JobChange = JobRow | JobHeard | JobEnd | JobCounted
+Row = JobChange | RunStart | RunEnd | RunMark | StepRow | DebugSpanRow | BlobRow
 
 _OVERHEAD_BYTES = 600
 

@@ -120,3 +120,4 @@ END_JOB = (
     "UPDATE jobs SET status = ?, ended_at = ?, summary = ?, worked_s = COALESCE(?, worked_s) "
     "WHERE team = ? AND id = ?"
 )
+KEEP_COUNTS = "UPDATE jobs SET summary = ? WHERE team = ? AND id = ? AND summary IS NULL"
