@@ -1,7 +1,8 @@
 """Write the generated reference pages: `python docs/generate.py`, or `--check` to compare only.
 
 `reference/python.md` comes from the docstrings and signatures of the public names, read from the
-source, so that every Python version gives the same page; `reference/cli.md` from the commands.
+source, so that every Python version gives the same page; `reference/cli.md` from the commands;
+`reference/api.md` from the routes of the platform.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hud.cli.reference import page as command_line_page
+from hud.platform.reference import page as http_api_page
 
 HERE = Path(__file__).parent
 MODULES = (
@@ -51,7 +53,11 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def pages() -> dict[Path, str]:
     """Return every generated page's text by its path."""
     reference = HERE / "reference"
-    return {reference / "python.md": python_page(), reference / "cli.md": command_line_page()}
+    return {
+        reference / "python.md": python_page(),
+        reference / "cli.md": command_line_page(),
+        reference / "api.md": http_api_page(),
+    }
 
 
 def python_page() -> str:

@@ -16,7 +16,7 @@ from tests.docs import page
 from tests.docs.page import KINDS, blocks_of, fits
 
 ROOT = Path(__file__).parents[2]
-GENERATED = {ROOT / "docs" / "reference" / name for name in ("cli.md", "python.md")}
+GENERATED = {ROOT / "docs" / "reference" / name for name in ("api.md", "cli.md", "python.md")}
 # Figures with their date and machine: `scripts/bench` measures them, a test cannot.
 MEASURED = {ROOT / "docs" / "benchmarks.md"}
 PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - GENERATED - MEASURED)]

@@ -42,6 +42,7 @@ from hud.store.rows import (
     RunStart,
     RunStatus,
     StepRow,
+    Used,
 )
 
 
@@ -143,6 +144,7 @@ __all__ = [
     "StepRecord",
     "StepRow",
     "Store",
+    "Used",
     "every_run",
     "hud_home",
     "job_holder",

@@ -38,9 +38,11 @@ from hud.store.rows import (
     RunMark,
     RunStart,
     StepRow,
+    Used,
 )
 from hud.store.session import Session
 from hud.store.summary import summarise_job
+from hud.store.usage import usage_by_run
 
 _SCANNED_AT_ONCE = 64
 _MEMBER = RUN_COLUMNS.index("member")
@@ -136,6 +138,7 @@ class _Group:
         self._runs: list[tuple[Any, ...]] = []
         self._steps: list[tuple[Any, ...]] = []
         self._spans: list[tuple[Any, ...]] = []
+        self._used: dict[spans.SpanKey, Used] = {}
         self._debug_spans: list[tuple[Any, ...]] = []
         self._blobs: dict[tuple[str, str], tuple[Any, ...]] = {}
         self._ends: dict[tuple[str, str], tuple[Any, ...]] = {}
@@ -167,6 +170,8 @@ class _Group:
             self._steps.append(step)
         else:
             self._spans.append((*step, row.span_id))
+            if row.used is not None:
+                self._used[row.team, row.run_id, row.span_id] = row.used
 
     def add_debug_span(self, row: DebugSpanRow, name: str, text: str, moved: int) -> None:
         moments = (row.started_at, row.ended_at)
@@ -197,7 +202,9 @@ class _Group:
         session.change_rows(sql.INSERT_BLOBS, sql.BLOB_COLUMNS, list(self._blobs.values()))
         session.change_rows(sql.INSERT_STEPS, sql.STEP_COLUMNS, self._steps)
         if self._spans:
-            spans.insert_spans(session, self._spans)
+            inserted = spans.insert_spans(session, self._spans)
+            used = usage_by_run(self._used, inserted) if self._used else []
+            session.change_rows(sql.ADD_USAGE, sql.USAGE_COLUMNS, used)
         session.change_rows(sql.INSERT_DEBUG_SPANS, sql.DEBUG_SPAN_COLUMNS, self._debug_spans)
         session.change_rows(sql.END_RUNS, RUN_END_COLUMNS, list(self._ends.values()))
         session.change_rows(sql.MARK_RUNS, sql.MARK_COLUMNS, list(self._marks.values()))

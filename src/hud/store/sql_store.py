@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar
 
-from hud._core.errors import InputError, StoreError, bounded
+from hud._core.errors import NotFound, StoreError, bounded
 from hud._core.ids import normal_id
 from hud.store import writer
 from hud.store.blobs import Blobs
@@ -202,7 +202,7 @@ class SqlStore:
             (team, sha256),
         )
         if not rows:
-            raise InputError(f"there is no blob {bounded(sha256)}")
+            raise NotFound(f"there is no blob {bounded(sha256)}")
         return BlobRecord(*rows[0])
 
     def read_blob(

@@ -1,0 +1,172 @@
+"""`hud platform`: run the server, and look after what it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hud.cli import streams
+from hud.cli.boundary import AsJson, Verbosity, guarded
+
+if TYPE_CHECKING:
+    from hud.platform.config import PlatformConfig
+
+app = typer.Typer(
+    help="Run the platform, and look after what it keeps.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Folder of the platform. Default: HUD_HOME, else ~/.hud.", show_default=False
+    ),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        envvar="HUD_DATABASE_URL",
+        help="postgresql://… for a team. Default: a SQLite file in the home.",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
+Blobs = Annotated[
+    str | None,
+    typer.Option(
+        "--blobs",
+        envvar="HUD_BLOBS_URL",
+        help="s3://bucket/prefix for a team. Default: a folder in the home.",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
+
+
+@app.command("up")
+@guarded
+def up(
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="0: any free one.")
+    ] = 8420,
+    home: Home = None,
+    database: Database = None,
+    blobs: Blobs = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url",
+            help="The address people reach it at, behind a proxy.",
+            show_default=False,
+        ),
+    ] = None,
+    env_providers: Annotated[
+        bool,
+        typer.Option(
+            "--env-providers",
+            help="Serve models with the provider keys of this environment, to the local team.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbosity = 0,
+) -> None:
+    """Serve the API, live streams and the inference gateway until Ctrl-C or SIGTERM.
+
+    Prints the address and a link that signs a browser in once, as soon as it answers.
+    """
+    from hud.platform.serving import Ready, serve
+
+    config = configured(
+        home,
+        database,
+        blobs,
+        host=host,
+        port=port,
+        public_url=public_url,
+        env_providers=env_providers,
+    )
+
+    def say(ready: Ready) -> None:
+        if as_json:
+            streams.write_json({"url": ready.url, "sign_in_url": ready.sign_in_url})
+            return
+        streams.write(f"platform ready at {ready.url}")
+        streams.write(f"sign in (once, within 15 minutes): {ready.sign_in_url}")
+        if not config.is_loopback and not (public_url or "").startswith("https:"):
+            streams.note("reachable from other machines without encryption: put TLS before it")
+        streams.note("hud keys create NAME makes a key; Ctrl-C stops the platform")
+
+    serve(config, say)
+
+
+@app.command("sign-in")
+@guarded
+def sign_in(
+    home: Home = None, database: Database = None, as_json: AsJson = False, verbose: Verbosity = 0
+) -> None:
+    """Print a link that signs a browser in once, within 15 minutes."""
+    from hud._core.errors import InputError
+    from hud.platform.running import running_here
+    from hud.platform.services import Services
+    from hud.platform.serving import sign_in_link
+
+    config = configured(home, database, None)
+    found = running_here(config.home)
+    if found is None:
+        raise InputError("no platform runs here", hint="start one with: hud platform up")
+    services = Services.open(config)
+    try:
+        link = sign_in_link(services, found["url"])
+    finally:
+        services.close()
+    if as_json:
+        streams.write_json({"sign_in_url": link})
+    else:
+        streams.write(link)
+
+
+@app.command("status")
+@guarded
+def status(
+    wait: Annotated[
+        float,
+        typer.Option(min=0, max=3600, help="Seconds to wait until a platform answers."),
+    ] = 0.0,
+    home: Home = None,
+    as_json: AsJson = False,
+    verbose: Verbosity = 0,
+) -> None:
+    """Say whether a platform runs here, and where. Exits 1 when none answers."""
+    from hud.cli.tables import pairs
+    from hud.platform.running import running_here
+
+    found = running_here(configured(home, None, None).home, wait_s=wait)
+    if as_json:
+        streams.write_json({"running": found is not None, **(found or {})})
+    elif found is not None:
+        streams.write(pairs([(name, str(value)) for name, value in found.items()]))
+    if found is None:
+        streams.note("no platform runs here; start one with: hud platform up")
+        raise typer.Exit(1)
+
+
+def configured(
+    home: Path | None, database: str | None, blobs: str | None, **more: Any
+) -> PlatformConfig:
+    """Return the configuration that options and variables ask for; makes the home.
+
+    Raises:
+        StoreError: when the home cannot be made.
+        InputError: when an address makes no sense.
+    """
+    from hud._core.paths import hud_home, make_home
+    from hud.platform.config import PlatformConfig
+
+    where = make_home(home.expanduser().absolute()) if home is not None else hud_home()
+    return PlatformConfig(home=where, database=database or None, blobs=blobs or None, **more)
