@@ -217,7 +217,10 @@ class DebugSpanRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class BlobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Bytes to keep under their SHA-256; `content` is stored as it is, unredacted."""
+    """Bytes to keep under their SHA-256; `content` is stored as it is, unredacted.
+
+    They are kept for as long as a step refers to them; see `hud.store.upkeep`.
+    """
 
     content: bytes
     media_type: str = "application/octet-stream"

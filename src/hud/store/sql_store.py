@@ -45,7 +45,7 @@ class SqlStore:
     def __init__(self, engine: Engine, blobs: Blobs) -> None:
         self.engine = engine
         self.blobs = blobs
-        self._pool = Pool(engine)
+        self.pool = Pool(engine)
         self._recent = RecentCounts()
         self._writer: writer.Writer | None = None
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class SqlStore:
     def close(self) -> None:
         with self._lock:
             mine, self._writer = self._writer, None
-        self._pool.close()
+        self.pool.close()
         if mine is not None:
             writer.release(mine)
 
@@ -222,7 +222,7 @@ class SqlStore:
         def work(connection: Connection) -> T:
             return question(Reading(self.engine, connection, team, self._recent))
 
-        return self._pool.read(work)
+        return self.pool.read(work)
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return self._pool.read(lambda connection: connection.query(sql, values))
+        return self.pool.read(lambda connection: connection.query(sql, values))
