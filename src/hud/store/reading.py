@@ -42,6 +42,7 @@ _RUN_FIELDS = tuple(_RUN.split(", "))
 # A listing leaves `spec` on the disk: it may hold a row for each of 200,000 tasks.
 _LISTED_JOB = f"{_JOB.replace(', spec', ', NULL')}, summary"
 _MATCHES_NAMED = 5
+_NEAR_RUNS = 20_000
 
 
 class Reading:
@@ -107,12 +108,32 @@ class Reading:
 
     def runs(self, filters: RunFilter, before: RunRecord | None, limit: int) -> list[RunRecord]:
         narrowed, values = filters.conditions()
+        older, last = "", list[Any]()
         if before is not None:
-            narrowed += "AND (started_at, id) < (?, ?) "
-            values += [before.started_at, before.id]
+            older, last = "AND (started_at, id) < (?, ?) ", [before.started_at, before.id]
+            narrowed, values = narrowed + older, values + last
+        if filters.task_slug is None or filters.job_id is not None:
+            return self._newest(narrowed, values, limit)
+        near = self._session.query(
+            f"SELECT started_at FROM runs WHERE team = ? {older}"
+            "ORDER BY started_at DESC, id DESC LIMIT 1 OFFSET ?",
+            (self._team, *last, _NEAR_RUNS),
+        )
+        if near:
+            found = self._newest(f"{narrowed}AND started_at >= ? ", [*values, *near[0]], limit)
+            if len(found) == limit:
+                return found
+        # A task that is rare among the next runs is looked for job by job: an index of its own
+        # would cost every run more than all the others do.
+        narrowed += "AND job_id IN (SELECT id FROM jobs WHERE team = ?) "
+        return self._newest(narrowed, [*values, self._team], limit, order="+started_at")
+
+    def _newest(
+        self, narrowed: str, values: list[Any], limit: int, order: str = "started_at"
+    ) -> list[RunRecord]:
         rows = self._session.query(
             f"SELECT {_RUN} FROM runs WHERE team = ? {narrowed}"
-            "ORDER BY started_at DESC, id DESC LIMIT ?",
+            f"ORDER BY {order} DESC, id DESC LIMIT ?",
             (self._team, *values, limit),
         )
         return self._runs(rows)

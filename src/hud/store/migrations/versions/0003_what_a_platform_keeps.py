@@ -297,9 +297,8 @@ def _columns() -> None:
     op.add_column("runs", sa.Column("parent_id", sa.String(32)))
     op.add_column("runs", sa.Column("invalid_reason", sa.Text))
     op.create_index("runs_newest", "runs", ["team", "started_at", "id"])
-    for name, column in (("model", "model"), ("task", "task_slug")):
-        op.create_index(f"runs_by_{name}", "runs", ["team", column, "started_at", "id"])
     for name, where, columns in (
+        ("model", "model IS NOT NULL", ["team", "model", "started_at", "id"]),
         ("status", "status <> 'completed'", ["team", "status", "started_at", "id"]),
         ("outcome", "outcome <> 'graded'", ["team", "outcome", "started_at", "id"]),
     ):
