@@ -22,6 +22,7 @@ from benchmarks import (
     robot,
     sandbox,
     screens,
+    serving,
     startup,
     subprocesses,
     tunnel,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "robot": robot.measure,
     "harness": harness.measure,
     "concurrency": concurrency.measure,
+    "serving": serving.measure,
 }
 
 PREFACE = """# Benchmarks

@@ -13,6 +13,7 @@ import typer
 
 from hud._version import __version__
 from hud.cli import (
+    cancel,
     check,
     compare,
     eval,
@@ -21,11 +22,16 @@ from hud.cli import (
     jobs,
     keys,
     leaderboard,
+    login,
     models,
     platform,
+    project,
+    providers,
+    push,
     serve,
     set,
     streams,
+    sync,
     task,
     trace,
     version,
@@ -58,6 +64,12 @@ app.command("serve", short_help="Serve an environment until told to stop.")(serv
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
 app.add_typer(platform.app, name="platform", short_help="Run the platform.")
 app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.")
+app.add_typer(providers.app, name="providers", short_help="Say who serves models here.")
+app.command("cancel", short_help="End a job early, here or on the platform.")(cancel.command)
+app.add_typer(sync.app, name="sync", short_help="Bring a platform up to date with what is here.")
+app.command("push", short_help="Send recorded jobs to a platform.")(push.command)
+app.command("login", short_help="Get a key for a platform.")(login.command)
+app.add_typer(project.app, name="project", short_help="Show and choose the platform's projects.")
 app.command("set", short_help="Keep settings such as provider keys.")(set.command)
 app.command("version", short_help="Print the version.")(version.command)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import NotFound, bounded
 from hud._core.paths import hud_home, make_home
 from hud.store import Store, open_store
 from hud.store.database import FILE_NAME
@@ -22,11 +22,11 @@ def required_store(text: str, noun: str) -> Store:
     """Return the store in which `text`, a `noun`, is looked up.
 
     Raises:
-        InputError: when nothing was ever recorded.
+        NotFound: when nothing was ever recorded.
     """
     store = recorded_store()
     if store is None:
-        raise InputError(
+        raise NotFound(
             f"there is no {noun} {bounded(text)}: nothing has been recorded in "
             f"{bounded(str(hud_home(create=False)), 300)} yet",
             hint="record something with hud eval, or set HUD_HOME",

@@ -18,6 +18,7 @@ from hud.eval.budget import Budget
 from hud.eval.chat import Chat
 from hud.eval.job import Job
 from hud.eval.rollout import rollout
+from hud.eval.sync import SyncPlan
 from hud.eval.taskset import Taskset
 from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.local import LocalRuntime
@@ -45,6 +46,7 @@ __all__ = [
     "RuntimeTPU",
     "Shared",
     "SubprocessRuntime",
+    "SyncPlan",
     "Task",
     "Taskset",
     "Trace",

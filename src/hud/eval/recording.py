@@ -1,6 +1,7 @@
 """Where this process records by default: the store under HUD_HOME.
 
-When asked also span files, and an OpenTelemetry collector.
+When asked also span files, and an OpenTelemetry collector. With a platform configured, what is
+recorded is reported there too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 from hud._core.errors import StoreError
 from hud._core.ids import new_id
 from hud._core.paths import hud_home
+from hud.eval.reporting.reporter import FAREWELL_S
+from hud.eval.reporting.sink import PlatformSink, configured_sink
 from hud.store import JobEnd, JobRow, JobStatus, Store, open_store
 from hud.store.sink import StoreSink
 from hud.trace.jsonl import JsonlSink
@@ -109,6 +112,9 @@ def default_sinks() -> tuple[Sink, ...]:
     folder = os.environ.get("HUD_TELEMETRY_LOCAL_DIR", "").strip()
     if folder:
         sinks.append(JsonlSink(folder))
+    platform = configured_sink()
+    if platform is not None:
+        sinks.append(platform)
     otel = _otel_sink()
     if otel is not None:
         sinks.append(otel)
@@ -211,25 +217,46 @@ async def working_on(
         yield
         return
     hold.take(store, row.id)
-    status: JobStatus = "interrupted"
-    try:
-        store.put(row)
-        yield
-        status = "cancelled" if was_stopped() else "completed"
-    except asyncio.CancelledError:
-        status = "cancelled"
-        raise
-    finally:
-        if status != "completed":
-            hold.status = status
+    async with _reporting(row.id, sinks):
+        status: JobStatus = "interrupted"
         try:
-            if hold.users == 1:
-                worked = worked_s()
-                end = JobEnd(id=row.id, status=hold.status, ended_at=_now(), worked_s=worked)
-                store.put(end)
-            await store.committed()
+            store.put(row)
+            yield
+            status = "cancelled" if was_stopped() else "completed"
+        except asyncio.CancelledError:
+            status = "cancelled"
+            raise
         finally:
-            hold.let_go()
+            if status != "completed":
+                hold.status = status
+            try:
+                if hold.users == 1:
+                    worked = worked_s()
+                    end = JobEnd(id=row.id, status=hold.status, ended_at=_now(), worked_s=worked)
+                    store.put(end)
+                await store.committed()
+            finally:
+                hold.let_go()
+
+
+@contextlib.asynccontextmanager
+async def _reporting(job_id: str, sinks: Sequence[Sink]) -> AsyncGenerator[None]:
+    """Report a job while the block runs, if it is to be; say what did not arrive by its end."""
+    reporter = next((sink.reporter for sink in sinks if isinstance(sink, PlatformSink)), None)
+    if reporter is None:
+        yield
+        return
+    reporter.hold(job_id)
+    try:
+        yield
+    finally:
+        unsent = await reporter.leave(job_id, FAREWELL_S)
+        if unsent.runs:
+            runs = "1 run" if unsent.runs == 1 else f"{unsent.runs:,} runs"
+            logger.warning(
+                "job %s: %s (%s steps) not yet at the platform; hud push sends what is missing",
+                *(job_id, runs, f"{unsent.steps:,}"),
+            )
 
 
 def _now() -> int:
