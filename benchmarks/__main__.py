@@ -13,6 +13,7 @@ from benchmarks import (
     bigstore,
     concurrency,
     filetracking,
+    gateway,
     group,
     harness,
     inflight,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "robot": robot.measure,
     "harness": harness.measure,
     "concurrency": concurrency.measure,
+    "gateway": gateway.measure,
     "serving": serving.measure,
 }
 
