@@ -107,6 +107,9 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
             return
         pairs = cast("list[tuple[bytes, bytes]]", scope["headers"])
         headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in pairs}
