@@ -131,7 +131,7 @@ def _lines(event: Mapping[str, Any]) -> Iterator[str]:
         case "agent_message":
             yield from _labelled("thinks", event.get("reasoning"))
             yield from _labelled("", event.get("text"))
-            for call in event.get("tool_calls") or []:
+            for call in cast("list[Any]", event.get("tool_calls") or []):
                 yield from _labelled("calls", _call(call))
         case "tool_call" | "tool_result":
             name = event.get("tool_name") or event.get("name") or ""

@@ -25,8 +25,10 @@ from hud.platform.routes import (
     jobs,
     keys,
     leaderboards,
+    models,
     pages,
     projects,
+    providers,
     qa,
     registry,
     reports,
@@ -36,6 +38,7 @@ from hud.platform.routes import (
     tasksets,
     telemetry,
     traces,
+    usage,
 )
 from hud.platform.services import Services
 
@@ -59,6 +62,9 @@ ROUTERS = (
     scorecards.router,
     registry.router,
     qa.router,
+    models.router,
+    providers.router,
+    usage.router,
     pages.router,
 )
 
