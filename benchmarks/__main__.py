@@ -21,6 +21,7 @@ from benchmarks import (
     robot,
     sandbox,
     screens,
+    serving,
     startup,
     subprocesses,
     tunnel,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "robot": robot.measure,
     "harness": harness.measure,
     "concurrency": concurrency.measure,
+    "serving": serving.measure,
 }
 
 PREFACE = """# Benchmarks

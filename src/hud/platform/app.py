@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 
 from hud._version import __version__
 from hud.platform.errors import ErrorBody, install_handlers
+from hud.platform.gateway.app import Gateway
+from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
 from hud.platform.ingest.intake import Intake
 from hud.platform.live import Live
@@ -17,15 +19,26 @@ from hud.platform.routes import (
     accounts,
     blobs,
     cancel,
+    compare,
     device_page,
     events,
     jobs,
     keys,
+    leaderboards,
+    models,
     pages,
+    projects,
+    providers,
+    qa,
+    registry,
     reports,
+    scorecards,
     sign_in,
+    tasks,
+    tasksets,
     telemetry,
     traces,
+    usage,
 )
 from hud.platform.services import Services
 
@@ -41,17 +54,37 @@ ROUTERS = (
     keys.router,
     sign_in.router,
     device_page.router,
+    projects.router,
+    tasksets.router,
+    tasks.router,
+    leaderboards.router,
+    compare.router,
+    scorecards.router,
+    registry.router,
+    qa.router,
+    models.router,
+    providers.router,
+    usage.router,
     pages.router,
 )
 
 
 def create_app(services: Services) -> FastAPI:
     """Return the app. The services stay their owner's to close."""
-    app = _routes()
+    config = services.config
+    gateway = Gateway(
+        services.database,
+        services.keyring,
+        services.secrets,
+        answers=config.home / "cache" / "gateway",
+        extra=env_providers(config.env_providers),
+    )
+    app = _routes(gateway)
     app.state.services = services
+    app.state.gateway = gateway
     app.state.intake = Intake(services.store, services.database)
     app.state.live = Live(services.store)
-    app.add_middleware(Guard, config=services.config)
+    app.add_middleware(Guard, config=config)
     return app
 
 
@@ -60,14 +93,16 @@ def openapi_document() -> dict[str, Any]:
     return _routes().openapi()
 
 
-@asynccontextmanager
-async def _running(app: FastAPI) -> AsyncGenerator[None]:
-    live: Live = app.state.live
-    async with live.running():
-        yield
+def _routes(gateway: Gateway | None = None) -> FastAPI:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        live: Live | None = getattr(app.state, "live", None)
+        async with (
+            gateway or contextlib.nullcontext(),
+            contextlib.nullcontext() if live is None else live.running(),
+        ):
+            yield
 
-
-def _routes() -> FastAPI:
     app = FastAPI(
         title="hud platform",
         version=__version__,
@@ -75,10 +110,12 @@ def _routes() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
         responses={"4XX": {"model": ErrorBody}},
-        lifespan=_running,
     )
     install_handlers(app)
+    if gateway is not None:
+        app.mount("/inference", gateway)
     for router in ROUTERS:
         app.include_router(router)
     return app

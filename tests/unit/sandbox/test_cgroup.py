@@ -115,10 +115,10 @@ def test_frozen_processes_stand_still_until_thawed(groups: Callable[..., Cgroup]
     group = groups()
     # It answers a signal: one that ends it would end it frozen, too.
     program = (
-        "import signal\n"
-        "signal.signal(signal.SIGUSR1, lambda *_: print('told', flush=True))\n"
-        "print('up', flush=True)\n"
-        "input()"
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'told\\n'))\n"
+        "os.write(1, b'up\\n')\n"
+        "sys.stdin.read()"
     )
     with run_in(group, program) as process:
         assert process.stdout is not None

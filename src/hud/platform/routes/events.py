@@ -27,7 +27,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/jobs/events", response_class=EventStream, responses=_EVENTS)
+@router.get("/jobs/events", response_class=EventStream, status_code=200, responses=_EVENTS)
 def jobs_live(request: Request, caller: Reader) -> EventStream:
     """Follow the team's jobs: `ready`, then a `job` for each that changes; `reset`: read all."""
     services = services_of(request)
@@ -35,7 +35,7 @@ def jobs_live(request: Request, caller: Reader) -> EventStream:
     return EventStream(events)
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventStream, responses=_EVENTS)
+@router.get("/jobs/{job_id}/events", response_class=EventStream, status_code=200, responses=_EVENTS)
 def job_live(request: Request, caller: Reader, job_id: RecordId) -> EventStream:
     """Follow a job: the `job`, `ready`, then each `run` that begins, ends or is marked."""
     services = services_of(request)
@@ -43,7 +43,9 @@ def job_live(request: Request, caller: Reader, job_id: RecordId) -> EventStream:
     return EventStream(follow_job(services, _live(request), job, _asking(request)))
 
 
-@router.get("/trace/{trace_id}/live", response_class=EventStream, responses=_EVENTS)
+@router.get(
+    "/trace/{trace_id}/live", response_class=EventStream, status_code=200, responses=_EVENTS
+)
 def run_live(
     request: Request,
     caller: Reader,
