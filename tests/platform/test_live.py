@@ -20,6 +20,8 @@ from hud.store import JobEnd, JobRow, RunEnd, RunStart, StepRow, Store, open_sto
 from tests.platform.server import DEADLINE_S, Server, running
 from tests.platform.spans import step, upload_path
 
+DATABASES = ("sqlite", "postgres")
+
 
 class Stream:
     """Server-sent events, one after the other."""
@@ -165,7 +167,7 @@ async def test_steps_with_line_breaks_are_one_event_each(
 @pytest.fixture
 def store(server: Server) -> Any:
     """Return the store of the server as another process has it open."""
-    opened = open_store(server.home)
+    opened = open_store(server.home, database=server.database)
     yield opened
     opened.close()
 
@@ -212,6 +214,31 @@ async def test_what_another_process_records_beside_the_server_shows_up_too(
             ended = await runs.until(lambda kind, data: kind == "run" and data["end_time"])
             assert ended["reward"] == 1.0
             await jobs.until(lambda _, data: data.get("status") == "completed")
+
+
+async def test_what_one_server_takes_in_shows_up_at_another_on_the_same_database(
+    home: Path, postgres_url: str
+) -> None:
+    with (
+        running(home, database=postgres_url) as one,
+        running(home.with_name("other"), database=postgres_url) as two,
+    ):
+        key = one.key()
+        job, run = new_id(), new_id()
+        with one.client(key) as client:
+            await post(client, f"/v2/trace/job/{job}/enter", {"name": "j", "group": 1})
+            await post(client, f"/v2/trace/{run}/enter", {"job_id": job, "task_slug": "t"})
+            async with (
+                stream(two, key, "/v2/jobs/events") as jobs,
+                stream(two, key, f"/v2/trace/{run}/live") as steps,
+            ):
+                assert (await jobs.next())[0] == "ready"
+                await steps.until(lambda kind, _: kind == "ready")
+                await post(client, upload_path(run), {"telemetry": [step(run, 1)]})
+                assert (await steps.next("step"))[1]["seq"] == 1
+                await post(client, f"/v2/trace/{run}/exit", {"status": "cancelled"})
+                ended = {"cancelled": 1}
+                await jobs.until(lambda _, data: data["counts"]["ungraded"] == ended)
 
 
 async def test_a_server_that_stops_ends_its_streams_and_is_not_held_up(

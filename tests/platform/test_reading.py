@@ -14,6 +14,8 @@ from hud._core.ids import new_id
 from tests.platform.server import Server
 from tests.platform.spans import span, step, upload_path
 
+DATABASES = ("sqlite", "postgres")
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 GRADE = {"score": 0.5, "done": True}
 

@@ -10,6 +10,8 @@ import pytest
 from hud._core.ids import new_id
 from tests.platform.spans import step, upload_path
 
+DATABASES = ("sqlite", "postgres")
+
 READ = (
     "/v2/jobs/{job}",
     "/v2/jobs/{job}/traces",
