@@ -23,6 +23,7 @@ from hud.store.pool import Pool
 from hud.store.reading import Reading
 from hud.store.records import (
     Attempt,
+    BlobRecord,
     DebugSpanRecord,
     JobRecord,
     JobSummary,
@@ -179,11 +180,24 @@ class SqlStore:
             for span_id, name, started_at, ended_at, payload, has_blobs in rows
         ]
 
-    def read_blob(self, sha256: str, *, team: str = LOCAL_TEAM) -> bytes:
-        known = self._query("SELECT 1 FROM blobs WHERE team = ? AND sha256 = ?", (team, sha256))
-        if not known:
+    def find_blob(self, sha256: str, *, team: str = LOCAL_TEAM) -> BlobRecord:
+        rows = self._query(
+            "SELECT sha256, size_bytes, media_type, created_at FROM blobs "
+            "WHERE team = ? AND sha256 = ?",
+            (team, sha256),
+        )
+        if not rows:
             raise NotFound(f"there is no blob {bounded(sha256)}")
-        return self.blobs.read(sha256)
+        return BlobRecord(*rows[0])
+
+    def read_blob(
+        self, sha256: str, *, start: int = 0, stop: int | None = None, team: str = LOCAL_TEAM
+    ) -> bytes:
+        size = self.find_blob(sha256, team=team).size_bytes
+        stop = size if stop is None else min(stop, size)
+        if start == 0 and stop == size:
+            return self.blobs.read(sha256)
+        return self.blobs.read_part(sha256, start, stop) if start < stop else b""
 
     def _content(self, payload: str, has_moved: bool) -> bytes:
         content = payload.encode()

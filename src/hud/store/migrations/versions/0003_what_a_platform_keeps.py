@@ -8,6 +8,13 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+_TABLES = (
+    *("jobs", "runs", "steps", "blobs"),
+    *("teams", "users", "members", "api_keys", "sign_ins", "sessions", "audit"),
+    *("projects", "environments", "builds", "tasksets", "tasks", "task_versions", "publications"),
+    *("providers", "models", "usage", "budgets", "cancellations", "debug_spans"),
+)
+
 
 def upgrade() -> None:
     """Add the tables and columns; nothing that was recorded changes."""
@@ -15,6 +22,8 @@ def upgrade() -> None:
     _registry()
     _serving()
     _columns()
+    if op.get_bind().dialect.name == "postgresql":
+        _compare_bytes()
 
 
 def _people() -> None:
@@ -305,3 +314,18 @@ def _columns() -> None:
         sqlite_where=sa.text("span_id IS NOT NULL"),
         postgresql_where=sa.text("span_id IS NOT NULL"),
     )
+
+
+def _compare_bytes() -> None:
+    """Sort and compare text by its bytes, as SQLite does, whatever the database's own rules are."""
+    found = op.get_bind().execute(
+        sa.text(
+            "SELECT table_name, column_name, character_maximum_length "
+            "FROM information_schema.columns WHERE table_schema = current_schema() "
+            "AND data_type IN ('text', 'character varying') AND table_name = ANY (:tables)"
+        ),
+        {"tables": list(_TABLES)},
+    )
+    for table, column, length in found.fetchall():
+        kind = "TEXT" if length is None else f"VARCHAR({length})"
+        op.execute(f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE {kind} COLLATE "C"')
