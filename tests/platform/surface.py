@@ -23,6 +23,7 @@ from hud.platform.config import PlatformConfig
 from hud.platform.database import Database, now_us
 from hud.platform.services import Services
 from hud.store import BlobRow, open_store
+from hud.store.schema import metadata
 from tests.platform.registry.known import know
 from tests.platform.server import Server
 from tests.platform.spans import span, step, upload_path
@@ -43,6 +44,14 @@ MOUNTED = {
     )
 }
 """What a mounted app answers at, which its routes do not tell."""
+
+PROVIDER: dict[str, Any] = {
+    "dialect": "openai",
+    "base_url": "http://127.0.0.1:9/v1",
+    "api_key": f"sk-{MARK}",
+    "models": [{"name": "their-model", "upstream_name": MARK}],
+}
+"""A provider where nobody listens."""
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
@@ -103,6 +112,7 @@ class Owned:
     Attributes:
         values: A value of theirs for each parameter of a path.
         query: What some places need besides.
+        special: Values for the places where a name means something else.
         key: A key of theirs that may do everything.
     """
 
@@ -110,6 +120,18 @@ class Owned:
     key: str
     values: dict[str, str]
     query: dict[str, dict[str, Any]]
+    special: dict[str, dict[str, str]]
+
+    def at(self, place: Place) -> dict[str, str]:
+        """Return the value of each parameter of a place."""
+        values = self.values | self.special.get(place.path, {})
+        unknown = [name for name in place.parameters if name not in values]
+        assert not unknown, f"{place}: give Owned a value for {unknown}, so that it is tried"
+        return {name: values[name] for name in place.parameters}
+
+    def path(self, place: Place) -> str:
+        """Return the path of a place with what is theirs."""
+        return place.filled(self.at(place))
 
 
 def own_everything(server: Server, team: str) -> Owned:
@@ -117,6 +139,7 @@ def own_everything(server: Server, team: str) -> Owned:
     key = server.key(MARK, team=team)
     environment = know(server, team, MARK, [{"id": "add", "description": MARK}])
     run, job, second = new_id(), new_id(), new_id()
+    _have_used(server, team, job)
     blob = f"{MARK} {team}".encode()
     with contextlib.closing(open_store(server.home)) as store:
         store.put(BlobRow(content=blob, media_type="text/plain", team=team))
@@ -125,6 +148,9 @@ def own_everything(server: Server, team: str) -> Owned:
         project = _made(client, "/v2/projects", name="theirs", description=MARK)["id"]
         member = _made(client, "/v2/members", name=f"{MARK} of {team}")["user_id"]
         made_key = _made(client, "/v2/keys", name=MARK)["key"]["id"]
+        budget = {"scope": "key", "subject": made_key, "max_tokens": 1_000_000}
+        assert client.put("/v2/budgets", json=budget).status_code == 200
+        assert client.put("/v2/providers/their-provider", json=PROVIDER).status_code == 200
         task = {"name": MARK, "env": "other", "task_id": "t", "args": {"text": MARK}}
         upload = {"taskset_name": "theirs", "project_id": project, "tasks": [task]}
         taskset = _made(client, "/v2/tasks/upload", **upload)["taskset_id"]
@@ -159,6 +185,9 @@ def own_everything(server: Server, team: str) -> Owned:
             "sha256": hashlib.sha256(blob).hexdigest(),
             "agent_id": new_id(),
             "path": "v1/models",
+            "model_id": "their-model",
+            "scope": "key",
+            "subject": made_key,
         },
         query={
             "/v2/tasksets/{taskset_id}/task": slug,
@@ -166,8 +195,36 @@ def own_everything(server: Server, team: str) -> Owned:
             "/v2/tasksets/{taskset_id}/tasks": slug,
             "/v2/tasksets/{taskset:path}/publications": {"job_id": job},
             "/v2/compare": {"job": [job, second]},
+            "/v2/models/resolve": {"model": "their-model"},
+        },
+        special={
+            "/v2/providers/{name}": {"name": "their-provider"},
+            "/v2/providers/{name}/test": {"name": "their-provider"},
         },
     )
+
+
+def _have_used(server: Server, team: str, job_id: str) -> None:
+    """Keep a call of a model."""
+    with (
+        contextlib.closing(Database(server.home, server.database)) as database,
+        database.writing() as connection,
+    ):
+        connection.execute(
+            metadata.tables["usage"]
+            .insert()
+            .values(
+                team=team,
+                id=new_id(),
+                at=now_us(),
+                job_id=job_id,
+                provider="their-provider",
+                model=MARK,
+                dialect="openai",
+                status=200,
+                is_cached=0,
+            )
+        )
 
 
 def make_key(

@@ -81,7 +81,7 @@ def test_a_page_of_another_origin_is_refused_at_every_place(
     carried = {**headers, "Authorization": f"Bearer {owned.key}", "Cookie": f"hud_session={cookie}"}
     with server.client() as client:
         for place in everywhere:
-            reply = client.request(place.method, place.filled(owned.values), headers=carried)
+            reply = client.request(place.method, owned.path(place), headers=carried)
             assert reply.status_code == 403, place
             assert "another origin" in reply.json()["detail"]
 
@@ -95,7 +95,7 @@ def test_a_name_that_is_not_the_servers_is_refused_at_every_place(
     headers = {"Host": host, "Authorization": f"Bearer {owned.key}"}
     with server.client() as client:
         for place in everywhere:
-            reply = client.request(place.method, place.filled(owned.values), headers=headers)
+            reply = client.request(place.method, owned.path(place), headers=headers)
             assert reply.status_code == 421, place
 
 
@@ -177,7 +177,7 @@ def test_every_reply_is_marked_for_browsers(
         for place in everywhere:
             if place.method != "GET":
                 continue
-            with client.stream("GET", place.filled(owned.values)) as reply:
+            with client.stream("GET", owned.path(place)) as reply:
                 assert reply.headers["x-content-type-options"] == "nosniff", place
                 assert reply.headers["x-frame-options"] == "DENY", place
                 assert "access-control-allow-origin" not in reply.headers, place
@@ -191,7 +191,7 @@ def test_a_body_that_says_it_is_too_long_is_refused_before_it_comes(
         if place.method == "GET":
             continue
         head = (
-            f"{place.method} {place.filled(owned.values)} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+            f"{place.method} {owned.path(place)} HTTP/1.1\r\nHost: {host}:{port}\r\n"
             f"Content-Length: {200 * MIB}\r\nConnection: close\r\n\r\n"
         )
         status = raw(server, head.encode()).split(b" ", 2)[1]
@@ -226,7 +226,7 @@ def test_without_a_key_no_long_body_is_read(
     host, port = address(server)
     tried = 0
     for place in everywhere:
-        path = place.filled(owned.values)
+        path = owned.path(place)
         if place.method != "POST" or not path.startswith(
             ("/telemetry/v3/api/trace", "/v2/trace/", "/v2/tasks/upload", "/inference/")
         ):
@@ -329,7 +329,7 @@ def test_no_path_parameter_leads_out_of_where_it_belongs(
                 for odd in ODD:
                     path = place.path
                     for other in place.parameters:
-                        value = odd if other == name else owned.values[other]
+                        value = odd if other == name else owned.at(place)[other]
                         path = path.replace(f"{{{other}:path}}", _escaped(value))
                         path = path.replace(f"{{{other}}}", _escaped(value))
                     reply = client.request(
@@ -373,10 +373,10 @@ def test_no_secret_is_in_an_error_the_log_or_the_description(
     with server.client(secret) as client:
         told = [client.get("/openapi.json").text]
         for place in everywhere:
-            values = dict.fromkeys(owned.values, secret)
+            values = dict.fromkeys(place.parameters, secret)
             query = {"key": secret, "cursor": secret, "limit": secret, "search": secret}
             body = {"name": secret, "taskset_name": secret, "tasks": secret, "job_id": secret}
-            for path, params in ((place.filled(values), None), (place.filled(owned.values), query)):
+            for path, params in ((place.filled(values), None), (owned.path(place), query)):
                 request = client.build_request(place.method, path, params=params, json=body)
                 reply = client.send(request, stream=True)
                 if "event-stream" not in reply.headers.get("content-type", ""):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, RedirectResponse
 
 from hud.platform.accounts import device, sessions
-from hud.platform.errors import ApiError
+from hud.platform.errors import ApiError, ErrorBody
 from hud.platform.identity import Caller, caller_of
 from hud.platform.routes.device_page import confirm
 from hud.platform.services import services_of
@@ -142,7 +142,9 @@ def device_code(request: Request, asked: DeviceAsked) -> DeviceCode:
 
 
 @router.post(
-    "/auth/device/token", response_model=DeviceSignedIn, responses={400: {"model": DeviceWaits}}
+    "/auth/device/token",
+    response_model=DeviceSignedIn,
+    responses={400: {"model": DeviceWaits | ErrorBody}},
 )
 def device_token(request: Request, asked: DeviceToken) -> Response:
     """Ask whether the device was confirmed; the key is told once."""
