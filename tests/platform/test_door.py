@@ -21,8 +21,9 @@ from hud.platform.config import PlatformConfig
 from hud.platform.database import Database
 from hud.platform.services import Services
 from hud.platform.serving import sign_in_link
-from tests.platform.server import DEADLINE_S, Server
-from tests.platform.surface import Owned, Place, own_everything, places
+from hud.store.schema import metadata
+from tests.platform.server import DEADLINE_S, Server, running
+from tests.platform.surface import MARK, Owned, Place, own_everything, places
 
 MIB = 1024 * 1024
 PAGES = (
@@ -50,6 +51,10 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> list[Place]:
 @pytest.fixture
 def cookie(server: Server) -> str:
     """Return the cookie of a browser that is signed in."""
+    return _session_of(server)
+
+
+def _session_of(server: Server) -> str:
     with contextlib.closing(Database(server.home)) as database:
         owner = teams.ensure_first_owner(database)
         with database.writing() as connection:
@@ -367,8 +372,41 @@ def test_a_method_that_a_place_does_not_have_is_a_405_in_the_one_shape(server: S
 
 
 def test_no_secret_is_in_an_error_the_log_or_the_description(
-    server: Server, owned: Owned, everywhere: list[Place], cookie: str
+    home: Path, everywhere: list[Place]
 ) -> None:
+    with running(home, "-vv") as server:
+        owned = own_everything(server, "owners")
+        told = _everything_told(server, owned, everywhere)
+        cookie = _session_of(server)
+        with server.client() as client:
+            client.get("/v2/auth/me", headers={"Cookie": f"hud_session={cookie}"})
+        told += [_broken_audit(server, owned), server.said()]
+    assert "GET /v2/audit failed" in told[-1]
+    assert "Traceback" in told[-1]
+    _, _, code = server.sign_in_url.partition("code=")
+    for secret in (owned.key, cookie, code, f"sk-{MARK}"):
+        for text in told:
+            assert secret not in text, text[:500]
+
+
+def _broken_audit(server: Server, owned: Owned) -> str:
+    """Make the server fail at a request that carries a key in its address, and return its reply."""
+    audit = metadata.tables["audit"]
+    with (
+        contextlib.closing(Database(server.home)) as database,
+        database.writing() as connection,
+    ):
+        connection.execute(
+            audit.update().where(audit.c.team == owned.team).values(detail="no JSON")
+        )
+    with server.client(owned.key) as client:
+        reply = client.get("/v2/audit", params={"key": owned.key})
+    assert reply.status_code == 500
+    return reply.text
+
+
+def _everything_told(server: Server, owned: Owned, everywhere: list[Place]) -> list[str]:
+    """Send a key in every place that does not want one, and return all that is said of it."""
     secret = owned.key
     with server.client(secret) as client:
         told = [client.get("/openapi.json").text]
@@ -386,7 +424,4 @@ def test_no_secret_is_in_an_error_the_log_or_the_description(
                 reply.close()
         odd = (f"/healthz?key={secret}", f"/{secret}", f"/v2/{secret}")
         told += [client.get(path).text for path in odd]
-    told.append(server.said())
-    for text in told:
-        assert secret not in text, text[:500]
-        assert cookie not in text
+    return told
