@@ -188,7 +188,8 @@ class _Group:
     def add_mark(self, row: RunMark, reason: str | None, actor: str) -> None:
         action = "run.mark_valid" if reason is None else "run.mark_invalid"
         self._marks[row.team, row.id] = (row.team, row.id, reason)
-        self._audit.append((row.team, row.mark_id, row.marked_at, actor, action, row.id, reason))
+        detail = None if reason is None else json.encode({"reason": reason}).decode()
+        self._audit.append((row.team, row.mark_id, row.marked_at, actor, action, row.id, detail))
         self._jobless.add((row.team, row.id))
 
     def write(self, session: Session) -> dict[tuple[str, str], str]:
