@@ -149,9 +149,10 @@ def run_state(run_id: str) -> Call[replies.RunState]:
     return Call("GET", f"/trace/{_segment(run_id)}", replies.RunState)
 
 
-def run_events(run_id: str) -> Call[replies.Events]:
-    """What happened in a run."""
-    return Call("GET", f"/trace/{_segment(run_id)}/events", replies.Events)
+def run_events(run_id: str, *, after: int | None = None) -> Call[replies.Events]:
+    """What happened in a run, from the start or after the place a part of it gave."""
+    query = (("after", after),) if after is not None else ()
+    return Call("GET", f"/trace/{_segment(run_id)}/events", replies.Events, query=query)
 
 
 def cancel_run(run_id: str, job_id: str | None = None) -> Call[replies.RunCancelled]:

@@ -100,9 +100,13 @@ class RunState(Reply):
 
 
 class Events(Reply):
-    """What happened in a run, one object each, in order; `kind` or `type` says what."""
+    """What happened in a run, one object each, in order; `kind` or `type` says what.
+
+    `next_after` is where the rest of a long run begins; None when this is all.
+    """
 
     events: list[dict[str, Any]]
+    next_after: int | None = None
 
 
 class TasksetRef(Reply):

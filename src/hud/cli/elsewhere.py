@@ -94,7 +94,11 @@ def show_trace(run_id: str, *, as_json: bool) -> None:
     place = required_place()
     with BlockingPlatformClient(place) as client:
         state = client.send(calls.run_state(run_id))
-        events = client.send(calls.run_events(run_id)).events
+        part = client.send(calls.run_events(run_id))
+        events = part.events
+        while part.next_after is not None and part.events:
+            part = client.send(calls.run_events(run_id, after=part.next_after))
+            events += part.events
     if as_json:
         data = {**state.model_dump(mode="json"), "reward": _reward(state)}
         streams.write_json({"trace_id": run_id, **data, "events": events})

@@ -217,7 +217,8 @@ def span_of(step: StepRecord) -> bytes:
 
 
 def _job_begun(job: JobRecord) -> tuple[dict[str, Any], dict[str, Any]]:
-    plain = {"name": job.name, "group": job.group_size}
+    taskset_id = calls.dashed(job.taskset_id) if job.taskset_id else None
+    plain = {"name": job.name, "group": job.group_size, "taskset_id": taskset_id}
     full = {
         **plain,
         "taskset": job.taskset,
