@@ -17,6 +17,7 @@ from hud.cli import (
     check,
     compare,
     eval,
+    export,
     init,
     jobs,
     keys,
@@ -25,6 +26,7 @@ from hud.cli import (
     models,
     platform,
     project,
+    providers,
     push,
     serve,
     set,
@@ -56,11 +58,13 @@ app.command("compare", short_help="Tell whether one job, model or agent is bette
     compare.command
 )
 app.command("leaderboard", short_help="Rank what ran a taskset.")(leaderboard.command)
+app.add_typer(export.app, name="export", short_help="Write runs and steps to files, or send them.")
 app.add_typer(models.app, name="models", short_help="List the models that are known, or show one.")
 app.command("serve", short_help="Serve an environment until told to stop.")(serve.command)
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
 app.add_typer(platform.app, name="platform", short_help="Run the platform.")
 app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.")
+app.add_typer(providers.app, name="providers", short_help="Say who serves models here.")
 app.command("cancel", short_help="End a job early, here or on the platform.")(cancel.command)
 app.add_typer(sync.app, name="sync", short_help="Bring a platform up to date with what is here.")
 app.command("push", short_help="Send recorded jobs to a platform.")(push.command)

@@ -25,6 +25,7 @@ from hud.runtimes.local import LocalRuntime
 from hud.trace.steps import Trace
 
 if TYPE_CHECKING:
+    from hud.eval.frames import load_runs, load_steps
     from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
@@ -50,12 +51,18 @@ __all__ = [
     "Taskset",
     "Trace",
     "group_relative",
+    "load_runs",
+    "load_steps",
     "rollout",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what starts processes only when it is asked for."""
+    """Load what starts processes, and what reads many runs, only when it is asked for."""
+    if name in ("load_runs", "load_steps"):
+        from hud.eval import frames
+
+        return getattr(frames, name)
     if name == "SubprocessRuntime":
         from hud.runtimes.subprocess import SubprocessRuntime
 

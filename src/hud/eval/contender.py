@@ -18,7 +18,7 @@ from hud._core.outcome import Outcome
 from hud.eval.results import NOT_RUN, Member, member_of
 from hud.eval.resume import owed_by
 from hud.eval.spending import Ledger
-from hud.store import LOCAL_TEAM, JobFilter, JobRecord, Store, every_run
+from hud.store import LOCAL_TEAM, JobFilter, JobRecord, JobSummary, Store, every_run
 
 By = Literal["job", "agent", "model", "agent-model"]
 """What makes one contender of several jobs' runs."""
@@ -159,7 +159,8 @@ def jobs_of_taskset(store: Store, taskset: str, *, team: str = LOCAL_TEAM) -> li
     Raises:
         InputError: when there is none.
     """
-    found = list(_every_job(store, JobFilter(taskset=taskset), team))
+    filters = JobFilter(taskset=taskset)
+    found = [summary.job for summary in every_job(store, filters, team=team)]
     if not found:
         listed = store.list_jobs(limit=_PAGE, team=team)
         names = dict.fromkeys(one.job.taskset for one in listed if one.job.taskset)
@@ -171,11 +172,11 @@ def jobs_of_taskset(store: Store, taskset: str, *, team: str = LOCAL_TEAM) -> li
     return found
 
 
-def _every_job(store: Store, filters: JobFilter, team: str) -> Iterator[JobRecord]:
+def every_job(store: Store, filters: JobFilter, *, team: str = LOCAL_TEAM) -> Iterator[JobSummary]:
+    """Yield all jobs with their counts, newest first, without their `spec`."""
     last: JobRecord | None = None
     while page := store.list_jobs(filters, limit=_PAGE, before=last, team=team):
-        for summary in page:
-            yield summary.job
+        yield from page
         last = page[-1].job
 
 

@@ -1,6 +1,7 @@
-"""Where this process records by default: the store under HUD_HOME, and span files when asked.
+"""Where this process records by default: the store under HUD_HOME.
 
-With a platform configured, what is recorded is reported there too.
+When asked also span files, and an OpenTelemetry collector. With a platform configured, what is
+recorded is reported there too.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from hud.eval.reporting.sink import PlatformSink, configured_sink
 from hud.store import JobEnd, JobRow, JobStatus, Store, open_store
 from hud.store.sink import StoreSink
 from hud.trace.jsonl import JsonlSink
+from hud.trace.otel_sink import OtelSink
 from hud.trace.sinks import Sink
 
 logger = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _stores: dict[Path, Store] = {}
+_otel: list[OtelSink] = []
 
 
 def default_store() -> Store:
@@ -71,6 +74,10 @@ def close_stores() -> None:
     with _lock:
         stores = list(_stores.values())
         _stores.clear()
+        sinks = list(_otel)
+        _otel.clear()
+    for sink in sinks:
+        sink.close()
     with contextlib.ExitStack() as closing:
         for store in stores:
             closing.callback(store.close)
@@ -88,13 +95,19 @@ def _forget_stores() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
     _stores.clear()
+    _otel.clear()
 
 
 os.register_at_fork(after_in_child=_forget_stores)
 
 
 def default_sinks() -> tuple[Sink, ...]:
-    """Return the sinks every rollout records to unless told otherwise."""
+    """Return the sinks every rollout records to unless told otherwise.
+
+    Raises:
+        StoreError: when the store or a span file's folder cannot be opened.
+        InputError: when `HUD_OTEL` asks for what cannot be had.
+    """
     sinks: list[Sink] = [StoreSink(default_store())]
     folder = os.environ.get("HUD_TELEMETRY_LOCAL_DIR", "").strip()
     if folder:
@@ -102,7 +115,25 @@ def default_sinks() -> tuple[Sink, ...]:
     platform = configured_sink()
     if platform is not None:
         sinks.append(platform)
+    otel = _otel_sink()
+    if otel is not None:
+        sinks.append(otel)
     return tuple(sinks)
+
+
+def _otel_sink() -> OtelSink | None:
+    """Return this process's one sink to a collector; None unless the environment asks for it."""
+    if not os.environ.get("HUD_OTEL"):
+        return None
+    from hud.eval.otel_export import sink_from_environment
+
+    with _lock:
+        if not _otel:
+            made = sink_from_environment()
+            if made is None:
+                return None
+            _otel.append(made)
+        return _otel[0]
 
 
 def store_of(sinks: Sequence[Sink]) -> Store | None:

@@ -375,6 +375,7 @@ def _started(run: Run, plan: Plan) -> RunStarted:
         model=model_of(plan.agent),
         runtime=type(plan.runtime).__name__,
         task_digest=plan.task_digest,
+        agent=plan.agent.name,
     )
 
 

@@ -140,7 +140,7 @@ class Ledger:
         for step in self._store.read_steps(run.id, resolve=False, team=self._team):
             last = max(last, step.ended_at or last)
             if step.source in ("agent", "subagent"):
-                for usage in _usages_in(json.decode(step.payload)):
+                for usage in usages_in(json.decode(step.payload)):
                     spent.add_turn(usage)
         return last
 
@@ -165,7 +165,7 @@ def read_ledger(store: Store, job_id: str) -> Ledger:
     return ledger
 
 
-def _usages_in(payload: Any) -> Iterator[Usage | None]:
+def usages_in(payload: Any) -> Iterator[Usage | None]:
     """Do as `turns_in` with a recorded step; None stands for a turn that reported no usage."""
     row = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
     if row.get("source") == "agent":
@@ -174,5 +174,6 @@ def _usages_in(payload: Any) -> Iterator[Usage | None]:
         except ValueError:
             yield None
     elif isinstance(trace := row.get("subagent"), dict):
-        for inner in cast("dict[str, Any]", trace).get("steps") or ():
-            yield from _usages_in(inner)
+        steps = cast("dict[str, Any]", trace).get("steps")
+        for inner in cast("list[Any]", steps) if isinstance(steps, list) else ():
+            yield from usages_in(inner)

@@ -13,7 +13,7 @@ import msgspec
 from hud._core import json
 from hud.models.failure import excerpt
 from hud.models.provider import Dialect
-from hud.models.sse import EventCutter, EventTooLong, event_data, is_usage_event
+from hud.models.sse import EventCutter, EventTooLong, event_data, is_said, is_usage_event
 from hud.trace.steps import Usage
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
@@ -104,21 +104,17 @@ class UsageReader:
         return usage_of(self._dialect, self._usage)
 
     def _is_shown(self, event: bytes) -> bool:
-        self._look(event)
-        return not is_usage_event(event)
+        return not (self._look(event) and is_usage_event(event))
 
-    def _look(self, event: bytes) -> None:
-        """Decode an event only where it can say something that counts."""
+    def _look(self, event: bytes) -> bool:
+        """Decode an event only where it can say something that counts; tell if it says usage."""
         self.events += 1
-        if not self._has_model or _SAYS_ERROR in event or self._says_usage(event):
+        says_usage = is_said(self._field, event)
+        if says_usage or not self._has_model or _SAYS_ERROR in event:
             self._read(event_data(event))
         elif b"[DONE]" in event or b"message_stop" in event:
             self.is_complete = True
-
-    def _says_usage(self, event: bytes) -> bool:
-        at = event.find(self._field)
-        # OpenAI repeats a null of it in every event but the last.
-        return at >= 0 and not event.startswith(b"null", at + len(self._field) + 1)
+        return says_usage
 
     def _read(self, data: bytes) -> None:
         if data == b"[DONE]":

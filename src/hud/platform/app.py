@@ -14,25 +14,42 @@ from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
 from hud.platform.ingest.intake import Intake
+from hud.platform.live import Live
 from hud.platform.routes import (
     accounts,
+    blobs,
+    cancel,
+    compare,
     device_page,
+    events,
+    jobs,
     keys,
+    leaderboards,
+    models,
     pages,
     projects,
+    providers,
     qa,
     registry,
     reports,
+    scorecards,
     sign_in,
     tasks,
     tasksets,
     telemetry,
+    traces,
+    usage,
 )
 from hud.platform.services import Services
 
 ROUTERS = (
     telemetry.router,
     reports.router,
+    events.router,
+    jobs.router,
+    traces.router,
+    blobs.router,
+    cancel.router,
     accounts.router,
     keys.router,
     sign_in.router,
@@ -40,8 +57,14 @@ ROUTERS = (
     projects.router,
     tasksets.router,
     tasks.router,
+    leaderboards.router,
+    compare.router,
+    scorecards.router,
     registry.router,
     qa.router,
+    models.router,
+    providers.router,
+    usage.router,
     pages.router,
 )
 
@@ -60,6 +83,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.gateway = gateway
     app.state.intake = Intake(services.store, services.database)
+    app.state.live = Live(services.store)
     app.add_middleware(Guard, config=config)
     return app
 
@@ -72,7 +96,11 @@ def openapi_document() -> dict[str, Any]:
 def _routes(gateway: Gateway | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with gateway or contextlib.nullcontext():
+        live: Live | None = getattr(app.state, "live", None)
+        async with (
+            gateway or contextlib.nullcontext(),
+            contextlib.nullcontext() if live is None else live.running(),
+        ):
             yield
 
     app = FastAPI(

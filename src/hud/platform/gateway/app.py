@@ -68,6 +68,7 @@ class Gateway:
         directory: What is served to whom; told when that changes.
         budgets: Who may still spend; told when that changes.
         usage: What calls took.
+        upstream: The connections to providers.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class Gateway:
         extra: Extra = lambda team: (),
     ) -> None:
         self._keyring = keyring
-        self._upstream = Upstream()
-        self._offers = Offers(self._upstream)
+        self.upstream = Upstream()
+        self._offers = Offers(self.upstream)
         self.directory = Directory(database, box, extra=extra, offers=self._offers.of)
         self.usage = UsageLog(database)
         self.budgets = Budgets(database, self.usage.flush)
@@ -96,7 +97,7 @@ class Gateway:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self.usage)
-            await stack.enter_async_context(self._upstream)
+            await stack.enter_async_context(self.upstream)
             stack.push_async_callback(self.directory.aclose)
             self._stack = stack.pop_all()
         return self
@@ -259,7 +260,7 @@ class Gateway:
         throttle = self._places.of(metered.spender.team, route)
         prompt_tokens = body.prompt_tokens()
         metered.is_sent = True
-        async with self._upstream.reply(outgoing, route, throttle) as reply:
+        async with self.upstream.reply(outgoing, route, throttle) as reply:
             kind = reply.headers.get("content-type", "")
             reader = UsageReader(plan.asked.dialect, kind, hides_usage=plan.hides_usage)
             passing = Passing(
@@ -301,7 +302,7 @@ class Gateway:
         for provider in self._replies.keepers(caller.team, reply_id, served):
             route = Route("", "", provider)
             outgoing = _outgoing(method, asked, headers, route, data)
-            status, said = await self._upstream.get(outgoing, route, timeout_s=_STATE_TIMEOUT_S)
+            status, said = await self.upstream.get(outgoing, route, timeout_s=_STATE_TIMEOUT_S)
             if status != 404:
                 await _send_whole(send, status, said)
                 return

@@ -147,11 +147,22 @@ class Served:
                 if name in names:
                     continue
                 names.add(name)
-                made = hashlib.sha256(f"model\0{provider.name}\0{name}".encode()).hexdigest()[:32]
-                info = self._info(provider, upstream)
-                created = provider.created_at
-                found.append(ServedModel(made, name, provider, upstream, False, created, info))
+                found.append(self.described(Route(name, upstream, provider)))
         return found
+
+    def described(self, route: Route) -> ServedModel:
+        """Return a model that no row lists as lists show it; its id follows from its names."""
+        provider = route.provider
+        text = f"model\0{provider.name}\0{route.model}"
+        return ServedModel(
+            id=hashlib.sha256(text.encode()).hexdigest()[:32],
+            name=route.model,
+            provider=provider,
+            upstream=route.upstream,
+            is_trainable=False,
+            created_at=provider.created_at,
+            info=self._info(provider, route.upstream),
+        )
 
     def _resolved(self, name: str) -> Route:
         row = self._rows.get(name)
