@@ -188,6 +188,7 @@ def test_one_run_is_cancelled_and_the_others_go_on(shell: Shell, server: Server)
         until(is_over)
         assert hud.process.poll() is None
         hud.process.send_signal(signal.SIGINT)
+        hud.says("stopping")
         hud.process.send_signal(signal.SIGINT)
         hud.ended()
 
