@@ -36,6 +36,7 @@ class Call(Generic[T]):
         service: What `path` stands below: the origin, its `/v2`, or where telemetry goes.
         is_retried: Whether trying it again is harmless, and worth waiting for.
         timeout_s: For connecting, and for every wait on the answer.
+        limit_bytes: How much of an answer is read at most.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Call(Generic[T]):
     service: Service = "api"
     is_retried: bool = True
     timeout_s: float = 60.0
+    limit_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,13 @@ def taskset(taskset_id: str) -> Call[replies.TasksetInfo]:
 def export_taskset(taskset_id: str) -> Call[replies.TasksetExport]:
     """All tasks of a taskset."""
     path = f"/tasksets/{_segment(taskset_id)}/export"
-    return Call("GET", path, replies.TasksetExport, timeout_s=UPLOAD_TIMEOUT_S)
+    return Call(
+        "GET",
+        path,
+        replies.TasksetExport,
+        timeout_s=UPLOAD_TIMEOUT_S,
+        limit_bytes=512 * 1024 * 1024,
+    )
 
 
 def upload_tasks(
