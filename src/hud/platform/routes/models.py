@@ -136,7 +136,7 @@ async def resolve_model(
     return ModelFound(id=UUID(found.id), name=found.name, model_name=found.name)
 
 
-@router.post("/fork", responses=refusals(501))
+@router.post("/fork", response_model=None, responses=refusals(501))
 def fork_model(caller: Recorder, wanted: ForkWanted) -> NoReturn:
     """Say that no model can be forked here."""
     _no_training()
@@ -149,7 +149,7 @@ async def list_checkpoints(request: Request, caller: Reader, model_id: ModelId) 
     return []
 
 
-@router.put("/{model_id:path}/head", responses=refusals(404, 501))
+@router.put("/{model_id:path}/head", response_model=None, responses=refusals(404, 501))
 async def set_head(
     request: Request, caller: Recorder, model_id: ModelId, wanted: HeadWanted
 ) -> NoReturn:
