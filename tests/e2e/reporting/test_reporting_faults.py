@@ -174,6 +174,32 @@ async def test_something_else_at_the_address_is_no_platform(
     assert "with JSON" in caplog.text
 
 
+async def test_a_wrong_place_for_spans_is_said_once(
+    home: Path,
+    platform: FakePlatform,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HUD_TELEMETRY_URL", f"{platform.url}/nowhere")
+    job = await words(20).run(echo)
+    assert len(job.errors) == 0
+    said = [one for one in caplog.records if "nothing more is reported" in one.message]
+    assert len(said) == 1
+    assert "/nowhere" in said[0].message
+
+
+async def test_runs_that_are_refused_are_said_a_few_times_only(
+    home: Path, platform: FakePlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform.refuse = lambda method, path, body: (
+        (409, {"detail": "not like this"}) if path.endswith("/exit") else None
+    )
+    job = await words(20).run(echo)
+    assert len(job.errors) == 0
+    said = [one for one in caplog.records if "not like this" in one.message]
+    assert len(said) == 5
+
+
 async def test_a_step_that_is_refused_holds_back_no_other(
     home: Path, platform: FakePlatform, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -149,16 +149,17 @@ class Delivery:
         """Send spans, halving what is refused, until each is taken or left out."""
         try:
             return await self._client.send(calls.upload_spans(run_id, spans))
-        except (PlatformRefused, NotOnPlatform) as error:
-            if len(spans) == 1 and isinstance(error, PlatformRefused):
+        except NotOnPlatform as error:
+            error.hint = "HUD_TELEMETRY_URL says where spans go, when that is another place"
+            raise
+        except PlatformRefused as error:
+            if len(spans) == 1:
                 self.left_out += 1
                 logger.warning(
                     "the platform does not take a step of run %s (%s bytes): %s",
                     *(run_id, len(spans[0]), bounded(error.message, 300)),
                 )
                 return Heard()
-            if isinstance(error, NotOnPlatform):
-                raise
             half = len(spans) // 2
             one = await self._upload(run_id, spans[:half])
             other = await self._upload(run_id, spans[half:])
