@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import socket
 import threading
 from collections.abc import AsyncGenerator
@@ -311,3 +312,46 @@ async def test_many_rollouts_at_once_all_arrive(home: Path, platform: FakePlatfo
     job = await words(150).run(echo, group=2, max_concurrent=100)
     end_reporters(30.0)
     assert_all_arrived(platform, job.id)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10))
+async def test_under_random_faults_everything_arrives_once(
+    home: Path, platform: FakePlatform, seed: int
+) -> None:
+    chance = random.Random(seed)
+
+    def misbehave(method: str, path: str, body: Any) -> tuple[int, Any] | None:
+        what = chance.random()
+        if what < 0.15:
+            return chance.choice([500, 502, 503, 429]), {"detail": "not now"}
+        if what < 0.3:  # taken, and the answer is lost
+            platform.refuse = None
+            platform.answer(method, path, body, f"Bearer {platform.key}")
+            platform.refuse = misbehave
+            return 503, {"detail": "lost"}
+        return None
+
+    async def agent(run: Run) -> str:
+        for index in range(chance.randrange(300)):
+            run.record(AgentStep(content=f"{index}"))
+            if chance.random() < 0.05:
+                await asyncio.sleep(0)
+        if chance.random() < 0.05:
+            platform.stop()
+            platform.start()
+        return await echo(run)
+
+    platform.refuse = misbehave
+    jobs = [await words(15).run(agent, group=2) for _ in range(3)]
+    jobs += await asyncio.gather(*(words(10).run(agent) for _ in range(4)))
+    end_reporters(0.0)
+    platform.refuse = None
+    await words(1).run(echo)
+    end_reporters(60.0)
+    for job in jobs:
+        for run in recorded_runs(job.id):
+            told = platform.runs[run.id]
+            assert told.steps == stored(run.id)
+            assert {exit["reward"] for exit in told.exits} == {run.reward}
+    assert not reporters()
