@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import NotFound, bounded
 from hud._core.outcome import Outcome
 from hud.api import calls
 from hud.api.client import PlatformClient
@@ -113,7 +113,7 @@ class Delivery:
     async def _enter_job(self, job_id: str, name: str) -> None:
         try:
             full, plain = _job_begun(self._store.find_job(job_id))
-        except InputError:
+        except NotFound:
             full = plain = {"name": name, "group": 1}
         heard = await self._accepted(lambda body: calls.job_enter(job_id, body), (full, plain))
         self._on_heard(job_id, heard)

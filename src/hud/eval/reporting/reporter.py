@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hud._core.errors import HudError, InputError, StoreError
+from hud._core.errors import HudError, NotFound, StoreError
 from hud.eval import cancelling
 from hud.eval.reporting.backlog import Backlog, Unsent
 from hud.eval.reporting.sent import Sent, SentLog
@@ -309,7 +309,7 @@ class Reporter:
             sent, run = await delivery.run(run_id, debug)
             self._backlog.delivered(run_id, sent)
             self._close(run.job_id)
-        except InputError:
+        except NotFound:
             self._backlog.delivered(run_id, Sent())  # not in the local store yet
         except (PlatformRefused, StoreError) as error:
             self._refusals += 1
