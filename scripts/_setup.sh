@@ -169,13 +169,15 @@ setup_torch() {
 programs=(
   bwrap:bubblewrap chromium:chromium Xtigervnc:tigervnc-standalone-server Xvfb:xvfb x11vnc:x11vnc openbox:openbox
   xterm:xterm xdotool:xdotool xclip:xclip gcc:gcc node:nodejs mousepad:mousepad xprop:x11-utils dbus-run-session:dbus sshd:openssh-server ssh:openssh-client
-  sftp:openssh-client git:git curl:curl ps:procps
+  sftp:openssh-client git:git curl:curl ps:procps initdb:postgresql
 )
 
 _missing_packages() {
-  local entry
+  local entry folder path=$PATH:/usr/sbin:/sbin
+  # Debian keeps the server's programs off the path, a folder per version.
+  for folder in /usr/lib/postgresql/*/bin; do path=$path:$folder; done
   for entry in "${programs[@]}"; do
-    PATH="$PATH:/usr/sbin:/sbin" command -v "${entry%%:*}" >/dev/null 2>&1 || printf '%s\n' "${entry#*:}"
+    PATH=$path command -v "${entry%%:*}" >/dev/null 2>&1 || printf '%s\n' "${entry#*:}"
   done
   # Libraries that Python wheels expect of the system, and letters to show.
   ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' || printf 'libgl1\n'

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from tests.platform.server import Server, running
 
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
+
 _teams = itertools.count(1)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module that names `DATABASES` on a server with each of them."""
+    databases = getattr(metafunc.module, "DATABASES", None)
+    if databases is not None and "server" in metafunc.fixturenames:
+        metafunc.parametrize("server", databases, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Server]:
     """Return a running server, shared by the tests of a module."""
-    with running(tmp_path_factory.mktemp("platform") / "home") as started:
-        yield started
+    home = tmp_path_factory.mktemp("platform") / "home"
+    with contextlib.ExitStack() as stack:
+        database = None
+        if getattr(request, "param", "sqlite") == "postgres":
+            postgres: PostgresServer = request.getfixturevalue("postgres_server")
+            database = stack.enter_context(postgres.database())
+        yield stack.enter_context(running(home, database=database))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class Services:
         Raises:
             StoreError: when it cannot be used.
         """
-        store = open_store(config.home)
+        store = open_store(config.home, database=config.database, blobs=config.blobs)
         try:
             database = Database(config.home, config.database)
             owner_id = ensure_first_owner(database)

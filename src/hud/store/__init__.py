@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from hud._core.paths import hud_home, make_home
+from hud._core.paths import hud_home
 from hud.store.base import Store, every_run
 from hud.store.changes import ANYTHING, Change
 from hud.store.filters import JobFilter, RunFilter
 from hud.store.liveness import SILENCE_S
 from hud.store.locks import job_holder, lock_job
+from hud.store.opening import open_store
 from hud.store.records import (
     Attempt,
+    BlobRecord,
     DebugSpanRecord,
     JobCounts,
     JobRecord,
@@ -41,31 +41,6 @@ from hud.store.rows import (
     Used,
 )
 
-
-def open_store(home: Path | None = None, *, create: bool = True) -> Store:
-    """Open the embedded store in `home` (default: the folder `HUD_HOME` names).
-
-    Several processes may have it open at once; the stores of one process share one writer.
-
-    Args:
-        home: The folder of the store.
-        create: Make the folder and the store when they are missing. False also accepts a store
-            that can only be read.
-
-    Raises:
-        StoreError: when the store cannot be used, with the reason.
-    """
-    from hud.store.blobs import BlobFolder
-    from hud.store.database import prepare
-    from hud.store.sql_store import SqlStore
-    from hud.store.sqlite_engine import SqliteEngine
-
-    where = home.absolute() if home is not None else hud_home(create=False)
-    if create or where.exists():
-        make_home(where)
-    return SqlStore(SqliteEngine(prepare(where, create=create)), BlobFolder(where / "blobs"))
-
-
 __all__ = [
     "ANYTHING",
     "FIRST_ARRIVAL",
@@ -73,6 +48,7 @@ __all__ = [
     "SILENCE_S",
     "UNCOUNTED",
     "Attempt",
+    "BlobRecord",
     "BlobRow",
     "Change",
     "DebugSpanRecord",

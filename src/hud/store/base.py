@@ -13,6 +13,7 @@ from hud.store.changes import Change
 from hud.store.filters import EVERY_JOB, EVERY_RUN, JobFilter, RunFilter
 from hud.store.records import (
     Attempt,
+    BlobRecord,
     DebugSpanRecord,
     JobRecord,
     JobSummary,
@@ -174,8 +175,20 @@ class Store(Protocol):
         """
         ...
 
-    def read_blob(self, sha256: str, *, team: str = LOCAL_TEAM) -> bytes:
-        """Return the content of one of the team's blobs.
+    def find_blob(self, sha256: str, *, team: str = LOCAL_TEAM) -> BlobRecord:
+        """Return what is known of one of the team's blobs.
+
+        Raises:
+            InputError: when the team has no such blob.
+        """
+        ...
+
+    def read_blob(
+        self, sha256: str, *, start: int = 0, stop: int | None = None, team: str = LOCAL_TEAM
+    ) -> bytes:
+        """Return the content of one of the team's blobs, or its bytes from `start` to `stop`.
+
+        The whole is verified; a part cannot be.
 
         Raises:
             InputError: when the team has no such blob.

@@ -6,18 +6,32 @@ Which blobs belong to which team is in the database.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from hud._core.errors import StoreError, bounded
 from hud.store.errors import store_error
 
+_ASIDE = ".old-"
+_HALF_DONE_S = 3_600.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFile:
+    """One blob as it is kept; `changed_at` is when it was written last, in epoch seconds."""
+
+    sha256: str
+    size_bytes: int
+    changed_at: float
 
 
 class Blobs(Protocol):
@@ -41,6 +55,25 @@ class Blobs(Protocol):
 
         Raises:
             StoreError: when the blob is missing or its content is not what its name says.
+        """
+        ...
+
+    def read_part(self, sha256: str, start: int, stop: int) -> bytes:
+        """Return the bytes from `start` to before `stop`, which nothing verifies.
+
+        Raises:
+            StoreError: when the blob is missing.
+        """
+        ...
+
+    def files(self) -> Iterator[BlobFile]:
+        """Yield everything that is kept."""
+        ...
+
+    def delete(self, sha256: str, unchanged_since: float) -> bool:
+        """Delete a blob unless somebody wrote it again after `unchanged_since` (epoch seconds).
+
+        Returns whether it was deleted.
         """
         ...
 
@@ -126,6 +159,54 @@ class BlobFolder:
         except OSError as error:
             raise store_error(error, path) from error
         return verified(content, sha256, self.where)
+
+    def read_part(self, sha256: str, start: int, stop: int) -> bytes:
+        path = self.path(sha256)
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                return file.read(max(stop - start, 0))
+        except FileNotFoundError as error:
+            raise StoreError(f"the blob {sha256} is missing from {self.where}") from error
+        except OSError as error:
+            raise store_error(error, path) from error
+
+    def files(self) -> Generator[BlobFile]:
+        self._tidy()
+        for path in sorted(self.root.glob("??/*")):
+            sha256 = path.parent.name + path.name
+            if _SHA256.fullmatch(sha256) is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    found = path.stat()
+                    yield BlobFile(sha256, found.st_size, found.st_mtime)
+
+    def _tidy(self) -> None:
+        """Undo what processes left half done that were killed long ago."""
+        before = time.time() - _HALF_DONE_S
+        for path in self.root.glob("??/.*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_ctime >= before:
+                    continue
+                if path.name.startswith(_ASIDE):
+                    with contextlib.suppress(FileExistsError):
+                        path.with_name(path.name.removeprefix(_ASIDE)).hardlink_to(path)
+                path.unlink()
+
+    def delete(self, sha256: str, unchanged_since: float) -> bool:
+        path = self.path(sha256)
+        aside = path.with_name(f"{_ASIDE}{path.name}")
+        try:
+            # Out of the way first: whoever writes it from now on makes it anew.
+            path.rename(aside)
+            if aside.stat().st_mtime < unchanged_since:
+                aside.unlink()
+                return True
+            aside.rename(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise store_error(error, path) from error
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -162,3 +162,13 @@ class DebugSpanRecord:
     started_at: int | None
     ended_at: int | None
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRecord:
+    """What is known of one blob of a team; `created_at` is about when it was stored last."""
+
+    sha256: str
+    size_bytes: int
+    media_type: str
+    created_at: int

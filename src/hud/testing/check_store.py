@@ -312,7 +312,19 @@ async def _teams_see_only_their_own(open_again: StoreFactory, team: str) -> None
     _expect(not list(store.read_steps(run.id, team=other)), "another team's steps are hidden")
     sha256 = _sha256(content)
     _expect(store.read_blob(sha256, team=team) == content, "a blob comes back")
+    _expect(store.read_blob(sha256, start=2, stop=5, team=team) == content[2:5], "or a part of it")
+    _expect(
+        store.read_blob(sha256, start=30, stop=99, team=team) == content[30:]
+        and store.read_blob(sha256, start=99, team=team) == b"",
+        "as far as it goes",
+    )
+    found = store.find_blob(sha256, team=team)
+    _expect(
+        (found.size_bytes, found.media_type) == (len(content), "application/octet-stream"),
+        "what a blob is is known",
+    )
     _refused(lambda: store.read_blob(sha256, team=other), "another team's blob is not found")
+    _refused(lambda: store.find_blob("../../etc/passwd", team=team), "a path names no blob")
     store.close()
 
 

@@ -10,13 +10,11 @@ import re
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request, Response
-from sqlalchemy import select
 
-from hud._core.errors import InputError
+from hud._core.errors import NotFound
 from hud.platform.errors import ApiError, not_found
 from hud.platform.identity import Reader
 from hud.platform.services import services_of
-from hud.store.schema import blobs
 
 router = APIRouter(prefix="/v2/blobs", tags=["blobs"])
 
@@ -34,7 +32,8 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 
-@router.api_route("/{sha256}", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/{sha256}", response_class=Response, include_in_schema=False)
+@router.get("/{sha256}", response_class=Response)
 def read_blob(
     request: Request,
     caller: Reader,
@@ -44,25 +43,24 @@ def read_blob(
 ) -> Response:
     """Read one of the team's blobs, or with a Range header a part of it."""
     services = services_of(request)
-    with services.database.reading() as connection:
-        media_type = connection.execute(
-            select(blobs.c.media_type).where(blobs.c.team == caller.team, blobs.c.sha256 == sha256)
-        ).scalar()
-    if media_type is None:
+    try:
+        blob = services.store.find_blob(sha256, team=caller.team)
+    except NotFound:
         not_found("blob", sha256)
-    headers = _headers(sha256, media_type)
+    headers = _headers(sha256, blob.media_type)
     if if_none_match is not None and f'"{sha256}"' in if_none_match:
         return Response(status_code=304, headers=headers)
-    try:
-        content = services.store.read_blob(sha256, team=caller.team)
-    except InputError:
-        not_found("blob", sha256)
-    part = _part(range_, len(content))
+    part = _part(range_, blob.size_bytes)
+    start, end = part or (0, blob.size_bytes)
+    if request.method == "HEAD":
+        headers["Content-Length"] = str(end - start)
+        content = b""
+    else:
+        content = services.store.read_blob(sha256, start=start, stop=end, team=caller.team)
     if part is None:
         return Response(content, headers=headers)
-    start, end = part
-    headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
-    return Response(content[start:end], status_code=206, headers=headers)
+    headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size_bytes}"
+    return Response(content, status_code=206, headers=headers)
 
 
 def _headers(sha256: str, media_type: str) -> dict[str, str]:

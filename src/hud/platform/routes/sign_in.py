@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, RedirectResponse
 
 from hud.platform.accounts import device, sessions
-from hud.platform.errors import ApiError
+from hud.platform.errors import ApiError, ErrorBody
 from hud.platform.identity import Caller, caller_of
 from hud.platform.routes.device_page import confirm
 from hud.platform.services import services_of
@@ -39,6 +39,38 @@ class DeviceToken(BaseModel):
     """A code to exchange for a key."""
 
     device_code: str = Field(max_length=200)
+
+
+class DeviceUser(BaseModel):
+    """Whose key it is."""
+
+    email: str
+
+
+class DeviceTeam(BaseModel):
+    """Whose things the key is for."""
+
+    name: str
+
+
+class DeviceSignedIn(BaseModel):
+    """The key of a device that was confirmed, told once."""
+
+    api_key: str
+    user: DeviceUser
+    team: DeviceTeam
+
+
+class DeviceError(BaseModel):
+    """RFC 8628, section 3.5."""
+
+    error: Literal["authorization_pending", "slow_down", "expired_token", "access_denied"]
+
+
+class DeviceWaits(DeviceError):
+    """Why there is no key, or not yet."""
+
+    detail: DeviceError
 
 
 class DeviceConfirmed(BaseModel):
@@ -109,7 +141,11 @@ def device_code(request: Request, asked: DeviceAsked) -> DeviceCode:
     )
 
 
-@router.post("/auth/device/token")
+@router.post(
+    "/auth/device/token",
+    response_model=DeviceSignedIn,
+    responses={400: {"model": DeviceWaits | ErrorBody}},
+)
 def device_token(request: Request, asked: DeviceToken) -> Response:
     """Ask whether the device was confirmed; the key is told once."""
     services = services_of(request)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 
+Connect = Callable[[], Any]
 
-def config(path: Path) -> Config:
-    """Return the Alembic configuration for the SQLite file `path`."""
+
+def config(target: Path | Connect) -> Config:
+    """Return the Alembic configuration for a SQLite file, or for where a driver connects to."""
     settings = Config()
     settings.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    settings.attributes["path"] = path
+    settings.attributes["target"] = target
     return settings
 
 
-def upgrade(path: Path, revision: str = "head") -> None:
-    """Migrate the SQLite file `path` to `revision`, all or nothing."""
-    command.upgrade(config(path), revision)
+def upgrade(target: Path | Connect, revision: str = "head") -> None:
+    """Migrate a SQLite file, or the PostgreSQL database that psycopg connects to, to `revision`.
+
+    All or nothing. Of several processes that do it at once, one does.
+    """
+    command.upgrade(config(target), revision)

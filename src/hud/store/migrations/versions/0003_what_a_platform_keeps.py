@@ -8,6 +8,13 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+_TABLES = (
+    *("jobs", "runs", "steps", "blobs"),
+    *("teams", "users", "members", "api_keys", "sign_ins", "sessions", "audit"),
+    *("projects", "environments", "builds", "tasksets", "tasks", "task_versions", "publications"),
+    *("providers", "models", "usage", "budgets", "cancellations", "debug_spans"),
+)
+
 
 def upgrade() -> None:
     """Add the tables and columns; nothing that was recorded changes."""
@@ -15,6 +22,8 @@ def upgrade() -> None:
     _registry()
     _serving()
     _columns()
+    if op.get_bind().dialect.name == "postgresql":
+        _compare_bytes()
 
 
 def _people() -> None:
@@ -288,20 +297,42 @@ def _columns() -> None:
     op.add_column("runs", sa.Column("parent_id", sa.String(32)))
     op.add_column("runs", sa.Column("invalid_reason", sa.Text))
     op.create_index("runs_newest", "runs", ["team", "started_at", "id"])
-    unfinished = sa.text("ended_at IS NULL")
-    op.create_index(
-        "runs_unfinished",
-        "runs",
-        ["team", "job_id"],
-        sqlite_where=unfinished,
-        postgresql_where=unfinished,
-    )
+    for name, where, columns in (
+        ("model", "model IS NOT NULL", ["team", "model", "started_at", "id"]),
+        ("status", "status <> 'completed'", ["team", "status", "started_at", "id"]),
+        ("outcome", "outcome <> 'graded'", ["team", "outcome", "started_at", "id"]),
+    ):
+        _partial_index(f"runs_by_{name}", "runs", columns, where)
+    _partial_index("runs_unfinished", "runs", ["team", "job_id"], "ended_at IS NULL")
     op.add_column("steps", sa.Column("span_id", sa.String(32)))
+    spans = ["team", "run_id", "span_id"]
+    _partial_index("steps_by_span", "steps", spans, "span_id IS NOT NULL", unique=True)
+
+
+def _partial_index(
+    name: str, table: str, columns: list[str], where: str, *, unique: bool = False
+) -> None:
+    condition = sa.text(where)
     op.create_index(
-        "steps_by_span",
-        "steps",
-        ["team", "run_id", "span_id"],
-        unique=True,
-        sqlite_where=sa.text("span_id IS NOT NULL"),
-        postgresql_where=sa.text("span_id IS NOT NULL"),
+        name,
+        table,
+        columns,
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
     )
+
+
+def _compare_bytes() -> None:
+    """Sort and compare text by its bytes, as SQLite does, whatever the database's own rules are."""
+    found = op.get_bind().execute(
+        sa.text(
+            "SELECT table_name, column_name, character_maximum_length "
+            "FROM information_schema.columns WHERE table_schema = current_schema() "
+            "AND data_type IN ('text', 'character varying') AND table_name = ANY (:tables)"
+        ),
+        {"tables": list(_TABLES)},
+    )
+    for table, column, length in found.fetchall():
+        kind = "TEXT" if length is None else f"VARCHAR({length})"
+        op.execute(f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE {kind} COLLATE "C"')

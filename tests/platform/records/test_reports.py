@@ -14,6 +14,8 @@ import pytest
 from hud._core.ids import new_id
 from tests.platform.spans import step, upload_path
 
+DATABASES = ("sqlite", "postgres")
+
 GRADE = {"score": 0.75, "done": True, "content": "good", "isError": False}
 
 

@@ -11,12 +11,14 @@ import httpx
 import pytest
 
 from hud._core.ids import new_id
-from hud.store import open_store
+from hud.store import JobRow, RunStart, StepRow, open_store
 from hud.trace.file_steps import files_of
 from hud.trace.robot_steps import ObservationStep
 from hud.trace.steps import Step, Trace
 from tests.platform.server import Server
 from tests.platform.spans import ENDED, STARTED, span, step, upload_path
+
+DATABASES = ("sqlite", "postgres")
 
 
 def upload(client: httpx.Client, run: str, *spans: Any) -> dict[str, Any]:
@@ -251,10 +253,8 @@ def test_what_a_command_line_says_of_its_use_is_thrown_away(
 def test_a_run_recorded_beside_the_server_is_not_doubled_by_its_reports(
     server: Server, open_client: Any
 ) -> None:
-    from hud.store import JobRow, RunStart, StepRow
-
     job, run = new_id(), new_id()
-    store = open_store(server.home)
+    store = open_store(server.home, database=server.database)
     store.put(JobRow(id=job, created_at=1))
     store.put(RunStart(id=run, job_id=job, task_slug="t", started_at=1))
     store.put(StepRow(run_id=run, seq=1, payload=b'{"source": "user"}', source="user"))
