@@ -17,25 +17,29 @@ from hud._core.errors import StoreError
 from hud._core.ids import new_id
 from hud._core.outcome import Outcome
 from hud.store import JobRow, RunEnd, RunStart, StepRow, Store, open_store
-from hud.store.database import connect, prepare
+from hud.store.blobs import BlobFolder
+from hud.store.database import prepare
+from hud.store.sqlite_connection import SqliteConnection
+from hud.store.sqlite_engine import SqliteEngine
 from hud.store.writer import Writer
 
 JOB = "0c" * 16
 
 
-class Traced:
+class Traced(SqliteEngine):
     """A database whose commits are counted, and announced."""
 
     def __init__(self, home: Path) -> None:
-        self.path = prepare(home, create=True)
+        super().__init__(prepare(home, create=True))
+        self.blobs = BlobFolder(home / "blobs")
         self.commits = 0
         self.committed = threading.Event()
         self.timeout_ms = 30_000
 
-    def connect(self) -> sqlite3.Connection:
-        connection = connect(self.path)
-        connection.execute(f"PRAGMA busy_timeout = {self.timeout_ms}")
-        connection.set_trace_callback(self._trace)
+    def connect(self) -> SqliteConnection:
+        connection = super().connect()
+        connection.raw.execute(f"PRAGMA busy_timeout = {self.timeout_ms}")
+        connection.raw.set_trace_callback(self._trace)
         return connection
 
     def _trace(self, statement: str) -> None:
@@ -76,7 +80,7 @@ def graded(run: RunStart, **more: Any) -> RunEnd:
 async def test_a_thousand_waiters_share_a_few_commits_and_wake_ups(
     traced: Traced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = Writer(traced.path, traced.connect)
+    writer = Writer(traced, traced.blobs)
     loop = asyncio.get_running_loop()
     woken: list[object] = []
     wake = loop.call_soon_threadsafe
@@ -101,14 +105,14 @@ async def test_a_thousand_waiters_share_a_few_commits_and_wake_ups(
 
 
 def test_rows_that_nobody_waits_for_are_committed_all_the_same(traced: Traced) -> None:
-    writer = Writer(traced.path, traced.connect)
+    writer = Writer(traced, traced.blobs)
     writer.put(start())
     assert traced.committed.wait(30)
     writer.close()
 
 
 async def test_a_wait_that_is_cancelled_loses_no_row(traced: Traced) -> None:
-    writer = Writer(traced.path, traced.connect)
+    writer = Writer(traced, traced.blobs)
     writer.put(start())
     waiting = asyncio.create_task(writer.committed())
     await asyncio.sleep(0)
@@ -124,7 +128,7 @@ async def test_a_store_that_stays_locked_fails_the_waiter_and_keeps_the_rows(
     traced: Traced,
 ) -> None:
     traced.timeout_ms = 1
-    writer = Writer(traced.path, traced.connect)
+    writer = Writer(traced, traced.blobs)
     with closing(sqlite3.connect(traced.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         writer.put(start())
@@ -140,7 +144,7 @@ async def test_a_store_that_stays_locked_fails_the_waiter_and_keeps_the_rows(
 
 
 def test_a_flush_that_takes_too_long_says_so_and_keeps_the_rows(traced: Traced) -> None:
-    writer = Writer(traced.path, traced.connect)
+    writer = Writer(traced, traced.blobs)
     with closing(sqlite3.connect(traced.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         writer.put(start())
@@ -154,7 +158,7 @@ def test_a_flush_that_takes_too_long_says_so_and_keeps_the_rows(traced: Traced) 
 
 def test_a_writer_that_cannot_write_takes_no_more_than_its_budget(traced: Traced) -> None:
     traced.timeout_ms = 1
-    writer = Writer(traced.path, traced.connect, budget_bytes=10_000)
+    writer = Writer(traced, traced.blobs, budget_bytes=10_000)
     step = StepRow(run_id=JOB, seq=1, payload=b'"%s"' % (b"x" * 3000))
     with closing(sqlite3.connect(traced.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -171,7 +175,7 @@ def test_a_writer_that_cannot_write_takes_no_more_than_its_budget(traced: Traced
 
 
 def test_a_budget_that_is_used_up_makes_room_by_writing(traced: Traced) -> None:
-    writer = Writer(traced.path, traced.connect, budget_bytes=10_000)
+    writer = Writer(traced, traced.blobs, budget_bytes=10_000)
     for seq in range(1, 101):
         writer.put(StepRow(run_id=JOB, seq=seq, payload=b'"%s"' % (b"x" * 3000)))
     writer.close()
@@ -244,7 +248,7 @@ def test_stores_of_one_process_share_one_thread_until_the_last_is_closed(tmp_pat
 
 
 def test_a_closed_store_refuses_rows(traced: Traced) -> None:
-    writer = Writer(traced.path, traced.connect)
+    writer = Writer(traced, traced.blobs)
     writer.put(start())
     writer.close()
     writer.close()

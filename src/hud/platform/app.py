@@ -9,16 +9,34 @@ from fastapi import FastAPI
 from hud._version import __version__
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.guard import Guard
-from hud.platform.routes import accounts, device_page, keys, pages, sign_in
+from hud.platform.ingest.intake import Intake
+from hud.platform.routes import (
+    accounts,
+    device_page,
+    keys,
+    pages,
+    reports,
+    sign_in,
+    telemetry,
+)
 from hud.platform.services import Services
 
-ROUTERS = (accounts.router, keys.router, sign_in.router, device_page.router, pages.router)
+ROUTERS = (
+    telemetry.router,
+    reports.router,
+    accounts.router,
+    keys.router,
+    sign_in.router,
+    device_page.router,
+    pages.router,
+)
 
 
 def create_app(services: Services) -> FastAPI:
     """Return the app. The services stay their owner's to close."""
     app = _routes()
     app.state.services = services
+    app.state.intake = Intake(services.store, services.database)
     app.add_middleware(Guard, config=services.config)
     return app
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hud._core.paths import hud_home, make_home
 from hud.store.base import Store, every_run
+from hud.store.changes import ANYTHING, Change
 from hud.store.filters import JobFilter, RunFilter
 from hud.store.liveness import SILENCE_S
 from hud.store.locks import job_holder, lock_job
@@ -37,6 +38,7 @@ from hud.store.rows import (
     RunStart,
     RunStatus,
     StepRow,
+    Used,
 )
 
 
@@ -53,22 +55,26 @@ def open_store(home: Path | None = None, *, create: bool = True) -> Store:
     Raises:
         StoreError: when the store cannot be used, with the reason.
     """
+    from hud.store.blobs import BlobFolder
     from hud.store.database import prepare
-    from hud.store.sqlite import SqliteStore
+    from hud.store.sql_store import SqlStore
+    from hud.store.sqlite_engine import SqliteEngine
 
     where = home.absolute() if home is not None else hud_home(create=False)
     if create or where.exists():
         make_home(where)
-    return SqliteStore(prepare(where, create=create))
+    return SqlStore(SqliteEngine(prepare(where, create=create)), BlobFolder(where / "blobs"))
 
 
 __all__ = [
+    "ANYTHING",
     "FIRST_ARRIVAL",
     "LOCAL_TEAM",
     "SILENCE_S",
     "UNCOUNTED",
     "Attempt",
     "BlobRow",
+    "Change",
     "DebugSpanRecord",
     "DebugSpanRow",
     "JobCounts",
@@ -89,6 +95,7 @@ __all__ = [
     "StepRecord",
     "StepRow",
     "Store",
+    "Used",
     "every_run",
     "hud_home",
     "job_holder",

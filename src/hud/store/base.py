@@ -5,10 +5,11 @@ Implementations differ in where they keep things, not in what these methods mean
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
+from hud.store.changes import Change
 from hud.store.filters import EVERY_JOB, EVERY_RUN, JobFilter, RunFilter
 from hud.store.records import (
     Attempt,
@@ -50,6 +51,17 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Make everything durable, then let go of all resources; safe to call twice."""
+        ...
+
+    def watch(
+        self, *, team: str | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        """Listen to what changes, of one team or all, for as long as the block runs.
+
+        The first thing that is heard is that anything may have changed. What others commit is
+        heard too: of this process at once, of others within a second. The iteration ends when the
+        store is closed. May be asked for on any event loop.
+        """
         ...
 
     def lock_job(self, job_id: str) -> AbstractContextManager[None]:

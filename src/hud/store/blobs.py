@@ -1,4 +1,4 @@
-"""Content-addressed files: bytes under the SHA-256 of what they are.
+"""Content-addressed bytes: under the SHA-256 of what they are, in a folder or somewhere else.
 
 A blob is there completely or not at all, is never changed, and is readable by its owner only.
 Which blobs belong to which team is in the database.
@@ -10,19 +10,72 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
-from hud._core.errors import StoreError
+from hud._core.errors import StoreError, bounded
 from hud.store.errors import store_error
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+class Blobs(Protocol):
+    """Where the contents of blobs are. Every method may be called from any thread or process.
+
+    Attributes:
+        where: What a message calls the place; holds no secret.
+    """
+
+    where: str
+
+    def write_all(self, contents: Mapping[str, bytes]) -> None:
+        """Keep `contents`, each under its SHA-256, durably; keeping one again costs little.
+
+        Raises whatever the storage raises; `StoreError` where that can be told.
+        """
+        ...
+
+    def read(self, sha256: str) -> bytes:
+        """Return the content of the blob `sha256`, verified.
+
+        Raises:
+            StoreError: when the blob is missing or its content is not what its name says.
+        """
+        ...
+
+
+def check_name(sha256: str) -> str:
+    """Return `sha256` when it is the name of a blob, so that no path can be made of it.
+
+    Raises:
+        StoreError: when it is not 64 lower-case hex digits.
+    """
+    if _SHA256.fullmatch(sha256) is None:
+        raise StoreError(f"{bounded(sha256)!r} is not the name of a blob")
+    return sha256
+
+
+def verified(content: bytes, sha256: str, where: str) -> bytes:
+    """Return `content` when it is what its name says.
+
+    Raises:
+        StoreError: when it is not.
+    """
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreError(
+            f"the blob {sha256} in {where} is damaged",
+            hint="restore the file from a backup or delete it",
+        )
+    return content
+
+
 class BlobFolder:
-    """The folder `blobs/` of a store. Every method may be called from any thread or process."""
+    """Blobs in a folder of this machine: `blobs/` of a store."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.where = bounded(str(root), 300)
 
     def path(self, sha256: str) -> Path:
         """Return where the blob `sha256` lies, whether it exists or not.
@@ -30,21 +83,20 @@ class BlobFolder:
         Raises:
             StoreError: when `sha256` is not 64 lower-case hex digits.
         """
-        if _SHA256.fullmatch(sha256) is None:
-            raise StoreError(f"{sha256!r} is not the name of a blob")
+        check_name(sha256)
         return self.root / sha256[:2] / sha256[2:]
 
-    def write(self, content: bytes) -> str:
-        """Keep `content` durably and return its SHA-256; keeping it again costs a stat.
+    def write_all(self, contents: Mapping[str, bytes]) -> None:
+        for sha256, content in contents.items():
+            self._write(sha256, content)
 
-        Raises:
-            OSError: when the disk is full or the folder cannot be written.
-        """
-        sha256 = hashlib.sha256(content).hexdigest()
+    def _write(self, sha256: str, content: bytes) -> None:
         path = self.path(sha256)
         try:
+            # Its new age says to whoever collects what nobody refers to that somebody will soon.
+            os.utime(path)
             if path.stat().st_size == len(content):
-                return sha256
+                return
         except FileNotFoundError:
             pass
         folder = path.parent
@@ -64,27 +116,16 @@ class BlobFolder:
         _sync_folder(folder)
         if fresh:
             _sync_folder(self.root)
-        return sha256
 
     def read(self, sha256: str) -> bytes:
-        """Return the content of the blob `sha256`.
-
-        Raises:
-            StoreError: when the blob is missing or its content is not what its name says.
-        """
         path = self.path(sha256)
         try:
             content = path.read_bytes()
         except FileNotFoundError as error:
-            raise StoreError(f"the blob {sha256} is missing from {self.root}") from error
+            raise StoreError(f"the blob {sha256} is missing from {self.where}") from error
         except OSError as error:
             raise store_error(error, path) from error
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise StoreError(
-                f"the blob {sha256} in {self.root} is damaged",
-                hint="restore the file from a backup or delete it",
-            )
-        return content
+        return verified(content, sha256, self.where)
 
 
 def _sync_folder(folder: Path) -> None:

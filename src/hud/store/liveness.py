@@ -55,17 +55,17 @@ def reported_statuses(session: Session, team: str, heard: dict[str, int]) -> dic
 
 
 def living_jobs(
-    session: Session, team: str, job_ids: Iterable[str], is_held: Callable[[str], bool]
+    session: Session,
+    team: str,
+    job_ids: Iterable[str],
+    held_jobs: Callable[[Session, Iterable[str]], set[str]],
 ) -> set[str]:
     """Return those of the jobs that somebody works on."""
     keys = [(team, job_id) for job_id in sorted(set(job_ids))]
     if not keys:
         return set()
     limit = silent_before()
-    heard = dict(session.query_rows(_HEARD, ("team", "id"), keys))
-    living: set[str] = set()
-    for _, job_id in keys:
-        at = heard.get(job_id)
-        if is_held(job_id) if at is None else at >= limit:
-            living.add(job_id)
-    return living
+    heard: dict[str, int | None] = dict(session.query_rows(_HEARD, ("team", "id"), keys))
+    local = [job_id for _, job_id in keys if heard.get(job_id) is None]
+    lately = {job_id for job_id, at in heard.items() if at is not None and at >= limit}
+    return lately | held_jobs(session, local) if local else lately

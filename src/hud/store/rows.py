@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hud._core.ids import new_id
 from hud._core.outcome import Outcome
 
 LOCAL_TEAM = "local"
@@ -106,6 +107,7 @@ class RunEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     `reward` is a number when, and only when, the outcome is `graded`. A NaN reward of an
     ungraded run is taken as none. `extra` replaces the start's unless it is None. `cost_usd` is
     None when any turn's price is unknown; `known_cost_usd` is then what the other turns cost.
+    Where more turns were counted already from steps that were reported, those counts stand.
 
     Raises:
         ValueError: when reward and outcome contradict each other.
@@ -143,14 +145,27 @@ class RunEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class RunMark(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A person says that a run must not count, and why; with None, that it counts after all.
 
-    It goes to the audit log in the same transaction.
+    It goes to the audit log in the same transaction, as the entry `mark_id`.
     """
 
     id: str
     invalid_reason: str | None
     actor: str
     marked_at: int
+    mark_id: str = msgspec.field(default_factory=new_id)
     team: str = LOCAL_TEAM
+
+
+class Used(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What the model turns of a step used; the fields mean what those of `RunEnd` do."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    llm_calls: int = 0
+    turns: int = 0
+    unpriced_turns: int = 0
+    known_cost_usd: float | None = None
 
 
 class StepRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -161,7 +176,8 @@ class StepRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     A step that is reported in a span has a `span_id`, by which it is known when it comes again.
     Its `seq` is then only wished for: where that is 0 or another span has it, the step gets the
-    next free number from `FIRST_ARRIVAL` on, in the order of arrival.
+    next free number from `FIRST_ARRIVAL` on, in the order of arrival. What it `used` is added to
+    its run when it is stored for the first time.
     """
 
     run_id: str
@@ -171,6 +187,7 @@ class StepRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     started_at: int | None = None
     ended_at: int | None = None
     span_id: str | None = None
+    used: Used | None = None
     team: str = LOCAL_TEAM
 
 

@@ -15,6 +15,11 @@ DEBUG_SPAN_COLUMNS = (
 )
 AUDIT_COLUMNS = ("team", "id", "at", "actor", "action", "subject", "detail")
 HEARD_COLUMNS = ("team", "id", "heard_at")
+USAGE_COLUMNS = (
+    *("team", "id", "prompt_tokens", "completion_tokens", "cached_tokens"),
+    *("llm_calls", "turns", "unpriced_turns", "known_cost_usd"),
+)
+USED_COLUMNS = frozenset((*USAGE_COLUMNS[2:], "cost_usd"))
 MARK_COLUMNS = ("team", "id", "invalid_reason")
 
 
@@ -86,11 +91,34 @@ _RUN_SAYS_MORE = " OR ".join(
 
 def _end_runs() -> str:
     # The first two columns are the key, the last is `extra`.
-    assignments = [f"{name} = v.column{at}" for at, name in enumerate(RUN_END_COLUMNS[2:-1], 3)]
+    turns = f"v.column{RUN_END_COLUMNS.index('turns') + 1} >= runs.turns"
+    assignments: list[str] = []
+    for at, name in enumerate(RUN_END_COLUMNS[2:-1], 3):
+        said = f"v.column{at}"
+        if name in USED_COLUMNS:
+            said = f"CASE WHEN {turns} THEN {said} ELSE runs.{name} END"
+        assignments.append(f"{name} = {said}")
     assignments.append(f"extra = COALESCE(v.column{len(RUN_END_COLUMNS)}, runs.extra)")
     return (
         f"UPDATE runs SET {', '.join(assignments)} FROM ({{rows}}) AS v "
         "WHERE runs.team = v.column1 AND runs.id = v.column2 AND runs.ended_at IS NULL"
+    )
+
+
+def _add_usage() -> str:
+    # The columns after the key, in the order of `USAGE_COLUMNS`.
+    counts = USAGE_COLUMNS[2:-1]
+    assignments = [f"{name} = runs.{name} + v.column{at}" for at, name in enumerate(counts, 3)]
+    cost = f"v.column{len(USAGE_COLUMNS)}"
+    unpriced = f"v.column{USAGE_COLUMNS.index('unpriced_turns') + 1}"
+    known = f"COALESCE(runs.known_cost_usd + {cost}, {cost}, runs.known_cost_usd)"
+    assignments.append(f"known_cost_usd = {known}")
+    assignments.append(
+        f"cost_usd = CASE WHEN runs.unpriced_turns + {unpriced} = 0 THEN {known} END"
+    )
+    return (
+        f"UPDATE runs SET {', '.join(assignments)} FROM ({{rows}}) AS v "
+        "WHERE runs.team = v.column1 AND runs.id = v.column2"
     )
 
 
@@ -101,6 +129,7 @@ INSERT_BLOBS = _insert("blobs", BLOB_COLUMNS, ("team", "sha256"))
 INSERT_DEBUG_SPANS = _insert("debug_spans", DEBUG_SPAN_COLUMNS, ("team", "run_id", "span_id"))
 INSERT_AUDIT = _insert("audit", AUDIT_COLUMNS, ("team", "id"))
 END_RUNS = _end_runs()
+ADD_USAGE = _add_usage()
 MARK_RUNS = (
     "UPDATE runs SET invalid_reason = v.column3 FROM ({rows}) AS v "
     "WHERE runs.team = v.column1 AND runs.id = v.column2"

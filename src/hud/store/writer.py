@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import logging
 import os
-import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from hud._core import redact
-from hud._core.errors import StoreError, bounded
-from hud.store.batch import UNWRITABLE, Batch
-from hud.store.blobs import BlobFolder
+from hud._core.errors import StoreError
+from hud.store.blobs import Blobs
+from hud.store.changes import Change, Hub
+from hud.store.engine import Engine
 from hud.store.entries import Entry, entry_of
-from hud.store.errors import store_error
 from hud.store.rows import Row, size_of
-from hud.store.sqlite_session import SqliteSession
+from hud.store.transactor import Transactor
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +30,10 @@ LINGER_S = 0.05
 """How long rows nobody waits for may stay in memory."""
 GATHER_S = 0.004
 """How long the first of many waiters waits for the others, so that they share one commit."""
+LOOK_S = 0.15
+"""How often to ask for the commits of other processes while somebody listens."""
 _FULL_BYTES = 8 * 1024 * 1024
 
-Connect = Callable[[], sqlite3.Connection]
 _Waiter = tuple[int, asyncio.Future[None]]
 
 _PROCEED, _FOREVER, _LINGERING, _GATHERING = range(4)
@@ -47,14 +44,17 @@ class Writer:
 
     Everything but `committed` may be called from any thread. In a forked child the writer refuses:
     the child opens the store again.
+
+    Attributes:
+        hub: Whoever listens to what changes in the store hears of every commit.
     """
 
-    def __init__(self, path: Path, connect: Connect, *, budget_bytes: int = BUDGET_BYTES) -> None:
-        self.path = path
-        self._connect = connect
-        self._batch = Batch(BlobFolder(path.parent / "blobs"))
+    def __init__(self, engine: Engine, blobs: Blobs, *, budget_bytes: int = BUDGET_BYTES) -> None:
+        self.engine = engine
+        self.key = (engine.key, blobs.where)
+        self.hub = Hub(self._listen)
+        self._transactor = Transactor(engine, blobs, self.hub)
         self._budget = budget_bytes
-        self._connection: sqlite3.Connection | None = None
         self._reset_locks()
         self._queue: list[Entry] = []
         self._queued_bytes = 0
@@ -148,8 +148,7 @@ class Writer:
                 left = None if deadline is None else deadline - time.monotonic()
                 if (left is not None and left <= 0) or not self._room.wait(left):
                     raise StoreError(
-                        f"the store {bounded(str(self.path), 300)} did not commit within "
-                        f"{timeout:g} s",
+                        f"the store {self.engine.where} did not commit within {timeout:g} s",
                         hint="another process may hold it; what was recorded is kept in memory",
                     )
                 if self._failure is not None and self._done_count < target:
@@ -168,14 +167,25 @@ class Writer:
             with self._lock:
                 self._closing = True
                 self._refusal = self._refusal or StoreError(
-                    f"the store {bounded(str(self.path), 300)} is closed"
+                    f"the store {self.engine.where} is closed"
                 )
                 if self._sleep != _PROCEED:
                     self._rouse()
                 thread = self._thread
             if thread is not None and thread is not threading.current_thread():
                 thread.join()
+            self.hub.close()
             _writers.pop(id(self), None)
+
+    def _listen(self, heard: Callable[[Sequence[Change]], None]) -> Callable[[], None]:
+        if not self.engine.is_polled:
+            return self.engine.listen(heard)
+        with self._lock:
+            if self._refusal is None and self._thread is None:
+                self._start()
+            elif self._sleep != _PROCEED:
+                self._rouse()
+        return _nothing
 
     def _wait_for_room(self, size: int) -> None:
         while self._queued_bytes and self._queued_bytes + size > self._budget:
@@ -207,7 +217,7 @@ class Writer:
             self._write_once()
         if self._queue:  # put between the last flush and the end
             self._write_once()
-        self._disconnect()
+        self._transactor.disconnect()
 
     def _await_rows(self) -> bool:
         """Sleep until a batch is worth writing; False when closing."""
@@ -220,7 +230,8 @@ class Writer:
                 if waiting or (self._queue and not self._unwritten):
                     break
                 self._sleep = _FOREVER
-            self._wake.acquire()
+            while not self._wake.acquire(timeout=LOOK_S if self._has_to_look() else -1):
+                self._transactor.look_elsewhere()
             with self._lock:
                 self._sleep = _PROCEED
         if not waiting:
@@ -228,6 +239,9 @@ class Writer:
         elif self._crowd > 1:
             self._nap(_GATHERING, GATHER_S)
         return not self._closing
+
+    def _has_to_look(self) -> bool:
+        return self.engine.is_polled and self.hub.is_heard
 
     def _nap(self, kind: int, seconds: float) -> None:
         with self._lock:
@@ -247,7 +261,7 @@ class Writer:
             taken, taken_bytes = self._put_count, self._queued_bytes
             waiters, self._waiters = self._waiters, []
             self._urgent = False
-        failure, written = self._transact(rows) if rows else (None, True)
+        failure, written = self._transactor.write(rows) if rows else (None, True)
         with self._lock:
             self._crowd = len(waiters)
             if written:
@@ -263,43 +277,9 @@ class Writer:
         if failure is not None and not waiters:
             logger.warning("%s", failure)
 
-    def _transact(self, rows: list[Entry]) -> tuple[StoreError | None, bool]:
-        """Write `rows`; return what went wrong and whether the rows are done with."""
-        redact.refresh()
-        try:
-            try:
-                self._in_transaction(rows, self._batch.write)
-            except UNWRITABLE:
-                self._in_transaction(rows, self._batch.write_singly)
-                if self._batch.rejected:
-                    return self._batch.rejected, True
-        except Exception as error:  # whatever it is, the waiters must hear of it
-            self._disconnect()
-            mapped = store_error(error, self.path)
-            mapped.__cause__ = error
-            return mapped, False
-        return None, True
 
-    def _in_transaction(
-        self, rows: list[Entry], write: Callable[[SqliteSession, list[Entry]], None]
-    ) -> None:
-        if self._connection is None:
-            self._connection = self._connect()
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            write(SqliteSession(connection), rows)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+def _nothing() -> None:
+    pass
 
 
 def _settle(waiters: list[_Waiter], failure: StoreError | None) -> None:
@@ -328,15 +308,16 @@ def _complete(futures: list[asyncio.Future[None]], failure: StoreError | None) -
 
 _writers: dict[int, Writer] = {}
 _inherited: list[object] = []
-_shared: dict[Path, tuple[Writer, int]] = {}
+_shared: dict[tuple[str, str], tuple[Writer, int]] = {}
 _sharing = threading.Lock()
 
 
-def acquire(path: Path, connect: Connect) -> Writer:
-    """Return this process's one writer of the database `path`; `release` it when done."""
+def acquire(engine: Engine, blobs: Blobs) -> Writer:
+    """Return this process's one writer of a database; `release` it when done."""
+    key = (engine.key, blobs.where)
     with _sharing:
-        writer, users = _shared.get(path) or (Writer(path, connect), 0)
-        _shared[path] = writer, users + 1
+        writer, users = _shared.get(key) or (Writer(engine, blobs), 0)
+        _shared[key] = writer, users + 1
         return writer
 
 
@@ -347,13 +328,13 @@ def release(writer: Writer) -> None:
         StoreError: when rows could not be written.
     """
     with _sharing:
-        shared, users = _shared.get(writer.path, (None, 0))
+        shared, users = _shared.get(writer.key, (None, 0))
         last = shared is not writer or users <= 1
         if shared is writer:
             if last:
-                del _shared[writer.path]
+                del _shared[writer.key]
             else:
-                _shared[writer.path] = writer, users - 1
+                _shared[writer.key] = writer, users - 1
     if last:
         writer.close()
     else:
@@ -363,11 +344,11 @@ def release(writer: Writer) -> None:
 def _after_fork() -> None:
     for writer in _writers.values():
         # Closing a connection that came through a fork would touch the parent's locks and log.
-        _inherited.append(writer._connection)  # pyright: ignore[reportPrivateUsage]
+        _inherited.append(writer._transactor)  # pyright: ignore[reportPrivateUsage]
         writer._reset_locks()  # pyright: ignore[reportPrivateUsage]
         writer._thread = None  # pyright: ignore[reportPrivateUsage]
         writer._refusal = StoreError(  # pyright: ignore[reportPrivateUsage]
-            f"the store {bounded(str(writer.path), 300)} was opened before this process was forked",
+            f"the store {writer.engine.where} was opened before this process was forked",
             hint="open it again in the child",
         )
     _writers.clear()

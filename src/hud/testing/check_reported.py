@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from hud._core import json
 from hud._core.errors import InputError
 from hud._core.ids import new_id
@@ -26,6 +28,7 @@ from hud.store import (
     RunStart,
     StepRow,
     Store,
+    Used,
 )
 
 StoreFactory = Callable[[], Store]
@@ -408,6 +411,51 @@ async def an_invalid_run_is_shown_and_not_counted(open_again: StoreFactory, team
     store.close()
 
 
+async def what_spans_used_is_counted_once(open_again: StoreFactory, team: str) -> None:
+    """A run used what its steps did, however often and in whatever order they are reported."""
+    store = open_again()
+    run_id, job_id = new_id(), new_id()
+    store.put(_place(run_id, team))
+    priced = Used(prompt_tokens=10, completion_tokens=2, llm_calls=1, turns=1, known_cost_usd=0.25)
+    unpriced = Used(prompt_tokens=5, cached_tokens=3, llm_calls=2, turns=1, unpriced_turns=1)
+
+    def put(*spans: int) -> None:
+        for span in spans:
+            used = (priced, priced, unpriced)[span - 1]
+            row = _span(run_id, team, span, seq=span)
+            store.put(msgspec.structs.replace(row, used=used))
+
+    put(2)
+    await store.committed()
+    put(1, 2, 1)
+    await store.committed()
+    run = store.find_run(run_id, team=team)
+    _expect((run.turns, run.prompt_tokens, run.cost_usd) == (2, 20, 0.5), "each step counts once")
+    store.put(_end(run_id, team))
+    await store.committed()
+    put(3, 2)
+    store.put(_end(run_id, team))
+    await store.committed()
+    run = store.find_run(run_id, team=team)
+    _expect(
+        (run.turns, run.prompt_tokens, run.completion_tokens, run.cached_tokens, run.llm_calls)
+        == (3, 25, 4, 3, 4),
+        "steps that come after the end count too",
+    )
+    _expect(
+        (run.unpriced_turns, run.known_cost_usd, run.cost_usd) == (1, 0.5, None),
+        "a turn of unknown price makes the cost unknown",
+    )
+    store.put(RunStart(id=job_id, job_id=job_id, task_slug="t", started_at=_now(), team=team))
+    step = StepRow(run_id=job_id, seq=1, payload=b"{}", span_id=f"{9:016x}", used=priced, team=team)
+    store.put(step)
+    store.put(msgspec.structs.replace(_end(job_id, team, job_id), turns=2, prompt_tokens=7))
+    await store.committed()
+    run = store.find_run(job_id, team=team)
+    _expect((run.turns, run.prompt_tokens) == (2, 7), "an end that counted more turns is right")
+    store.close()
+
+
 RULES = (
     spans_are_stored_once_in_whatever_order,
     no_span_is_lost_for_want_of_a_number,
@@ -419,4 +467,5 @@ RULES = (
     debug_spans_are_kept_apart,
     runs_and_jobs_are_listed_by_what_is_asked,
     an_invalid_run_is_shown_and_not_counted,
+    what_spans_used_is_counted_once,
 )

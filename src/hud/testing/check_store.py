@@ -15,7 +15,7 @@ from hud._core.errors import InputError
 from hud._core.ids import new_id
 from hud._core.outcome import Outcome
 from hud.store import BlobRow, JobEnd, JobRow, RunEnd, RunStart, StepRow, Store, every_run
-from hud.testing import check_reported
+from hud.testing import check_changes, check_reported
 
 StoreFactory = Callable[[], Store]
 
@@ -46,6 +46,7 @@ async def check_store(open_again: StoreFactory) -> None:
         _secrets_are_not_stored,
         _a_job_is_held_by_one_at_a_time,
         *check_reported.RULES,
+        *check_changes.RULES,
     ]
     for rule in rules:
         await rule(open_again, f"check-{new_id()}")

@@ -7,42 +7,77 @@ up to 5 ms each time, so a statement per row would write a few hundred rows a se
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sqlite3
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from hud.store.changes import Change
 from hud.store.session import Rows
 
 _MAX_VARIABLES = 32_000
 
 
-class SqliteSession:
-    """A `Session` on an open connection. SQLite lets in one writer at a time, so nothing locks."""
+class SqliteConnection:
+    """A `Connection` to a SQLite file."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+        self.raw = connection
+        self._version: int | None = None
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self.connection.execute(sql, values).fetchall()
+        return self.raw.execute(sql, values).fetchall()
 
     def change(self, sql: str, values: Sequence[Any]) -> int:
-        return self.connection.execute(sql, values).rowcount
+        return self.raw.execute(sql, values).rowcount
 
     def query_rows(self, sql: str, columns: Sequence[str], rows: Rows) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = []
         for statement, flat in _in_chunks(sql, len(columns), rows):
-            found += self.connection.execute(statement, flat).fetchall()
+            found += self.raw.execute(statement, flat).fetchall()
         return found
 
     def change_rows(self, sql: str, columns: Sequence[str], rows: Rows) -> int:
         changed = 0
         for statement, flat in _in_chunks(sql, len(columns), rows):
-            changed += self.connection.execute(statement, flat).rowcount
+            changed += self.raw.execute(statement, flat).rowcount
         return changed
 
     def lock(self, names: Sequence[str]) -> None:
-        pass
+        pass  # there is one writer at a time
+
+    def begin(self) -> None:
+        self.raw.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self.raw.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self.raw.in_transaction:
+            self.raw.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Generator[None]:
+        self.raw.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            self.raw.execute("ROLLBACK TO one")
+            raise
+        finally:
+            self.raw.execute("RELEASE one")
+
+    def announce(self, changes: Sequence[Change]) -> None:
+        pass  # the file says it to whoever asks
+
+    def changed_elsewhere(self) -> bool:
+        before = self._version
+        [(self._version,)] = self.query("PRAGMA data_version")
+        return self._version != before
+
+    def close(self) -> None:
+        self.raw.close()
 
 
 def _in_chunks(sql: str, width: int, rows: Rows) -> Generator[tuple[str, list[Any]]]:
