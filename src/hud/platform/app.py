@@ -7,28 +7,40 @@ from typing import Any
 from fastapi import FastAPI
 
 from hud._version import __version__
+from hud.platform import assets
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.guard import Guard
 from hud.platform.ingest.intake import Intake
 from hud.platform.routes import (
     accounts,
+    blobs,
+    cancel,
     device_page,
+    jobs,
     keys,
+    outline,
     pages,
     reports,
     sign_in,
     telemetry,
+    traces,
 )
 from hud.platform.services import Services
 
 ROUTERS = (
     telemetry.router,
     reports.router,
+    jobs.router,
+    traces.router,
+    outline.router,
+    blobs.router,
+    cancel.router,
     accounts.router,
     keys.router,
     sign_in.router,
     device_page.router,
     pages.router,
+    assets.router,
 )
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import uvicorn
 import uvloop
@@ -71,11 +72,12 @@ async def _serve(
             on_ready(Ready(url, sign_in_link(services, url)))
 
 
-def sign_in_link(services: Services, url: str) -> str:
-    """Return a link that signs the owner's browser in once, within 15 minutes."""
+def sign_in_link(services: Services, url: str, to: str = "/") -> str:
+    """Return a link that signs the owner's browser in once, within 15 minutes, and leads `to`."""
     with services.database.writing() as connection:
         code = sessions.make_link_code(connection, team=LOCAL_TEAM, user_id=services.owner_id)
-    return f"{url}/sign-in?code={code}"
+    onward = "" if to == "/" else f"&to={quote(to, safe='/')}"
+    return f"{url}/sign-in?code={code}{onward}"
 
 
 class _Server(uvicorn.Server):

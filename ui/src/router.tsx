@@ -1,0 +1,74 @@
+/** Which page an address is. Pages are loaded when they are gone to, what they show at the same time. */
+
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+
+import { queries, runQuery } from "./api/queries";
+import { Frame } from "./frame/Frame";
+import { Failure } from "./parts/Failure";
+import { Missing } from "./frame/Missing";
+
+type Words = Record<string, string | undefined>;
+
+/** Every value in an address stays the text it is. */
+function words(search: Record<string, unknown>): Words {
+  const found: Words = {};
+  for (const [name, value] of Object.entries(search)) {
+    if (value !== undefined && value !== null && value !== "") found[name] = String(value);
+  }
+  return found;
+}
+
+const root = createRootRoute({
+  component: Frame,
+  notFoundComponent: Missing,
+  errorComponent: ({ error, reset }) => (
+    <div className="page">
+      <Failure error={error} onRetry={reset} />
+    </div>
+  ),
+  validateSearch: words,
+});
+
+const home = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: "/jobs", replace: true });
+  },
+});
+
+const jobs = createRoute({
+  getParentRoute: () => root,
+  path: "/jobs",
+  component: lazyRouteComponent(() => import("./jobs/JobsPage"), "JobsPage"),
+});
+
+const job = createRoute({
+  getParentRoute: () => root,
+  path: "/jobs/$jobId",
+  component: lazyRouteComponent(() => import("./jobs/JobPage"), "JobPage"),
+});
+
+const trace = createRoute({
+  getParentRoute: () => root,
+  path: "/trace/$traceId",
+  loader: ({ params }) => void queries.prefetchQuery(runQuery(params.traceId)),
+  component: lazyRouteComponent(() => import("./trace/TracePage"), "TracePage"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([home, jobs, job, trace]),
+  defaultPreload: "intent",
+  scrollRestoration: false,
+  parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
+  stringifySearch: (search) => {
+    const text = new URLSearchParams(words(search) as Record<string, string>).toString();
+    return text ? `?${text}` : "";
+  },
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}
