@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hud.environment.task import Task
     from hud.eval.chat import Chat
     from hud.eval.job import Job
+    from hud.eval.sync import SyncPlan
     from hud.eval.taskset import Taskset
     from hud.runtimes.base import Runtime
     from hud.runtimes.local import LocalRuntime
@@ -46,6 +47,7 @@ _HOMES = {
     "RuntimeResources": "hud.environment.runtime_config",
     "RuntimeTPU": "hud.environment.runtime_config",
     "SubprocessRuntime": "hud.runtimes.subprocess",
+    "SyncPlan": "hud.eval.sync",
     "Task": "hud.environment.task",
     "Taskset": "hud.eval.taskset",
     "Trace": "hud.trace.steps",
@@ -67,6 +69,7 @@ __all__ = [
     "RuntimeResources",
     "RuntimeTPU",
     "SubprocessRuntime",
+    "SyncPlan",
     "Task",
     "Taskset",
     "Trace",

@@ -12,8 +12,9 @@ from hud._core import json
 from hud.store import open_store
 from hud.store.sink import StoreSink
 from hud.testing.check_sink import check_sink
-from hud.trace.jsonl import JsonlSink, span_trace_id
+from hud.trace.jsonl import JsonlSink
 from hud.trace.sinks import Event, SpanRecorded, StepRecorded
+from hud.trace.spans import span_trace_id
 from tests.rollouts import recorded_in
 
 

@@ -51,6 +51,14 @@ def test_the_shape_of_a_known_key_is_enough(key: str) -> None:
     assert redact_json(json.dumps({"k": [f"x={key}"]}).encode()) == b'{"k": ["x=[redacted]"]}'
 
 
+def test_the_letters_of_a_key_within_a_picture_are_no_key() -> None:
+    picture = "iVBORw0KGgo" + "AI" + "za" + "Sy1234567890abcdefghijklmnopqrstuvwxyz0123456789" * 3
+    assert redact(picture) == picture
+    assert redact_json(json.dumps({"data": picture}).encode()) == b'{"data": "%s"}' % (
+        picture.encode()
+    )
+
+
 def test_a_bearer_token_goes_and_the_word_stays() -> None:
     assert redact("Authorization: Bearer abc123.def-456_x") == "Authorization: Bearer [redacted]"
     assert redact("authorization: bearer abc123.def-456_x") == "authorization: bearer [redacted]"

@@ -55,6 +55,45 @@ def test_arguments_win_over_the_environment_and_that_over_the_nearer_file(
     assert Settings(hud_api_url="http://argument").hud_api_url == "http://argument"
 
 
+def test_one_address_and_a_key_say_where_every_service_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUD_API_URL", "http://127.0.0.1:8420/")
+    assert read_settings().hud_gateway_url is None, "without a key there is nobody to ask"
+    monkeypatch.setenv("HUD_API_KEY", "hud-key-1")
+    settings = read_settings()
+    assert settings.hud_api_url == "http://127.0.0.1:8420/"
+    assert settings.hud_telemetry_url == "http://127.0.0.1:8420/telemetry/v3/api"
+    assert settings.hud_gateway_url == "http://127.0.0.1:8420/inference"
+    assert settings.hud_runtime_url == settings.hud_web_url == "http://127.0.0.1:8420"
+    assert settings.hud_rl_url == "http://127.0.0.1:8420/rl"
+
+
+def test_a_service_with_an_address_of_its_own_is_there_and_an_empty_one_is_nowhere(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".env").write_text("HUD_API_URL=http://origin\nHUD_API_KEY=hud-key-1\n")
+    monkeypatch.setenv("HUD_TELEMETRY_URL", "http://elsewhere/spans")
+    monkeypatch.setenv("HUD_GATEWAY_URL", "")
+    settings = read_settings()
+    assert settings.hud_telemetry_url == "http://elsewhere/spans"
+    assert settings.hud_gateway_url is None
+    assert settings.hud_rl_url == "http://origin/rl"
+
+
+def test_a_key_of_somebody_else_is_not_taken_for_the_hud_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUD_API_URL", "http://origin")
+    monkeypatch.setenv("API_KEY", "of-another-service")
+    monkeypatch.setenv("CLIENT_TIMEOUT", "1")
+    (home / ".env").write_text("API_KEY=of-another-service\nTELEMETRY_ENABLED=false\n")
+    settings = read_settings()
+    assert settings.api_key is None
+    assert settings.hud_telemetry_url is None
+    assert settings.client_timeout == 600
+    assert settings.telemetry_enabled is True
+    assert Settings(api_key="hud-key-1").api_key == "hud-key-1"
+
+
 def test_an_empty_variable_hides_the_file_and_counts_as_not_set(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,9 +22,10 @@ from hud.agents.run import Run
 from hud.eval import LocalRuntime, Taskset, rollout
 from hud.eval.recording import default_store
 from hud.trace.content import MCPToolCall, MCPToolResult, TextContent
-from hud.trace.jsonl import JsonlSink, span_trace_id, step_span
+from hud.trace.jsonl import JsonlSink
 from hud.trace.recorder import Recorder
 from hud.trace.sinks import Event, StepRecorded
+from hud.trace.spans import span_trace_id, step_span
 from hud.trace.steps import AgentStep, Sample, Step, SubagentStep, ToolStep, Trace, Usage
 from tests.rollouts import echo, recorded, recorded_in
 
@@ -135,7 +136,9 @@ async def test_span_files_have_exactly_the_published_shape(spans: Path) -> None:
     assert names == ["step.task", "step.user", "thought", "step.system", "step.task"]
     for row in rows:
         if row["name"].startswith("step."):
-            assert row["attributes"].keys() == {"hud.task_run_id", "hud.schema", "hud.payload"}
+            assert row["attributes"].keys() == {
+                *("hud.task_run_id", "hud.schema", "hud.seq", "hud.payload")
+            }
             assert row["attributes"]["hud.schema"] == "hud.step.v1"
             assert row["events"] == []
     failed = rows[3]

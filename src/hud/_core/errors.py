@@ -46,6 +46,12 @@ class InputError(HudError):
     exit_code = 2
 
 
+class NotFound(InputError):
+    """What the user named is not there."""
+
+    code = "not_found"
+
+
 class StoreError(HudError):
     """The store cannot be opened, read or written."""
 

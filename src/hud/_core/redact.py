@@ -56,7 +56,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], tuple[tuple[re.Pattern[str], int], ...]], 
         _A_GATE,
         (
             (re.compile(r"A(?<![A-Z0-9]A)(?:KIA|SIA)[A-Z0-9]{16}(?![A-Z0-9])"), 0),
-            (re.compile(r"A(?=Iza)Iza[A-Za-z0-9_-]{30,}"), 0),
+            # Exactly as long as a key is: four letters alone are in every large base64 text.
+            (re.compile(r"A(?<![A-Za-z0-9]A)Iza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"), 0),
         ),
     ),
     (

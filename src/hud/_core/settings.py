@@ -2,9 +2,10 @@
 
 Explicit arguments win, then the process environment, then `.env` in the working folder, then
 `.env` in the folder `HUD_HOME` names. Every service address is None until something sets it:
-nothing leaves the machine unless told. A variable that is set but empty counts as not set, and
-hides the files below it. Importing this module loads pydantic-settings: do it where a setting is
-read.
+nothing leaves the machine unless told. With a key, HUD_API_URL alone says where all services of a
+platform are; a variable of their own says otherwise for one of them. A variable that is set but
+empty counts as not set, hides the files below it, and keeps an address from being derived.
+Importing this module loads pydantic-settings: do it where a setting is read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -33,19 +34,32 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
 _SECRET_WORDS = ("key", "token", "secret", "password")
+# Where a platform has each service, seen from its origin.
+_PLACES = {
+    "hud_telemetry_url": "/telemetry/v3/api",
+    "hud_web_url": "",
+    "hud_gateway_url": "/inference",
+    "hud_runtime_url": "",
+    "hud_rl_url": "/rl",
+}
 
 
 class Settings(BaseSettings):
     """The settings of this process.
 
     Attributes:
-        api_key: The HUD key; goes to the addresses below and nowhere else.
-        telemetry_enabled: Whether rollouts are recorded, on this machine.
+        api_key: The HUD key; goes to the addresses of HUD_… variables and nowhere else.
+        hud_api_url: The origin of a platform; the others follow from it when there is a key.
+        default_project: The project that what is uploaded belongs to.
+        secret_key: What a platform server encrypts the secrets it keeps with.
+        telemetry_enabled: Whether rollouts are reported to the platform; they are recorded on
+            this machine in any case.
         cli_analytics_enabled: Always False: use is never reported to anyone.
         client_timeout: Seconds a request to a tool server may take; 0 means its own default.
     """
 
-    model_config = SettingsConfigDict(extra="allow", populate_by_name=True)
+    # Not by field name: a variable that is called API_KEY is somebody else's.
+    model_config = SettingsConfigDict(extra="allow")
 
     hud_telemetry_url: str | None = Field(default=None, alias="HUD_TELEMETRY_URL")
     hud_api_url: str | None = Field(default=None, alias="HUD_API_URL")
@@ -54,6 +68,8 @@ class Settings(BaseSettings):
     hud_runtime_url: str | None = Field(default=None, alias="HUD_RUNTIME_URL")
     hud_rl_url: str | None = Field(default=None, alias="HUD_RL_URL")
     api_key: str | None = Field(default=None, alias="HUD_API_KEY", repr=False)
+    default_project: str | None = Field(default=None, alias="HUD_DEFAULT_PROJECT")
+    secret_key: str | None = Field(default=None, alias="HUD_SECRET_KEY", repr=False)
     anthropic_api_key: str | None = Field(default=None, alias="ANTHROPIC_API_KEY", repr=False)
     aws_access_key_id: str | None = Field(default=None, alias="AWS_ACCESS_KEY_ID", repr=False)
     aws_secret_access_key: str | None = Field(
@@ -70,9 +86,15 @@ class Settings(BaseSettings):
     file_tracking_interval: float = Field(default=2.0, gt=0, alias="HUD_FILE_TRACKING_INTERVAL")
     client_timeout: int = Field(default=600, ge=0, alias="HUD_CLIENT_TIMEOUT")
 
-    if TYPE_CHECKING:
-
-        def __init__(self, **values: Any) -> None: ...
+    def __init__(self, **values: Any) -> None:
+        """Read the settings; `values` win, by their names here or those of their variables."""
+        fields = type(self).model_fields
+        super().__init__(
+            **{
+                str(fields[name].alias) if name in fields else name: value
+                for name, value in values.items()
+            }
+        )
 
     @classmethod
     def settings_customise_sources(
@@ -106,6 +128,11 @@ class Settings(BaseSettings):
         for name, value in (*self.__dict__.items(), *(self.model_extra or {}).items()):
             if isinstance(value, str) and any(word in name.lower() for word in _SECRET_WORDS):
                 register_secret(value)
+        if self.hud_api_url and self.api_key:
+            origin = self.hud_api_url.strip().rstrip("/")
+            for name, place in _PLACES.items():
+                if name not in self.model_fields_set:
+                    vars(self)[name] = f"{origin}{place}"
 
     def __repr__(self) -> str:
         """Leave out secrets, and whatever else a `.env` file holds."""

@@ -267,9 +267,10 @@ def _bedrock(config: ClaudeConfig) -> Endpoint | None:
     """
     import importlib.util
 
+    from hud._core.addresses import checked_key
     from hud._core.settings import read_settings
     from hud.agents.anthropic_sdk import BEDROCK, BEDROCK_TOKEN
-    from hud.models.endpoint import checked_key, setting
+    from hud.models.endpoint import setting
 
     settings = read_settings()
     if config.gateway or config.base_url:

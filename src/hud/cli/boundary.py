@@ -16,7 +16,7 @@ GRADED, FAILED, USAGE, UNGRADED, INTERRUPTED, NO_READER = 0, 1, 2, 3, 130, 141
 
 EXIT_CODES = {
     GRADED: "done, and every run is graded",
-    FAILED: "failed: a check did not hold, or a place or the store could not be used",
+    FAILED: "failed: a check did not hold, or a place, the store or a platform cannot be used",
     USAGE: "bad input: an option, a file, an id or a setting cannot be used",
     UNGRADED: "the job ended with some runs ungraded",
     INTERRUPTED: "interrupted, or the job's budget is used up; what was graded is kept",

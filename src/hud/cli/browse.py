@@ -7,13 +7,13 @@ from typing import Any
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
-from hud._core.paths import hud_home, make_home
-from hud.cli import budgeting, report, streams, turns
+from hud.cli import report, streams, turns
+from hud.cli.recorded import recorded_store, required_store
 from hud.cli.render import clock, count, money, number, seconds
 from hud.cli.tables import pairs, table
 from hud.eval.results import Member, read_results
-from hud.store import JobRecord, JobSummary, Store, open_store
-from hud.store.database import FILE_NAME
+from hud.eval.resume import owed_by
+from hud.store import JobRecord, JobSummary
 
 _NO_LIMIT = 1_000_000_000
 
@@ -39,7 +39,7 @@ def id_in(words: Sequence[str], command: str, *, may_list: bool = False) -> str 
 
 def list_jobs(limit: int, *, as_json: bool) -> None:
     """Show the newest jobs."""
-    store = _store()
+    store = recorded_store()
     listed = store.list_jobs(limit=limit or _NO_LIMIT) if store is not None else []
     if as_json:
         streams.write_json({"jobs": [_job_data(summary) for summary in listed]})
@@ -54,10 +54,10 @@ def list_jobs(limit: int, *, as_json: bool) -> None:
 
 def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
     """Show one job: its figures, then its runs, the ungraded ones first."""
-    store = _required(job_id, "job")
+    store = required_store(job_id, "job")
     job = store.find_job(job_id)
     ks = sorted({1, job.group_size})
-    results = read_results(store, job.id, owed=budgeting.owed_by(job), ks=ks)
+    results = read_results(store, job.id, owed=owed_by(job), ks=ks)
     broken = {(run.task, run.member) for run in results.members if run.cause is not None}
     ordered = sorted(results.all_attempts, key=lambda run: (run.task, run.member) not in broken)
     shown = ordered[:limit] if limit else ordered
@@ -76,7 +76,7 @@ def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
 
 def show_trace(run_id: str, *, as_json: bool) -> None:
     """Show one run with its steps."""
-    store = _required(run_id, "run")
+    store = required_store(run_id, "run")
     run = store.find_run(run_id)
     steps = store.read_steps(run.id)
     if as_json:
@@ -86,27 +86,6 @@ def show_trace(run_id: str, *, as_json: bool) -> None:
     streams.write(turns.head(run))
     for step in steps:
         streams.write("\n" + turns.turn(json.decode(step.payload)))
-
-
-def _store() -> Store | None:
-    """Return the store, None when nothing was ever recorded."""
-    home = hud_home(create=False)
-    if (home / FILE_NAME).exists():
-        return open_store(home, create=False)
-    if home.exists():
-        make_home(home)  # says what is wrong when it is no folder
-    return None
-
-
-def _required(text: str, noun: str) -> Store:
-    store = _store()
-    if store is None:
-        raise InputError(
-            f"there is no {noun} {bounded(text)}: nothing has been recorded in "
-            f"{bounded(str(hud_home(create=False)), 300)} yet",
-            hint="record something with hud eval, or set HUD_HOME",
-        )
-    return store
 
 
 def _job_row(summary: JobSummary) -> tuple[str, ...]:

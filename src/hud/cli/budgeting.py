@@ -42,14 +42,6 @@ def budget_of(job: JobRecord) -> Budget | None:
     return None
 
 
-def owed_by(job: JobRecord) -> dict[str, int] | None:
-    """Return the members per task that a job was asked for, where its record says so."""
-    with contextlib.suppress(ValueError):
-        spec = spec_of(job)
-        return dict.fromkeys(spec.tasks, spec.group) if spec is not None else None
-    return None
-
-
 def figure(job: JobRecord, results: Results) -> list[tuple[str, str]]:
     """Return the row of the report that says how much of the budget is used."""
     budget = budget_of(job)

@@ -22,14 +22,26 @@ def command(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=0, help="Rows to show; 0 shows all.")
     ] = 20,
+    platform: Annotated[
+        bool, typer.Option("--platform", help="What the platform at HUD_API_URL has, instead.")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> None:
-    """List recorded jobs, newest first, or the runs of one."""
-    from hud.cli import browse
+    """List recorded jobs, newest first, or the runs of one.
+
+    A job that is not recorded here is looked for on the platform, where one is configured.
+    """
+    from hud.cli import browse, elsewhere
 
     job_id = browse.id_in(what or [], "jobs", may_list=True)
     if job_id is None:
-        browse.list_jobs(limit, as_json=as_json)
+        show = elsewhere.list_jobs if platform else browse.list_jobs
+        show(limit, as_json=as_json)
+    elif platform:
+        elsewhere.show_job(job_id, limit, as_json=as_json)
     else:
-        browse.show_job(job_id, limit, as_json=as_json)
+        elsewhere.here_or_there(
+            lambda: browse.show_job(job_id, limit, as_json=as_json),
+            lambda: elsewhere.show_job(job_id, limit, as_json=as_json),
+        )

@@ -13,16 +13,25 @@ import typer
 
 from hud._version import __version__
 from hud.cli import (
+    cancel,
     check,
+    compare,
     eval,
+    export,
     init,
     jobs,
     keys,
+    leaderboard,
+    login,
     models,
     platform,
+    project,
+    providers,
+    push,
     serve,
     set,
     streams,
+    sync,
     task,
     trace,
     version,
@@ -45,11 +54,22 @@ app.command("check", short_help="Check that tasks are solvable and graded fairly
 app.command("eval", short_help="Run an agent over tasks and report what came of it.")(eval.command)
 app.command("jobs", short_help="List recorded jobs, or show one.")(jobs.command)
 app.command("trace", short_help="Show one run, step by step.")(trace.command)
+app.command("compare", short_help="Tell whether one job, model or agent is better than another.")(
+    compare.command
+)
+app.command("leaderboard", short_help="Rank what ran a taskset.")(leaderboard.command)
+app.add_typer(export.app, name="export", short_help="Write runs and steps to files, or send them.")
 app.add_typer(models.app, name="models", short_help="List the models that are known, or show one.")
 app.command("serve", short_help="Serve an environment until told to stop.")(serve.command)
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
 app.add_typer(platform.app, name="platform", short_help="Run the platform.")
 app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.")
+app.add_typer(providers.app, name="providers", short_help="Say who serves models here.")
+app.command("cancel", short_help="End a job early, here or on the platform.")(cancel.command)
+app.add_typer(sync.app, name="sync", short_help="Bring a platform up to date with what is here.")
+app.command("push", short_help="Send recorded jobs to a platform.")(push.command)
+app.command("login", short_help="Get a key for a platform.")(login.command)
+app.add_typer(project.app, name="project", short_help="Show and choose the platform's projects.")
 app.command("set", short_help="Keep settings such as provider keys.")(set.command)
 app.command("version", short_help="Print the version.")(version.command)
 

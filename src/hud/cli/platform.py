@@ -66,6 +66,13 @@ def up(
             show_default=False,
         ),
     ] = None,
+    env_providers: Annotated[
+        bool,
+        typer.Option(
+            "--env-providers",
+            help="Serve models with the provider keys of this environment, to the local team.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> None:
@@ -75,7 +82,15 @@ def up(
     """
     from hud.platform.serving import Ready, serve
 
-    config = configured(home, database, blobs, host=host, port=port, public_url=public_url)
+    config = configured(
+        home,
+        database,
+        blobs,
+        host=host,
+        port=port,
+        public_url=public_url,
+        env_providers=env_providers,
+    )
 
     def say(ready: Ready) -> None:
         if as_json:

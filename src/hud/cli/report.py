@@ -105,8 +105,13 @@ def figures(
     if summary.ungraded:
         causes = ", ".join(f"{cause} {n:,}" for cause, n in summary.ungraded_by_cause.items())
         rows.append(("ungraded", causes))
-    if results.attempts > len(results.members):
-        retried = results.attempts - len(results.members)
+    if results.invalid:
+        reasons = ", ".join(
+            f"{reason or 'no reason'} {n:,}" for reason, n in results.invalid.items()
+        )
+        rows.append(("invalid", f"{sum(results.invalid.values()):,} left out: {reasons}"))
+    retried = results.attempts - len(results.members) - sum(results.invalid.values())
+    if retried:
         rows.append(("tried again", count(retried, "attempt")))
     rows.append(("time", seconds(_wall_s(job) if took_s is None else took_s)))
     rows.append(("tokens", _tokens(spent)))
@@ -212,10 +217,12 @@ def summary_data(results: Results) -> dict[str, Any]:
         "total": summary.runs,
         "graded": summary.graded,
         "ungraded": dict(summary.ungraded_by_cause),
+        "invalid": dict(results.invalid),
         "mean": summary.mean,
         "standard_error": summary.standard_error,
         "interval_95": list(summary.interval) if summary.interval else None,
         "pass_at_k": {str(found.k): found.value for found in summary.pass_at_k},
+        "best_at_k": {str(found.k): found.value for found in summary.best_at_k},
         "success_rate": summary.success_rate,
         "coverage": summary.coverage,
         "lower_bound": summary.lower_bound,
@@ -241,6 +248,7 @@ def run_data(member: Member) -> dict[str, Any]:
         "member": member.member,
         "attempt": member.attempt,
         "outcome": member.outcome.value if member.outcome else None,
+        "invalid_reason": member.invalid_reason,
         "reward": _finite(member.reward),
         "stop_reason": member.stop_reason,
         "error": member.error,

@@ -189,7 +189,11 @@ def _ready(loaded: TaskSource, chosen: Taskset, asked: JobSpec, resume: Resume |
     place = place_at(asked.runtime, loaded.environment)
     _check_limits(chosen, agent, asked.rollout_timeout)
     agent.check_ready()
-    job = resume.job if resume else Job(new_id(), chosen.name, group=spec.group)
+    job = (
+        resume.job
+        if resume
+        else Job(new_id(), chosen.name, group=spec.group, taskset_id=loaded.taskset.taskset_id)
+    )
     return Ready(chosen, agent, place, spec, job, resume)
 
 

@@ -18,12 +18,14 @@ from hud.eval.budget import Budget
 from hud.eval.chat import Chat
 from hud.eval.job import Job
 from hud.eval.rollout import rollout
+from hud.eval.sync import SyncPlan
 from hud.eval.taskset import Taskset
 from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.local import LocalRuntime
 from hud.trace.steps import Trace
 
 if TYPE_CHECKING:
+    from hud.eval.frames import load_runs, load_steps
     from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
@@ -44,16 +46,23 @@ __all__ = [
     "RuntimeTPU",
     "Shared",
     "SubprocessRuntime",
+    "SyncPlan",
     "Task",
     "Taskset",
     "Trace",
     "group_relative",
+    "load_runs",
+    "load_steps",
     "rollout",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what starts processes only when it is asked for."""
+    """Load what starts processes, and what reads many runs, only when it is asked for."""
+    if name in ("load_runs", "load_steps"):
+        from hud.eval import frames
+
+        return getattr(frames, name)
     if name == "SubprocessRuntime":
         from hud.runtimes.subprocess import SubprocessRuntime
 

@@ -37,6 +37,7 @@ class Interruption:
         is_finishing: Whether what it does needs the agent no more: `cut` then leaves it alone.
         reason: Why it is cancelled, in a sentence, where there is more to say than that it is.
         was_cut: Whether `cut` cancelled it.
+        is_alone: Whether only the present rollout is to be cancelled, not what the task does next.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Interruption:
         "_holding",
         "_task",
         "_when",
+        "is_alone",
         "is_due",
         "is_finishing",
         "reason",
@@ -59,6 +61,16 @@ class Interruption:
         self.is_finishing = False
         self.reason: str | None = None
         self.was_cut = False
+        self.is_alone = False
+
+    def begin(self) -> None:
+        """Say that another rollout begins in the task: what was meant for the last one is over."""
+        self.is_finishing = False
+        if self.is_alone:
+            if self.was_cut and self._task is not None:
+                self._task.uncancel()  # its agent went on as if nothing had been said
+            self.is_alone = self.was_cut = False
+            self.reason = None
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task of its own, which `cancel` then cancels."""
@@ -79,11 +91,29 @@ class Interruption:
 
     def cut(self, reason: str) -> None:
         """Cancel the task for `reason`, unless it is finishing, or tears something down."""
+        self.is_alone = False
+        self._cut(reason)
+
+    def _cut(self, reason: str) -> None:
         self.reason = reason
         task = self._task
         if task is not None and not (task.done() or self._holding or self.is_finishing):
             self.was_cut = True
             task.cancel()
+
+    def cut_alone(self, reason: str) -> None:
+        """Do as `cut` with the present rollout; the task goes on with its next one."""
+        if self.reason is None:
+            self.is_alone = True
+            self._cut(reason)
+
+    def takes_back(self) -> bool:
+        """Tell whether the task is to go on after its cancellation, which is then undone."""
+        task = self._task
+        if task is None or self.is_due or not (self.is_alone and self.was_cut):
+            return False
+        self.was_cut = False
+        return task.uncancel() == 0
 
     def turned(self, *, is_done: bool) -> None:
         """Say that the agent took a turn, and whether it means to be done with it.
@@ -92,7 +122,7 @@ class Interruption:
         """
         self.is_finishing = is_done
         if not is_done and self.reason is not None and not self.was_cut:
-            self.cut(self.reason)
+            self._cut(self.reason)
 
     def __enter__(self) -> None:
         """Begin to hold both back."""

@@ -1,12 +1,17 @@
-"""Load what a command line names: the tasks of a file, and every local file that decided them."""
+"""Load what a command line names: the tasks of a file, and every local file that decided them.
+
+What is no file may be the name of a taskset on the platform that the settings name.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from hud._core.errors import InputError
+from hud._core.errors import InputError, bounded
+from hud.api.place import PlatformPlace, configured_place
 from hud.environment.loader import Source, execute, resolve
+from hud.eval.remote import load_remote
 from hud.eval.taskset import Taskset
 
 ROW_FILES = (".json", ".jsonl")
@@ -17,7 +22,7 @@ class TaskSource:
     """Tasks and where they came from.
 
     Attributes:
-        path: The file, absolute.
+        path: The file, absolute; for a taskset of a platform its name or id as it was given.
         taskset: Its tasks.
         files: The file and, for Python, every local module it imported; what a digest covers.
         environment: The Python file (`path.py:attribute`) that defines the environment, None when
@@ -41,8 +46,11 @@ def load_tasks(
 
     Raises:
         InputError: when a source cannot be used, or has no tasks.
+        PlatformError: when a platform that should have the tasks cannot be asked.
     """
     path = Path(source)
+    if _may_be_remote(source) and (place := configured_place()) is not None:
+        return _load_remote(source, place, environment, is_served)
     if path.suffix in ROW_FILES:
         return _load_rows(path, environment, is_served)
     if environment is not None:
@@ -62,16 +70,55 @@ def load_tasks(
     return TaskSource(found.path, Taskset(name, tasks), tuple(loaded.files), _spelled(found))
 
 
+def _may_be_remote(source: str) -> bool:
+    """Tell whether nothing here goes by that name."""
+    path = Path(source)
+    if path.suffix in (*ROW_FILES, ".py") or path.exists() or path.with_suffix(".py").exists():
+        return False
+    return not Path(source.rpartition(":")[0]).is_file()
+
+
+def _load_remote(
+    name: str, place: PlatformPlace, environment: str | None, is_served: bool
+) -> TaskSource:
+    from hud.api.client import BlockingPlatformClient
+    from hud.api.errors import NotOnPlatform
+
+    try:
+        with BlockingPlatformClient(place) as client:
+            found = load_remote(client, name)
+    except NotOnPlatform as error:
+        raise InputError(
+            f"there is no file {bounded(name)} here, and no taskset of that name on the platform "
+            f"at {bounded(place.shown, 300)}",
+            hint="hud sync tasks NAME puts one there; hud init makes a file",
+        ) from error
+    taskset = Taskset(found.name, found.tasks, taskset_id=found.taskset_id)
+    return _with_environment(Path(name), taskset, (), environment, is_served, Path.cwd())
+
+
 def _load_rows(path: Path, environment: str | None, is_served: bool) -> TaskSource:
     taskset = Taskset.from_file(path)
     path = path.resolve()
+    return _with_environment(path, taskset, (path,), environment, is_served, path.parent)
+
+
+def _with_environment(
+    path: Path,
+    taskset: Taskset,
+    files: tuple[Path, ...],
+    environment: str | None,
+    is_served: bool,
+    folder: Path,
+) -> TaskSource:
+    """Return rows with the source that is to play them: the one given, else one in `folder`."""
     if environment is None and not is_served:
-        beside = (path.parent / name for name in ("env.py", "tasks.py"))
+        beside = (folder / name for name in ("env.py", "tasks.py"))
         environment = next((str(file) for file in beside if file.is_file()), None)
     if environment is None:
-        return TaskSource(path, taskset, (path,), None)
+        return TaskSource(path, taskset, files, None)
     loaded = execute(resolve(environment))
-    return TaskSource(path, taskset, (path, *loaded.files), _spelled(loaded.source))
+    return TaskSource(path, taskset, (*files, *loaded.files), _spelled(loaded.source))
 
 
 def _spelled(source: Source) -> str:

@@ -1,4 +1,8 @@
-"""Where this process records by default: the store under HUD_HOME, and span files when asked."""
+"""Where this process records by default: the store under HUD_HOME.
+
+When asked also span files, and an OpenTelemetry collector. With a platform configured, what is
+recorded is reported there too.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +20,19 @@ from typing import Any
 from hud._core.errors import StoreError
 from hud._core.ids import new_id
 from hud._core.paths import hud_home
+from hud.eval.reporting.reporter import FAREWELL_S
+from hud.eval.reporting.sink import PlatformSink, configured_sink
 from hud.store import JobEnd, JobRow, JobStatus, Store, open_store
 from hud.store.sink import StoreSink
 from hud.trace.jsonl import JsonlSink
+from hud.trace.otel_sink import OtelSink
 from hud.trace.sinks import Sink
 
 logger = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _stores: dict[Path, Store] = {}
+_otel: list[OtelSink] = []
 
 
 def default_store() -> Store:
@@ -66,6 +74,10 @@ def close_stores() -> None:
     with _lock:
         stores = list(_stores.values())
         _stores.clear()
+        sinks = list(_otel)
+        _otel.clear()
+    for sink in sinks:
+        sink.close()
     with contextlib.ExitStack() as closing:
         for store in stores:
             closing.callback(store.close)
@@ -83,18 +95,45 @@ def _forget_stores() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
     _stores.clear()
+    _otel.clear()
 
 
 os.register_at_fork(after_in_child=_forget_stores)
 
 
 def default_sinks() -> tuple[Sink, ...]:
-    """Return the sinks every rollout records to unless told otherwise."""
+    """Return the sinks every rollout records to unless told otherwise.
+
+    Raises:
+        StoreError: when the store or a span file's folder cannot be opened.
+        InputError: when `HUD_OTEL` asks for what cannot be had.
+    """
     sinks: list[Sink] = [StoreSink(default_store())]
     folder = os.environ.get("HUD_TELEMETRY_LOCAL_DIR", "").strip()
     if folder:
         sinks.append(JsonlSink(folder))
+    platform = configured_sink()
+    if platform is not None:
+        sinks.append(platform)
+    otel = _otel_sink()
+    if otel is not None:
+        sinks.append(otel)
     return tuple(sinks)
+
+
+def _otel_sink() -> OtelSink | None:
+    """Return this process's one sink to a collector; None unless the environment asks for it."""
+    if not os.environ.get("HUD_OTEL"):
+        return None
+    from hud.eval.otel_export import sink_from_environment
+
+    with _lock:
+        if not _otel:
+            made = sink_from_environment()
+            if made is None:
+                return None
+            _otel.append(made)
+        return _otel[0]
 
 
 def store_of(sinks: Sequence[Sink]) -> Store | None:
@@ -178,25 +217,46 @@ async def working_on(
         yield
         return
     hold.take(store, row.id)
-    status: JobStatus = "interrupted"
-    try:
-        store.put(row)
-        yield
-        status = "cancelled" if was_stopped() else "completed"
-    except asyncio.CancelledError:
-        status = "cancelled"
-        raise
-    finally:
-        if status != "completed":
-            hold.status = status
+    async with _reporting(row.id, sinks):
+        status: JobStatus = "interrupted"
         try:
-            if hold.users == 1:
-                worked = worked_s()
-                end = JobEnd(id=row.id, status=hold.status, ended_at=_now(), worked_s=worked)
-                store.put(end)
-            await store.committed()
+            store.put(row)
+            yield
+            status = "cancelled" if was_stopped() else "completed"
+        except asyncio.CancelledError:
+            status = "cancelled"
+            raise
         finally:
-            hold.let_go()
+            if status != "completed":
+                hold.status = status
+            try:
+                if hold.users == 1:
+                    worked = worked_s()
+                    end = JobEnd(id=row.id, status=hold.status, ended_at=_now(), worked_s=worked)
+                    store.put(end)
+                await store.committed()
+            finally:
+                hold.let_go()
+
+
+@contextlib.asynccontextmanager
+async def _reporting(job_id: str, sinks: Sequence[Sink]) -> AsyncGenerator[None]:
+    """Report a job while the block runs, if it is to be; say what did not arrive by its end."""
+    reporter = next((sink.reporter for sink in sinks if isinstance(sink, PlatformSink)), None)
+    if reporter is None:
+        yield
+        return
+    reporter.hold(job_id)
+    try:
+        yield
+    finally:
+        unsent = await reporter.leave(job_id, FAREWELL_S)
+        if unsent.runs:
+            runs = "1 run" if unsent.runs == 1 else f"{unsent.runs:,} runs"
+            logger.warning(
+                "job %s: %s (%s steps) not yet at the platform; hud push sends what is missing",
+                *(job_id, runs, f"{unsent.steps:,}"),
+            )
 
 
 def _now() -> int:

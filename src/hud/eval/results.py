@@ -17,7 +17,7 @@ import msgspec
 from hud._core.outcome import Outcome
 from hud.eval.spending import Ledger, Spent
 from hud.eval.statistics import Summary, pass_at_k, summarize
-from hud.store import RunRecord, Store, every_run
+from hud.store import LOCAL_TEAM, RunRecord, Store, every_run
 
 NOT_RUN = "not run"
 UNFINISHED = "unfinished"
@@ -27,7 +27,12 @@ _DIFFERS = "…"
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """One attempt at one member of one task. Times are microseconds since the epoch."""
+    """One attempt at one member of one task. Times are microseconds since the epoch.
+
+    Attributes:
+        task_digest: Which version of the task it was, None where nobody said.
+        invalid_reason: Why a person marked it as not to be counted; None for one that counts.
+    """
 
     run_id: str
     task: str
@@ -43,6 +48,8 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     turns: int = 0
     unpriced_turns: int = 0
     known_cost_usd: float | None = None
+    task_digest: str | None = None
+    invalid_reason: str | None = None
 
     @property
     def cost_usd(self) -> float | None:
@@ -86,13 +93,15 @@ class Results:
     """A job's results.
 
     Attributes:
-        members: The latest attempt at every member, by task and member.
+        members: The latest attempt at every member that counts, by task and member.
         all_attempts: Every run of the job, by task, member and attempt.
         tasks: Per task, in the order asked for.
         faults: Outcome, sentence and how often it ended a member ungraded, the commonest first;
             sentences that differ in their numbers only count as one, without those numbers.
         spent: What all of them used.
         wall_s: Seconds the job was worked on, pauses between its parts not counted.
+        invalid: Members marked as not to be counted, by the reason given: in no other figure but
+            what was spent.
     """
 
     members: tuple[Member, ...]
@@ -102,6 +111,7 @@ class Results:
     all_attempts: tuple[Member, ...]
     spent: Spent = field(default_factory=Spent)
     wall_s: float = 0.0
+    invalid: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def attempts(self) -> int:
@@ -120,6 +130,7 @@ def read_results(
     *,
     owed: Mapping[str, int] | None = None,
     ks: Iterable[int] = (1,),
+    team: str = LOCAL_TEAM,
 ) -> Results:
     """Read a job's runs and return what they say.
 
@@ -130,20 +141,23 @@ def read_results(
     """
     latest: dict[tuple[str, int], Member] = {}
     attempts: list[Member] = []
-    ledger = Ledger(store, job_id)
-    for run in every_run(store, job_id):
-        attempts.append(_member(run, ledger.add(run)))
+    ledger = Ledger(store, job_id, team=team)
+    for run in every_run(store, job_id, team=team):
+        attempts.append(member_of(run, ledger.add(run)))
         latest[run.task_slug, run.member] = attempts[-1]
     return _results(tuple(latest.values()), owed, tuple(ks), tuple(attempts), ledger)
 
 
 def _results(
-    members: tuple[Member, ...],
+    latest: tuple[Member, ...],
     owed: Mapping[str, int] | None,
     ks: tuple[int, ...],
     attempts: tuple[Member, ...],
     ledger: Ledger,
 ) -> Results:
+    members = tuple(member for member in latest if member.invalid_reason is None)
+    dropped = [member for member in latest if member.invalid_reason is not None]
+    dropped_of = Counter(member.task for member in dropped)
     rewards: dict[str, list[float]] = {slug: [] for slug in owed or ()}
     causes: Counter[str] = Counter()
     faults: Counter[tuple[str, str]] = Counter()
@@ -160,7 +174,7 @@ def _results(
                 if said != pieces:
                     sentences[kind] = _alike(said, pieces)
     for slug, count in (owed or {}).items():
-        missing = count - len(rewards[slug])
+        missing = count - len(rewards[slug]) - dropped_of[slug]
         if missing > 0:
             causes[NOT_RUN] += missing
             rewards[slug].extend([math.nan] * missing)
@@ -172,6 +186,7 @@ def _results(
         attempts,
         ledger.spent,
         ledger.wall_s,
+        dict(Counter(member.invalid_reason or "" for member in dropped).most_common()),
     )
 
 
@@ -180,7 +195,8 @@ def _alike(one: list[str], other: list[str]) -> list[str]:
     return [a if a == b else _DIFFERS for a, b in zip(one, other, strict=True)]
 
 
-def _member(run: RunRecord, spent: Spent) -> Member:
+def member_of(run: RunRecord, spent: Spent) -> Member:
+    """Return a recorded run as a member, with what it used."""
     return Member(
         run.id,
         run.task_slug,
@@ -196,4 +212,6 @@ def _member(run: RunRecord, spent: Spent) -> Member:
         spent.turns,
         spent.unpriced_turns,
         spent.known_cost_usd,
+        run.task_digest,
+        run.invalid_reason,
     )

@@ -169,6 +169,14 @@ def spec_of(record: JobRecord) -> JobSpec | None:
     return msgspec.convert(record.spec, JobSpec) if record.spec else None
 
 
+def owed_by(record: JobRecord) -> dict[str, int] | None:
+    """Return the members per task that a job was asked for, where its record says so."""
+    with contextlib.suppress(ValueError):  # what msgspec raises for another kind of record
+        spec = spec_of(record)
+        return dict.fromkeys(spec.tasks, spec.group) if spec is not None else None
+    return None
+
+
 def read_attempts(
     store: Store, job: Job, slugs: Container[str]
 ) -> tuple[frozenset[tuple[str, int]], dict[tuple[str, int], int]]:

@@ -24,6 +24,7 @@ from hud.agents.run import Run
 from hud.clients.client import HudClient
 from hud.environment.task import Task
 from hud.eval.boundary import boundary, describe, fault_for, phase_of
+from hud.eval.cancelling import cancellable_run
 from hud.eval.filetracking import recording_files
 from hud.eval.holding import Interruption, Placement, outlast
 from hud.eval.metering import Account, Meter
@@ -172,12 +173,12 @@ async def carry_out(run: Run, plan: Plan, interruption: Interruption) -> None:
     """Take one run from nothing to its outcome, recorded durably.
 
     Runs in a task that `interruption` started. Cancelling it there ends the run with outcome
-    `cancelled`, keeps it, and is passed on.
+    `cancelled`, keeps it, and is passed on, unless the run alone was to be cancelled.
 
     Raises:
         StoreError: when the record cannot be kept.
     """
-    interruption.is_finishing = False
+    interruption.begin()
     account = None if plan.meter is None else Account(plan.meter)
 
     def told(step: Step) -> None:
@@ -188,7 +189,10 @@ async def carry_out(run: Run, plan: Plan, interruption: Interruption) -> None:
 
     recorder = Recorder(run.trace, plan.sinks, told)
     run.started_at = _now()
-    with trace_context(recorder):
+    with (
+        trace_context(recorder),
+        cancellable_run(recorder.trace_id, interruption.cut_alone),
+    ):
         recorder.put(_started(run, plan))
         fault, cancelled = await _attempt(run, plan, interruption)
         interruption.is_finishing = True
@@ -201,6 +205,8 @@ async def carry_out(run: Run, plan: Plan, interruption: Interruption) -> None:
         recorder.put(_ended(run, recorder))
         await _keep(recorder)
         if cancelled is not None or interruption.is_due:
+            if cancelled is not None and interruption.takes_back():
+                return
             raise cancelled or asyncio.CancelledError
 
 
@@ -369,6 +375,7 @@ def _started(run: Run, plan: Plan) -> RunStarted:
         model=model_of(plan.agent),
         runtime=type(plan.runtime).__name__,
         task_digest=plan.task_digest,
+        agent=plan.agent.name,
     )
 
 

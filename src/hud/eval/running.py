@@ -19,6 +19,7 @@ from hud.agents.base import Agent, AgentFunction, as_agent, model_of
 from hud.environment.environment import Environment
 from hud.environment.task import Task
 from hud.eval.budget import Budget
+from hud.eval.cancelling import cancellable_job
 from hud.eval.job import Job
 from hud.eval.recording import default_sinks, job_row, store_of, working_on
 from hud.eval.resume import read_attempts
@@ -97,6 +98,7 @@ async def run_taskset(
         slots = _slots(tasks, size, job, graded, attempts)
         with job.meter.working(), options.stop.followed() as stop:
             with contextlib.ExitStack() as limits:
+                limits.enter_context(cancellable_job(job.id, stop.exhaust))
                 if budget is not None:
                     limits.enter_context(job.meter.limited(budget, stop.exhaust))
                 async with provider_scope(provider):

@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 
 from hud._core import json
 from hud._core.errors import InputError
-from hud.store import RunRecord, Store, every_run
+from hud.store import LOCAL_TEAM, RunRecord, Store, every_run
 from hud.trace.steps import AgentStep, Step, SubagentStep, Usage
 
 
@@ -115,11 +115,12 @@ class Ledger:
         spent: Of every run added. One that never ended counts with the steps it left.
     """
 
-    def __init__(self, store: Store, job_id: str) -> None:
+    def __init__(self, store: Store, job_id: str, *, team: str = LOCAL_TEAM) -> None:
         self._store = store
+        self._team = team
         self._worked_s = 0.0
         with contextlib.suppress(InputError):  # not recorded yet
-            self._worked_s = store.find_job(job_id).worked_s or 0.0
+            self._worked_s = store.find_job(job_id, team=team).worked_s or 0.0
         self._spans: list[tuple[int, int]] = []
         self.spent = Spent()
 
@@ -136,10 +137,10 @@ class Ledger:
 
     def _read_unfinished(self, run: RunRecord, spent: Spent) -> int:
         last = run.started_at
-        for step in self._store.read_steps(run.id, resolve=False):
+        for step in self._store.read_steps(run.id, resolve=False, team=self._team):
             last = max(last, step.ended_at or last)
             if step.source in ("agent", "subagent"):
-                for usage in _usages_in(json.decode(step.payload)):
+                for usage in usages_in(json.decode(step.payload)):
                     spent.add_turn(usage)
         return last
 
@@ -164,7 +165,7 @@ def read_ledger(store: Store, job_id: str) -> Ledger:
     return ledger
 
 
-def _usages_in(payload: Any) -> Iterator[Usage | None]:
+def usages_in(payload: Any) -> Iterator[Usage | None]:
     """Do as `turns_in` with a recorded step; None stands for a turn that reported no usage."""
     row = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
     if row.get("source") == "agent":
@@ -173,5 +174,6 @@ def _usages_in(payload: Any) -> Iterator[Usage | None]:
         except ValueError:
             yield None
     elif isinstance(trace := row.get("subagent"), dict):
-        for inner in cast("dict[str, Any]", trace).get("steps") or ():
-            yield from _usages_in(inner)
+        steps = cast("dict[str, Any]", trace).get("steps")
+        for inner in cast("list[Any]", steps) if isinstance(steps, list) else ():
+            yield from usages_in(inner)

@@ -37,6 +37,22 @@ class PassAtK:
 
 
 @dataclass(frozen=True, slots=True)
+class BestAtK:
+    """The reward of the best of `k` rollouts of a task, averaged over tasks.
+
+    Attributes:
+        k: How many rollouts are drawn, without replacement, from a task's graded ones.
+        value: The mean of the unbiased estimate over the tasks it is defined for, or None (n/a)
+            when no task has `k` graded rollouts.
+        tasks: How many tasks that is.
+    """
+
+    k: int
+    value: float | None
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The statistics of one taskset's rewards. None stands for "not available".
 
@@ -55,6 +71,7 @@ class Summary:
         success_rate: Share of graded rollouts whose reward reaches the success threshold.
         pass_at_k: One entry per k asked for, in that order.
         ungraded_by_cause: Ungraded rollouts by the boundary that broke.
+        best_at_k: One entry per k asked for, in that order.
     """
 
     tasks: int
@@ -70,6 +87,7 @@ class Summary:
     success_rate: float | None
     pass_at_k: tuple[PassAtK, ...]
     ungraded_by_cause: Mapping[str, int]
+    best_at_k: tuple[BestAtK, ...] = ()
 
     @property
     def ungraded(self) -> int:
@@ -103,6 +121,7 @@ def summarize(
     mean = math.fsum(graded) / len(graded) if graded else None
     error = _clustered_standard_error(clusters)
     total = math.fsum(graded)
+    ks = tuple(ks)
     return Summary(
         tasks=len(rewards),
         graded_tasks=len(clusters),
@@ -117,6 +136,7 @@ def summarize(
         success_rate=sum(successes) / len(graded) if graded else None,
         pass_at_k=tuple(_mean_pass_at(k, clusters, successes) for k in ks),
         ungraded_by_cause=causes,
+        best_at_k=tuple(_mean_best_at(k, clusters) for k in ks),
     )
 
 
@@ -138,6 +158,27 @@ def pass_at_k(graded: int, successes: int, k: int) -> float | None:
         return None
     draws = math.comb(graded, k)
     return (draws - math.comb(graded - successes, k)) / draws
+
+
+def best_at_k(rewards: Sequence[float], k: int) -> float | None:
+    """Return the unbiased estimate of the best reward among `k` of a task's graded rollouts.
+
+    That is the mean of the maximum over all subsets of size `k`: the i-th smallest of n rewards is
+    the maximum of C(i - 1, k - 1) of the C(n, k) subsets. With rewards of 0 and 1 it is pass@k.
+    None when `k` exceeds the number of rewards.
+
+    Raises:
+        ValueError: when `k` is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k of best@k must be at least 1, not {k}")
+    if k > len(rewards):
+        return None
+    draws = math.comb(len(rewards), k)
+    ordered = sorted(rewards)
+    return math.fsum(
+        math.comb(below, k - 1) / draws * ordered[below] for below in range(k - 1, len(ordered))
+    )
 
 
 def student_t_quantile(confidence: float, df: int) -> float:
@@ -169,6 +210,19 @@ def student_t_quantile(confidence: float, df: int) -> float:
         if step <= 4 * sys.float_info.epsilon * t:
             break
     return t
+
+
+def student_t_two_sided(t: float, df: int) -> float:
+    """Return the chance that a Student t variable of `df` degrees is at least as far out as `t`.
+
+    Raises:
+        ValueError: when `df` is below 1.
+    """
+    if df < 1:
+        raise ValueError(f"no t distribution has {df} degrees of freedom")
+    if df > _MAX_SERIES_DF:
+        return math.erfc(abs(t) / math.sqrt(2.0))
+    return min(1.0, max(0.0, 1.0 - _central_probability(abs(t), df)))
 
 
 def _central_probability(t: float, df: int) -> float:
@@ -226,6 +280,11 @@ def _mean_pass_at(k: int, clusters: Sequence[Sequence[float]], successes: Sequen
     ]
     value = math.fsum(estimates) / len(estimates) if estimates else None
     return PassAtK(k=k, value=value, tasks=len(estimates))
+
+
+def _mean_best_at(k: int, clusters: Sequence[Sequence[float]]) -> BestAtK:
+    found = [best for cluster in clusters if (best := best_at_k(cluster, k)) is not None]
+    return BestAtK(k=k, value=math.fsum(found) / len(found) if found else None, tasks=len(found))
 
 
 def _checked_causes(causes: Mapping[str, int] | None, ungraded: int) -> dict[str, int]:

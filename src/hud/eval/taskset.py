@@ -136,6 +136,22 @@ class Taskset:
         name = loaded.source.path.stem
         return cls(loaded.source.root.name if name in {"tasks", "env"} else name, tasks)
 
+    @classmethod
+    def from_api(cls, name: str) -> Taskset:
+        """Load a taskset from the platform the settings name, by its name or id.
+
+        Raises:
+            InputError: when no platform is configured, or a row there is no task.
+            PlatformError: when there is no such taskset, or the platform cannot be asked.
+        """
+        from hud.api.client import BlockingPlatformClient
+        from hud.api.place import required_place
+        from hud.eval.remote import load_remote
+
+        with BlockingPlatformClient(required_place()) as client:
+            found = load_remote(client, name)
+        return cls(found.name, found.tasks, taskset_id=found.taskset_id)
+
     def to_file(self, path: str | Path) -> Path:
         """Write compact rows to a `.json` or `.jsonl` file and return its path.
 

@@ -6,12 +6,11 @@ Opening connections there belongs to the client of each dialect.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from hud._core.addresses import checked_key, checked_url, shown_url
 from hud._core.errors import InputError, bounded
-from hud._core.redact import register_secret
 from hud.models.provider import ModelProvider
 
 if TYPE_CHECKING:
@@ -38,14 +37,7 @@ class Endpoint:
     @property
     def shown(self) -> str:
         """The address without user names, passwords and query, for messages."""
-        return _shown(self.base_url)
-
-
-@lru_cache(maxsize=256)
-def _shown(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+        return shown_url(self.base_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,40 +163,3 @@ def _is_at(address: str, provider: ModelProvider) -> bool:
 
 def _bare(address: str) -> str:
     return address.rstrip("/").removesuffix("/v1")
-
-
-def checked_url(text: str, name: str = "base_url") -> str:
-    """Return an address that is an HTTP address; `name` is what messages call it.
-
-    Raises:
-        InputError: when it is none.
-    """
-    text = text.strip()
-    try:
-        parts = urlsplit(text)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        valid = valid and text.isprintable() and " " not in text
-    except ValueError:
-        valid = False
-    if not valid:
-        raise InputError(
-            f"{name} {bounded(text)!r} is not an HTTP address",
-            hint="write it whole: http://host:port/v1",
-        )
-    return text
-
-
-def checked_key(key: str) -> str:
-    """Return a key that can be sent, kept out of messages and records from now on.
-
-    Raises:
-        InputError: when it is none, without showing it.
-    """
-    key = key.strip()
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise InputError(
-            "the API key has characters no key has (a space, a line break or a letter beyond ASCII)"
-        )
-    if key != NO_KEY:
-        register_secret(key)
-    return key

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hud._core import json
+from hud._core.addresses import checked_key, checked_url
 from hud._core.errors import HudError, InputError, bounded
 from hud.models.catalog import AGENT_KINDS, AgentKind, ModelInfo, UnknownModel, load_catalog
-from hud.models.endpoint import Endpoint, checked_key, checked_url
+from hud.models.endpoint import Endpoint
 from hud.models.provider import Dialect, ModelProvider
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,27 +11,43 @@ from fastapi import FastAPI
 from hud._version import __version__
 from hud.platform import assets
 from hud.platform.errors import ErrorBody, install_handlers
+from hud.platform.gateway.app import Gateway
+from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
 from hud.platform.ingest.intake import Intake
+from hud.platform.live import Live
 from hud.platform.routes import (
     accounts,
     blobs,
     cancel,
+    compare,
     device_page,
+    events,
     jobs,
     keys,
+    leaderboards,
+    models,
     outline,
     pages,
+    projects,
+    providers,
+    qa,
+    registry,
     reports,
+    scorecards,
     sign_in,
+    tasks,
+    tasksets,
     telemetry,
     traces,
+    usage,
 )
 from hud.platform.services import Services
 
 ROUTERS = (
     telemetry.router,
     reports.router,
+    events.router,
     jobs.router,
     traces.router,
     outline.router,
@@ -39,6 +57,17 @@ ROUTERS = (
     keys.router,
     sign_in.router,
     device_page.router,
+    projects.router,
+    tasksets.router,
+    tasks.router,
+    leaderboards.router,
+    compare.router,
+    scorecards.router,
+    registry.router,
+    qa.router,
+    models.router,
+    providers.router,
+    usage.router,
     pages.router,
     assets.router,
 )
@@ -46,10 +75,20 @@ ROUTERS = (
 
 def create_app(services: Services) -> FastAPI:
     """Return the app. The services stay their owner's to close."""
-    app = _routes()
+    config = services.config
+    gateway = Gateway(
+        services.database,
+        services.keyring,
+        services.secrets,
+        answers=config.home / "cache" / "gateway",
+        extra=env_providers(config.env_providers),
+    )
+    app = _routes(gateway)
     app.state.services = services
+    app.state.gateway = gateway
     app.state.intake = Intake(services.store, services.database)
-    app.add_middleware(Guard, config=services.config)
+    app.state.live = Live(services.store)
+    app.add_middleware(Guard, config=config)
     return app
 
 
@@ -58,7 +97,16 @@ def openapi_document() -> dict[str, Any]:
     return _routes().openapi()
 
 
-def _routes() -> FastAPI:
+def _routes(gateway: Gateway | None = None) -> FastAPI:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        live: Live | None = getattr(app.state, "live", None)
+        async with (
+            gateway or contextlib.nullcontext(),
+            contextlib.nullcontext() if live is None else live.running(),
+        ):
+            yield
+
     app = FastAPI(
         title="hud platform",
         version=__version__,
@@ -66,9 +114,12 @@ def _routes() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
         responses={"4XX": {"model": ErrorBody}},
     )
     install_handlers(app)
+    if gateway is not None:
+        app.mount("/inference", gateway)
     for router in ROUTERS:
         app.include_router(router)
     return app

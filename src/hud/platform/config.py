@@ -24,6 +24,7 @@ class PlatformConfig:
         database: A PostgreSQL URL; None is the SQLite file in `home`.
         blobs: An fsspec URL such as s3://bucket/prefix; None is the folder in `home`.
         public_url: The address people reach it at, when that is not where it listens.
+        env_providers: Whether the local team may use the provider keys of the environment.
         body_limit_bytes: The longest request body; telemetry may be tens of MiB.
     """
 
@@ -33,6 +34,7 @@ class PlatformConfig:
     database: str | None = field(default=None, repr=False)
     blobs: str | None = None
     public_url: str | None = None
+    env_providers: bool = False
     body_limit_bytes: int = 96 * 1024 * 1024
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from hud._core.errors import HudError, InputError, StoreError, bounded
+from hud._core.errors import HudError, InputError, NotFound, StoreError, bounded
 from hud._core.redact import redact
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,9 @@ async def _hud_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HudError)
     if isinstance(error, ApiError):
         return error_response(error.status, error.kind, error.message, error.hint)
+    if isinstance(error, NotFound):
+        # Its sentence is for the terminal: it may name a file of this machine.
+        return error_response(404, error.code, "what this names is not here")
     if isinstance(error, InputError):
         return error_response(400, error.code, error.message, error.hint)
     if isinstance(error, StoreError):

@@ -6,7 +6,6 @@ a key that is revoked here ends at once, one revoked at another server within th
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from sqlalchemy import Connection, select
+from starlette.concurrency import run_in_threadpool
 
 from hud.platform.accounts import keys, tables
 from hud.platform.accounts.keys import SCOPES, Scope
@@ -199,7 +199,7 @@ async def caller_of_async(request: Request, scope: Scope) -> Caller:
     secret = credentials_of(request.headers)
     caller = None if secret is None else keyring.remembered("key", secret)
     if caller is None:
-        caller = await asyncio.to_thread(caller_of, request)
+        caller = await run_in_threadpool(caller_of, request)
     check(caller, scope)
     return caller
 

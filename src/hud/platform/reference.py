@@ -60,9 +60,9 @@ def _entry(
 
 def _shape(document: dict[str, Any], schema: dict[str, Any]) -> str:
     named = schema.get("$ref", "").rpartition("/")[2]
-    if not named:
+    if not named and "properties" not in schema:
         return _kind(schema)
-    found: dict[str, Any] = document["components"]["schemas"][named]
+    found: dict[str, Any] = document["components"]["schemas"][named] if named else schema
     required = found.get("required", ())
     fields = [
         f"`{name}{'' if name in required else '?'}` {_kind(field)}"

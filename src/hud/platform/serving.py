@@ -55,12 +55,14 @@ async def _serve(
 ) -> None:
     from hud.platform.app import create_app
 
-    server = _server(create_app(services))
+    app = create_app(services)
+    server = _server(app)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
+        app.state.live.end()  # whoever listens would hold the server up
 
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop)

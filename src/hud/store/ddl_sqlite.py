@@ -141,9 +141,9 @@ STATEMENTS = (
     (
         "CREATE TABLE tasksets ( team VARCHAR(64) NOT NULL, id VARCHAR(32) NOT NULL, name TEXT "
         "NOT NULL, project_id VARCHAR(32), created_at BIGINT NOT NULL, updated_at BIGINT NOT "
-        "NULL, PRIMARY KEY (team, id) )"
+        "NULL, archived_at BIGINT, PRIMARY KEY (team, id) )"
     ),
-    "CREATE UNIQUE INDEX tasksets_by_name ON tasksets (team, name)",
+    "CREATE UNIQUE INDEX tasksets_by_name ON tasksets (team, name) WHERE archived_at IS NULL",
     (
         "CREATE TABLE teams ( id VARCHAR(64) NOT NULL, uuid VARCHAR(32) NOT NULL, name TEXT NOT "
         "NULL, created_at BIGINT NOT NULL, PRIMARY KEY (id) )"

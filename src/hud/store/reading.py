@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hud._core import json
-from hud._core.errors import InputError, bounded
+from hud._core.errors import InputError, NotFound, bounded
 from hud._core.ids import normal_id
 from hud._core.outcome import Outcome
 from hud.store.engine import Engine
@@ -130,7 +130,7 @@ class Reading:
             (self._team, prefix, prefix + "g"),
         )
         if not rows:
-            raise InputError(
+            raise NotFound(
                 f"there is no {noun} {bounded(text)} in {self._engine.where}",
                 hint="`hud jobs` lists what is recorded",
             )

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 
@@ -173,7 +174,15 @@ def define_registry(metadata: MetaData) -> None:
         Column("project_id", String(32)),
         _moment("created_at", required=True),
         _moment("updated_at", required=True),
-        Index("tasksets_by_name", "team", "name", unique=True),
+        # When it was put away; its name may be taken again then.
+        _moment("archived_at"),
+        Index(
+            "tasksets_by_name",
+            *("team", "name"),
+            unique=True,
+            sqlite_where=text("archived_at IS NULL"),
+            postgresql_where=text("archived_at IS NULL"),
+        ),
     )
     Table(
         "tasks",

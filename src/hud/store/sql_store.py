@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import NotFound, bounded
 from hud._core.ids import normal_id
 from hud.store import writer
 from hud.store.blobs import Blobs
@@ -182,7 +182,7 @@ class SqlStore:
     def read_blob(self, sha256: str, *, team: str = LOCAL_TEAM) -> bytes:
         known = self._query("SELECT 1 FROM blobs WHERE team = ? AND sha256 = ?", (team, sha256))
         if not known:
-            raise InputError(f"there is no blob {bounded(sha256)}")
+            raise NotFound(f"there is no blob {bounded(sha256)}")
         return self.blobs.read(sha256)
 
     def _content(self, payload: str, has_moved: bool) -> bytes:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast, overload
 from hud._core.errors import bounded
 from hud.trace.clock import utc_now
 from hud.trace.context import current_recorder
-from hud.trace.jsonl import span_trace_id
 from hud.trace.recorder import Recorder
+from hud.trace.spans import span_trace_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 

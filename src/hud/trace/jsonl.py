@@ -6,50 +6,13 @@ as it happens, so a file is readable up to its last whole line after a crash.
 
 from __future__ import annotations
 
-import os
-import re
-import uuid
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from hud._core import json
 from hud._core.errors import StoreError
 from hud._core.redact import redact_json
 from hud.trace.sinks import Event, SpanRecorded, StepRecorded
-
-_HEX32 = re.compile(r"[0-9a-f]{32}")
-
-
-def span_trace_id(task_run_id: str) -> str:
-    """Return the 32 hex digits a span carries for a run id; foreign ids map through UUID 5."""
-    plain = task_run_id.replace("-", "").lower()
-    if _HEX32.fullmatch(plain):
-        return plain
-    return uuid.uuid5(uuid.NAMESPACE_URL, f"hud.task_run:{task_run_id}").hex
-
-
-def step_span(event: StepRecorded) -> bytes:
-    """Return a recorded step as one encoded span."""
-    span: dict[str, Any] = {
-        "name": f"step.{event.source}",
-        "trace_id": span_trace_id(event.trace_id),
-        "span_id": os.urandom(8).hex(),
-        "parent_span_id": None,
-        "kind": "INTERNAL",
-        "start_time": event.started_at,
-        "end_time": event.ended_at,
-        "status_code": "ERROR" if event.error else "OK",
-        "status_message": event.error,
-        "attributes": {
-            "hud.task_run_id": event.trace_id,
-            "hud.schema": event.schema,
-            "hud.payload": msgspec.Raw(event.payload),
-        },
-        "events": [],
-    }
-    return json.encode(span)
+from hud.trace.spans import span_trace_id, step_span
 
 
 class JsonlSink:

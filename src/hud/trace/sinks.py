@@ -28,6 +28,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     model: str | None = None
     runtime: str | None = None
     task_digest: str | None = None
+    agent: str | None = None
 
 
 class StepRecorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):

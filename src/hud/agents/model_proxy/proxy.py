@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import secrets
 from collections.abc import Collection
@@ -18,7 +19,6 @@ import httpx
 from hud._core import json
 from hud._core.errors import InputError, ModelFault, bounded
 from hud._core.http_sockets import Receive, Scope, Send, SocketServer
-from hud.agents.model_proxy.events import UsageHider
 from hud.agents.model_proxy.replies import ReplyReader
 from hud.agents.model_proxy.upstream import (
     Outgoing,
@@ -27,28 +27,28 @@ from hud.agents.model_proxy.upstream import (
     passing,
     read_failure,
 )
-from hud.agents.model_proxy.wire import (
-    Asked,
-    dialect_of,
-    error_body,
-    has_token,
-    read_target,
-    response_headers,
-)
 from hud.agents.run import Run
 from hud.agents.spending import Spending
 from hud.capabilities.ssh_serve import Reader, Writer, splice
+from hud.models.asgi import Refusal, part_of, read_body, refuse, start_of
 from hud.models.endpoint import Endpoint
 from hud.models.failure import CallFailure
 from hud.models.provider import Dialect
+from hud.models.sse import UsageHider
+from hud.models.wire import (
+    Asked,
+    Headers,
+    dialect_of,
+    keys_of,
+    read_target,
+    response_headers,
+)
 from hud.trace.clock import utc_now
 from hud.trace.steps import AgentStep, StopReason
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-BODY_TIMEOUT_S = 120.0
-_DROPPED_BYTES = 8 * MAX_BODY_BYTES
 _SPENT = "budget_exhausted"
 
 
@@ -69,16 +69,6 @@ class ProxyLimits:
     max_cost_usd: float | None = None
     max_concurrent: int = 16
     retries: int = 4
-
-
-class Refusal(Exception):
-    """A request that is not passed on."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
 
 
 class ModelProxy:
@@ -159,21 +149,21 @@ class ModelProxy:
         method = str(scope["method"])
         asked = read_target(method, path, query, headers)
         try:
-            if not has_token(headers, query, self.token):
+            if not _has_token(headers, query, self.token):
                 raise Refusal(401, "invalid_api_key", "this is not the token of this run")
-            if asked is None:
+            if asked is None or asked.kind not in ("model", "count", "list"):
                 where = bounded(f"{method} {path}")
                 raise Refusal(404, "not_found", f"the proxy of this run has no {where}")
             async with self._places:
                 await self._answer(asked, headers, receive, send)
         except Refusal as refusal:
             dialect = asked.dialect if asked is not None else dialect_of(path, headers)
-            await _refuse(send, dialect, refusal)
+            await refuse(send, dialect, refusal)
 
     async def _answer(
         self, asked: Asked, headers: dict[str, str], receive: Receive, send: Send
     ) -> None:
-        body = await _read_body(headers, receive)
+        body = await read_body(headers, receive, limit_bytes=MAX_BODY_BYTES)
         if body is None:
             return
         if asked.kind == "list":
@@ -263,7 +253,7 @@ class ModelProxy:
                 self._note(AgentStep(extra={"failed": fault.message}), asked, model, started_at)
                 self.failure = fault
             if not isinstance(fault.__cause__, RefusedByApi):
-                raise Refusal(502, "model_unavailable", fault.message) from fault
+                raise Refusal(502, "model_unavailable", fault.message, may_pass=True) from fault
             await _pass_refusal(send, fault.__cause__)
 
     async def _pass_on(
@@ -281,16 +271,16 @@ class ModelProxy:
         failure: CallFailure | None = None
         is_cut = True
         try:
-            await send(_start(reply.status_code, headers))
+            await send(start_of(reply.status_code, headers))
             async for data in passing(reply):
                 reader.feed(data)
                 shown = data if hiding is None else hiding.shown(data)
                 if shown:
-                    await send(_body(shown, more=True))
+                    await send(part_of(shown, more=True))
             rest = b"" if hiding is None else hiding.rest()
             failure = CallFailure("cut", reader.error) if reader.error else None
             is_cut = False
-            await send(_body(rest, more=False))
+            await send(part_of(rest, more=False))
         except httpx.TransportError as error:
             # Ending without the last piece of the body has the connection cut.
             failure = read_failure(error)
@@ -328,59 +318,14 @@ class ModelProxy:
         self._run.record(step)
 
 
-async def _read_body(headers: dict[str, str], receive: Receive) -> bytes | None:
-    """Return a request's body; None when its sender is gone."""
-    declared = headers.get("content-length", "")
-    size = int(declared[:20]) if declared.isdigit() else 0
-    too_long = Refusal(413, "request_too_large", f"more than {MAX_BODY_BYTES} bytes")
-    if size > _DROPPED_BYTES:
-        raise too_long
-    is_too_long = size > MAX_BODY_BYTES
-    received = 0
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return None
-                piece = message.get("body", b"")
-                received += len(piece)
-                # One that is too long is read all the same: who still sends reads no answer.
-                is_too_long = is_too_long or received > MAX_BODY_BYTES
-                if not is_too_long:
-                    body += piece
-                is_over = not message.get("more_body", False)
-                if is_too_long and (is_over or received > _DROPPED_BYTES):
-                    raise too_long
-                if is_over:
-                    return bytes(body)
-    except TimeoutError:
-        raise Refusal(408, "timeout", f"no whole request in {BODY_TIMEOUT_S:g} s") from None
-
-
-async def _refuse(send: Send, dialect: Dialect, refusal: Refusal) -> None:
-    body = error_body(dialect, refusal.status, refusal.message, refusal.code)
-    headers = [(b"content-type", b"application/json")]
-    headers.append((b"content-length", str(len(body)).encode()))
-    if refusal.status != 502:
-        headers.append((b"x-should-retry", b"false"))
-    if refusal.status in (408, 413):  # the rest of its body is not read
-        headers.append((b"connection", b"close"))
-    await send(_start(refusal.status, headers))
-    await send(_body(body, more=False))
+def _has_token(headers: Headers, query: str, token: str) -> bool:
+    """Tell whether a request shows the token, in whichever place its SDK puts a key."""
+    shown = keys_of(headers, query)
+    return any(hmac.compare_digest(key.encode(), token.encode()) for key in shown)
 
 
 async def _pass_refusal(send: Send, refused: RefusedByApi) -> None:
     headers = response_headers(refused.headers.items())
     headers.append((b"content-length", str(len(refused.body)).encode()))
-    await send(_start(refused.status, headers))
-    await send(_body(refused.body, more=False))
-
-
-def _start(status: int, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
-    return {"type": "http.response.start", "status": status, "headers": headers}
-
-
-def _body(data: bytes, *, more: bool) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": data, "more_body": more}
+    await send(start_of(refused.status, headers))
+    await send(part_of(refused.body, more=False))

@@ -11,10 +11,11 @@ from typing import Any, cast
 from hud._core import json
 from hud._core.errors import Fault
 from hud.agents.messages_stream import ReplyDraft
-from hud.agents.model_proxy.events import EventCutter, EventTooLong, event_data
 from hud.models.failure import excerpt
 from hud.models.provider import Dialect
-from hud.trace.steps import AgentStep, Usage
+from hud.models.sse import EventCutter, EventTooLong, event_data
+from hud.models.usage import read_usage
+from hud.trace.steps import AgentStep
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 
@@ -242,41 +243,6 @@ _DRAFTS: dict[Dialect, type[Draft]] = {
 }
 
 
-def read_usage(dialect: Dialect, reply: dict[str, Any]) -> Usage | None:
-    """Return the tokens of a reply, None where it does not say.
-
-    Prompt tokens are those of the whole prompt, the cache's included.
-    """
-    usage = _mapping(reply.get("usageMetadata" if dialect is Dialect.GEMINI else "usage"))
-    if not usage:
-        return None
-    match dialect:
-        case Dialect.CHAT:
-            prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-            cached = _mapping(usage.get("prompt_tokens_details")).get("cached_tokens")
-            written = None
-        case Dialect.RESPONSES:
-            prompt, completion = usage.get("input_tokens"), usage.get("output_tokens")
-            cached = _mapping(usage.get("input_tokens_details")).get("cached_tokens")
-            written = None
-        case Dialect.MESSAGES:
-            cached = usage.get("cache_read_input_tokens")
-            written = usage.get("cache_creation_input_tokens")
-            prompt = _sum(usage.get("input_tokens"), cached, written)
-            completion = usage.get("output_tokens")
-        case Dialect.GEMINI:
-            cached, written = usage.get("cachedContentTokenCount"), None
-            prompt = _sum(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount"))
-            completion = _sum(usage.get("candidatesTokenCount"), usage.get("thoughtsTokenCount"))
-    return Usage(
-        prompt_tokens=_count(prompt),
-        completion_tokens=_count(completion),
-        cached_tokens=_count(cached),
-        cache_write_tokens=_count(written),
-        llm_call_count=1,
-    )
-
-
 def _read(dialect: Dialect, reply: dict[str, Any], where: str) -> AgentStep | None:
     """Read a reply as the dialect's own agent does; None where that cannot be done."""
     # Imported by the first reply that needs them: a proxy is mostly asked in one dialect.
@@ -323,13 +289,3 @@ def _listed(value: Any) -> list[dict[str, Any]]:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _count(value: Any) -> int | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number else None
-
-
-def _sum(*values: Any) -> int | None:
-    known = [count for value in values if (count := _count(value)) is not None]
-    return sum(known) if known else None

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import insert, select
+from starlette.concurrency import run_in_threadpool
 
 from hud._core.errors import StoreError
 from hud.platform.database import Database, now_us
@@ -90,7 +91,7 @@ class Cancellations:
         if at is None or now_us() - at < LIFTED_AFTER_US:
             return
         del found[WHOLE_JOB]
-        await asyncio.to_thread(self._delete, team, job_id)
+        await run_in_threadpool(self._delete, team, job_id)
 
     def _delete(self, team: str, job_id: str) -> None:
         with self._database.writing() as connection:
@@ -104,7 +105,7 @@ class Cancellations:
 
     async def _refresh(self) -> None:
         try:
-            rows = await asyncio.to_thread(self._read)
+            rows = await run_in_threadpool(self._read)
         except StoreError as error:  # a report is taken in all the same
             logger.warning("cancellations cannot be read: %s", error)
             rows = []

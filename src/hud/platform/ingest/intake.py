@@ -5,12 +5,12 @@ The answer tells the reporter what somebody asked to end meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
 
 from hud._core.errors import InputError
 from hud.platform.database import Database, now_us
@@ -77,7 +77,7 @@ class Intake:
         taskset_id = reports.stored_id(report.get("taskset_id"))
         taskset = None
         if taskset_id is not None:
-            taskset = await asyncio.to_thread(self._taskset_name, caller.team, taskset_id)
+            taskset = await run_in_threadpool(self._taskset_name, caller.team, taskset_id)
         self._store.put(reports.job_row(caller, job_id, report, taskset))
         self.known.is_due(caller.team, job_id)
         await self.cancellations.lift(caller.team, job_id)
@@ -125,7 +125,7 @@ class Intake:
         """
         team = caller.team
         if len(content) > _QUICK_BYTES:
-            batch = await asyncio.to_thread(_read, content, team, run_id)
+            batch = await run_in_threadpool(_read, content, team, run_id)
         else:
             batch = _read(content, team, run_id)
         job_id = self.known.job_of(team, run_id)
@@ -137,7 +137,7 @@ class Intake:
             rows.append(JobHeard(id=job_id, heard_at=now_us(), team=team))
         async with self._gate.hold(len(content)):
             if len(content) > _QUICK_BYTES:
-                await asyncio.to_thread(self._put, rows)
+                await run_in_threadpool(self._put, rows)
             else:
                 self._put(rows)
             await self._store.committed()
@@ -170,7 +170,7 @@ class Intake:
         if known is not None:
             return known
         try:
-            run = await asyncio.to_thread(self._store.find_run, run_id, team=team)
+            run = await run_in_threadpool(self._store.find_run, run_id, team=team)
         except InputError:
             return ""
         self.known.note(team, run_id, run.job_id)

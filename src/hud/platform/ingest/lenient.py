@@ -31,7 +31,7 @@ def decoded(content: bytes) -> Any:
     except ValueError:
         pass
     try:
-        return spell(stdlib_json.loads(content))
+        return json.to_plain(spell(stdlib_json.loads(content)))
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ApiError(
@@ -64,11 +64,11 @@ def text_of(value: Any, limit: int) -> str | None:
 
 def count_of(value: Any) -> int | None:
     """Return a whole number that is not negative, or None."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
-        return None
-    return value
+    if type(value) is int:
+        return value if 0 <= value <= _MOST else None
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= _MOST:
+        return int(value)
+    return None
 
 
 def number_of(value: Any) -> float | None:

@@ -183,9 +183,17 @@ def _registry() -> None:
         sa.Column("project_id", sa.String(32)),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
+        sa.Column("archived_at", sa.BigInteger),
         sa.PrimaryKeyConstraint("team", "id"),
     )
-    op.create_index("tasksets_by_name", "tasksets", ["team", "name"], unique=True)
+    op.create_index(
+        "tasksets_by_name",
+        "tasksets",
+        ["team", "name"],
+        unique=True,
+        sqlite_where=sa.text("archived_at IS NULL"),
+        postgresql_where=sa.text("archived_at IS NULL"),
+    )
 
 
 def _serving() -> None:

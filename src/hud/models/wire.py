@@ -1,11 +1,12 @@
-"""What a request to the proxy asks for, in which dialect, and how a dialect says no.
+"""What a request to a model API asks for, in which dialect, and how a dialect says no.
 
-Answering is `proxy`; what a reply holds is `replies`.
+For whoever passes requests on: the proxy of one run, and the platform's gateway. What a reply
+holds is `usage`, and the dialects' formats.
 """
 
 from __future__ import annotations
 
-import hmac
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from hud._core import json
 from hud.models.endpoint import NO_KEY, Endpoint
 from hud.models.provider import Dialect
 
-Kind = Literal["model", "count", "list"]
+Kind = Literal["model", "count", "list", "embed", "state"]
 
 _POSTED: dict[str, tuple[Dialect, Kind]] = {
     "/messages": (Dialect.MESSAGES, "model"),
@@ -24,12 +25,17 @@ _POSTED: dict[str, tuple[Dialect, Kind]] = {
     "/responses/compact": (Dialect.RESPONSES, "model"),
     "/responses/input_tokens": (Dialect.RESPONSES, "count"),
     "/chat/completions": (Dialect.CHAT, "model"),
+    "/embeddings": (Dialect.CHAT, "embed"),
 }
 _GEMINI_ACTIONS: dict[str, Kind] = {
     "generateContent": "model",
     "streamGenerateContent": "model",
     "countTokens": "count",
+    "embedContent": "embed",
+    "batchEmbedContents": "embed",
 }
+# What a stateful provider keeps of a reply: read, delete, cancel.
+_KEPT_REPLY = re.compile(r"/responses/([A-Za-z0-9_-]{1,256})(/input_items|/cancel)?")
 _VERSIONS = ("/v1beta", "/v1alpha", "/v1")
 # What else a client sends concerns only itself, or would be a wish to be billed elsewhere.
 _PASSED_ON = frozenset(
@@ -48,14 +54,18 @@ _PASSED_BACK = frozenset(
 _ANTHROPIC_ERRORS = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
     429: "rate_limit_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
 }
 _GOOGLE_ERRORS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
+    402: "FAILED_PRECONDITION",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     413: "INVALID_ARGUMENT",
@@ -70,10 +80,12 @@ class Asked:
     """A request whose path means something.
 
     Attributes:
-        kind: A reply of a model, a count of tokens, or which models there are.
+        kind: A reply of a model, a count of tokens, which models there are, an embedding, or a
+            reply that the provider has kept.
         route: Path behind the version.
         version: `/v1`, `/v1beta` or what the client wrote; empty without one.
         model: Where the path names it.
+        reply_id: Of a reply the provider has kept.
     """
 
     dialect: Dialect
@@ -82,6 +94,7 @@ class Asked:
     version: str
     query: str
     model: str | None = None
+    reply_id: str | None = None
 
     def url(self, endpoint: Endpoint) -> str:
         """Return where an endpoint is asked for the same."""
@@ -116,7 +129,7 @@ class Asked:
 
 
 def read_target(method: str, path: str, query: str, headers: Headers) -> Asked | None:
-    """Return what a request is for; None where the proxy has nothing there."""
+    """Return what a request is for; None where no model API has anything."""
     version = next((word for word in _VERSIONS if path.startswith(f"{word}/")), "")
     route = path.removeprefix(version)
     if method == "POST":
@@ -126,10 +139,20 @@ def read_target(method: str, path: str, query: str, headers: Headers) -> Asked |
         kind = _GEMINI_ACTIONS.get(action)
         if route.startswith("/models/") and target and kind is not None:
             return Asked(Dialect.GEMINI, kind, route, version, query, unquote(target))
-    elif method == "GET" and (route == "/models" or route.startswith("/models/")):
+    kept = _KEPT_REPLY.fullmatch(route)
+    if kept is not None and method == _method_for(kept.group(2), method):
+        return Asked(Dialect.RESPONSES, "state", route, version, query, reply_id=kept.group(1))
+    if method == "GET" and (route == "/models" or route.startswith("/models/")):
         dialect = dialect_of(path, headers)
         return Asked(dialect, "list", route, version, query)
     return None
+
+
+def _method_for(action: str | None, method: str) -> str:
+    """Return the method that an action on a kept reply needs; reading one may also be deleting."""
+    if action is None:
+        return method if method in ("GET", "DELETE") else "GET"
+    return "POST" if action == "/cancel" else "GET"
 
 
 def dialect_of(path: str, headers: Headers) -> Dialect:
@@ -141,13 +164,14 @@ def dialect_of(path: str, headers: Headers) -> Dialect:
     return Dialect.CHAT
 
 
-def has_token(headers: Headers, query: str, token: str) -> bool:
-    """Tell whether a request shows the token, in whichever place its SDK puts a key."""
+def keys_of(headers: Headers, query: str) -> list[str]:
+    """Return the keys that a request shows, from every place an SDK puts one."""
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     shown = [bearer.strip()] if scheme.lower() == "bearer" else []
     shown += [headers.get("x-api-key", ""), headers.get("x-goog-api-key", "")]
-    shown += [value for name, value in parse_qsl(query) if name == "key"]
-    return any(hmac.compare_digest(key.encode(), token.encode()) for key in shown)
+    if "key=" in query:
+        shown += [value for name, value in parse_qsl(query) if name == "key"]
+    return [key for key in shown if key]
 
 
 def response_headers(received: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

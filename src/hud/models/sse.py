@@ -1,6 +1,6 @@
 """Server-sent events cut out of a stream as it passes, in whatever pieces it comes.
 
-What an event says is `replies`.
+What an event says belongs to who reads it: `usage` here, the dialects' formats elsewhere.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class UsageHider:
             return data
         events: list[bytes] = []
         try:
-            events += [event for event in self._cutter.cut(data) if not _is_usage(event)]
+            events += [event for event in self._cutter.cut(data) if not is_usage_event(event)]
         except EventTooLong:
             events.append(self.rest())
         return b"".join(events)
@@ -78,10 +78,18 @@ class UsageHider:
         return b"" if cutter is None else cutter.rest()
 
 
-def _is_usage(event: bytes) -> bool:
-    data = event_data(event)
-    if b'"usage"' not in data:
+def is_said(field: bytes, event: bytes) -> bool:
+    """Tell, without decoding, whether an event may have a field that is not null."""
+    at = event.find(field)
+    # OpenAI repeats a null of its usage in every event but the last.
+    return at >= 0 and not event.startswith(b"null", at + len(field) + 1)
+
+
+def is_usage_event(event: bytes) -> bool:
+    """Tell whether an event of Chat Completions holds the usage and nothing else."""
+    if not is_said(b'"usage"', event):
         return False
+    data = event_data(event)
     try:
         read: Any = json.decode(data)
     except ValueError:

@@ -1,0 +1,214 @@
+"""What a platform answers, as data; what it says beyond that is ignored.
+
+Fields that every platform must send are required, all others have a default.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+T = TypeVar("T")
+
+
+class Reply(BaseModel):
+    """A reply, read tolerantly."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class Page(Reply, Generic[T]):
+    """Some of a listing. `total` is how many there are in all; None where it was not said."""
+
+    items: list[T]
+    total: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_list(cls, data: Any) -> Any:
+        return {"items": cast("list[Any]", data)} if isinstance(data, list) else data
+
+
+class Heard(Reply):
+    """The answer to a report: it was heard, and may ask for something in turn.
+
+    Attributes:
+        cancel: Runs that are to be cancelled.
+        cancel_job: Whether the whole job is.
+    """
+
+    cancel: list[str] = Field(default_factory=list[str])
+    cancel_job: bool = False
+
+
+class Me(Reply):
+    """Whose key it is."""
+
+    user_id: str
+    team_id: str
+    name: str | None = None
+    team: str | None = None
+
+
+class JobOnPlatform(Reply):
+    """A job of a listing. `status` is in the platform's words."""
+
+    id: str
+    name: str | None = None
+    taskset_name: str | None = None
+    status: str | None = None
+    created_at: str | None = None
+
+
+class RunOnPlatform(Reply):
+    """A run of a listing, or by itself.
+
+    `reward` counts only for a run that is graded, which a platform that says `outcome` tells.
+    """
+
+    id: str
+    status: str | None = None
+    outcome: str | None = None
+    reward: float | None = None
+    error: str | None = None
+    stop_reason: str | None = None
+    task_slug: str | None = None
+    model: str | None = None
+    start_time: str | None = None
+    created_at: str | None = None
+    job_id: str | None = None
+    evaluation_result: dict[str, Any] | None = None
+
+    @property
+    def began(self) -> str | None:
+        """When it began, as the platform spells it."""
+        return self.start_time or self.created_at
+
+
+class RunState(Reply):
+    """What has become of a run."""
+
+    status: str
+    outcome: str | None = None
+    reward: float | None = None
+    error: str | None = None
+    job_id: str | None = None
+    task_slug: str | None = None
+    model: str | None = None
+    evaluation_result: dict[str, Any] | None = None
+
+
+class Events(Reply):
+    """What happened in a run, one object each, in order; `kind` or `type` says what."""
+
+    events: list[dict[str, Any]]
+
+
+class TasksetRef(Reply):
+    """A taskset by name."""
+
+    taskset_id: str
+    name: str
+
+
+class TasksetInfo(Reply):
+    """A taskset by id."""
+
+    id: str
+    name: str
+    project_id: str | None = None
+    can_edit: bool = True
+
+
+class TasksetExport(Reply):
+    """All tasks of a taskset, each as it was uploaded."""
+
+    name: str
+    tasks: list[dict[str, Any]]
+
+
+class Uploaded(Reply):
+    """What an upload of tasks changed."""
+
+    taskset_id: str
+    tasks_created: int
+    tasks_updated: int
+
+
+class Project(Reply):
+    """A project: what tasksets and environments belong to."""
+
+    id: str
+    name: str
+    description: str | None = None
+    is_default: bool = False
+
+
+class RegistryEntry(Reply):
+    """An environment that is known there."""
+
+    id: str
+    name: str | None = None
+    latest_build: dict[str, Any] | None = None
+
+
+class ModelOnPlatform(Reply):
+    """A model that is served there."""
+
+    id: str
+    model_name: str
+    name: str | None = None
+    sdk_agent_type: str | None = None
+    is_trainable: bool = False
+    provider: dict[str, Any] | None = None
+
+
+class RunCancelled(Reply):
+    """Whether a cancellation of a run was taken; `accepted`, or anything else for a no-op."""
+
+    status: str | None = None
+
+
+class JobCancelled(Reply):
+    """How many runs of a job are cancelled."""
+
+    cancelled: int = 0
+    total_found: int | None = None
+
+
+class AllCancelled(Reply):
+    """How much is cancelled when everything is."""
+
+    jobs_cancelled: int = 0
+    total_tasks_cancelled: int = 0
+    job_details: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+
+
+class DeviceCode(Reply):
+    """A sign-in that waits for a person. Times are seconds."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str | None = None
+    expires_in: int
+    interval: int = 5
+
+    @property
+    def link(self) -> str:
+        """Where the person confirms it."""
+        return self.verification_uri_complete or f"{self.verification_uri}?code={self.user_code}"
+
+
+class _Named(Reply):
+    name: str | None = None
+    email: str | None = None
+
+
+class SignedIn(Reply):
+    """A key for whoever signed in."""
+
+    api_key: str = Field(min_length=1, repr=False)
+    user: _Named | None = None
+    team: _Named | None = None

@@ -1,0 +1,1 @@
+"""What a team keeps to run against: projects, environments with their builds, tasksets."""
