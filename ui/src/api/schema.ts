@@ -110,6 +110,68 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/jobs/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Jobs Live
+         * @description Follow the team's jobs: `ready`, then a `job` for each that changes; `reset`: read all.
+         */
+        get: operations["jobs_live_v2_jobs_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/jobs/{job_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Job Live
+         * @description Follow a job: the `job`, `ready`, then each `run` that begins, ends or is marked.
+         */
+        get: operations["job_live_v2_jobs__job_id__events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/trace/{trace_id}/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Run Live
+         * @description Follow a run: every `step`, also one that comes late, and the `run` when it changes.
+         *
+         *     `Last-Event-ID` goes on after what a stream before has sent.
+         */
+        get: operations["run_live_v2_trace__trace_id__live_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/jobs": {
         parameters: {
             query?: never;
@@ -652,6 +714,858 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Projects
+         * @description List the team's projects; the first call makes the default one.
+         */
+        get: operations["list_projects_v2_projects_get"];
+        put?: never;
+        /**
+         * Create Project
+         * @description Make a project.
+         */
+        post: operations["create_project_v2_projects_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/projects/{project_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Project
+         * @description Return one project.
+         */
+        get: operations["get_project_v2_projects__project_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Tasksets
+         * @description List the team's tasksets.
+         */
+        get: operations["list_tasksets_v2_tasksets_get"];
+        put?: never;
+        /**
+         * Create Taskset
+         * @description Make an empty taskset.
+         */
+        post: operations["create_taskset_v2_tasksets_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets/by-name/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Taskset By Name
+         * @description Find a taskset by its name, which may hold a percent-encoded slash.
+         */
+        get: operations["taskset_by_name_v2_tasksets_by_name__name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets/{taskset_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Taskset
+         * @description Return one taskset.
+         */
+        get: operations["get_taskset_v2_tasksets__taskset_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Archive Taskset
+         * @description Put a taskset away: its name is free again, what ran on it stays.
+         */
+        delete: operations["archive_taskset_v2_tasksets__taskset_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets/{taskset_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Taskset
+         * @description Return every task of a taskset as it was uploaded, in a stream.
+         */
+        get: operations["export_taskset_v2_tasksets__taskset_id__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasks/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Upload Tasks
+         * @description Keep tasks: new ones, and a new version of each that changed; all of them or none.
+         */
+        post: operations["upload_tasks_v2_tasks_upload_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets/{taskset_id}/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Tasks
+         * @description List a taskset's tasks in order; `facets` also counts the values of the whole taskset.
+         */
+        get: operations["list_tasks_v2_tasksets__taskset_id__tasks_get"];
+        put?: never;
+        post?: never;
+        /**
+         * Archive Tasks
+         * @description Take tasks out of a taskset; their versions stay, and an upload brings them back.
+         */
+        delete: operations["archive_tasks_v2_tasksets__taskset_id__tasks_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets/{taskset_id}/task": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Task
+         * @description Return a task as it is now, or any one version of it.
+         */
+        get: operations["get_task_v2_tasksets__taskset_id__task_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets/{taskset_id}/task/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Task Versions
+         * @description List the versions of a task, and what changed with each.
+         */
+        get: operations["list_task_versions_v2_tasksets__taskset_id__task_versions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/leaderboards/{taskset}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Leaderboard
+         * @description Rank what ran a taskset.
+         */
+        get: operations["read_leaderboard_v2_leaderboards__taskset__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets/{taskset}/publications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Publications
+         * @description List what is published of a taskset.
+         */
+        get: operations["list_publications_v2_tasksets__taskset__publications_get"];
+        put?: never;
+        /**
+         * Publish
+         * @description Show a job on the published leaderboard; once more only changes its title.
+         */
+        post: operations["publish_v2_tasksets__taskset__publications_post"];
+        /**
+         * Unpublish
+         * @description Show a job no more.
+         */
+        delete: operations["unpublish_v2_tasksets__taskset__publications_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare
+         * @description Compare jobs, or models and agents on a taskset, on the tasks they share.
+         */
+        get: operations["compare_v2_compare_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/jobs/{job_id}/scorecard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Scorecard
+         * @description Say what a job's runs amount to.
+         */
+        get: operations["read_scorecard_v2_jobs__job_id__scorecard_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/registry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Environments
+         * @description List the team's environments, by name or the latest changed first.
+         */
+        get: operations["list_environments_v2_registry_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/registry/{environment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Environment
+         * @description Return one environment.
+         */
+        get: operations["get_environment_v2_registry__environment_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/builds/trigger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Build
+         * @description Refuse: this platform builds no environments.
+         */
+        post: operations["build_v2_builds_trigger_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/builds/upload-url": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Build
+         * @description Refuse: this platform builds no environments.
+         */
+        post: operations["build_v2_builds_upload_url_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/runtime/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lease
+         * @description Refuse: this platform places no environments.
+         */
+        post: operations["lease_runtime_sessions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/qa-agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Check Agents
+         * @description List agents that check: an empty page.
+         */
+        get: operations["list_check_agents_v2_qa_agents_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/qa/checks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Checks
+         * @description List checks: an empty catalog.
+         */
+        get: operations["list_checks_v2_qa_checks_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/qa/results": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Results
+         * @description List what checks found: nothing.
+         */
+        get: operations["list_results_v2_qa_results_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/qa-agents/results": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Agent Results
+         * @description List what agents found: nothing.
+         */
+        get: operations["list_agent_results_v2_qa_agents_results_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/qa-agents/results/resources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Agent Results
+         * @description List what agents found: nothing.
+         */
+        get: operations["list_agent_results_v2_qa_agents_results_resources_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/qa/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Checks
+         * @description Refuse: nothing is checked here.
+         */
+        post: operations["run_checks_v2_qa_runs_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/qa-agents/{agent_id}/run-resources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Check Agent
+         * @description Refuse: nothing is checked here.
+         */
+        post: operations["run_check_agent_v2_qa_agents__agent_id__run_resources_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/qa-agents/{agent_id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Check Agent
+         * @description Refuse: nothing is checked here.
+         */
+        post: operations["run_check_agent_v2_qa_agents__agent_id__run_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Models
+         * @description List the models the gateway serves to the team; all of them unless `limit` is sent.
+         */
+        get: operations["list_models_v2_models_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/resolve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Resolve Model
+         * @description Return which model a name, an alias such as `claude`, or an id means.
+         */
+        get: operations["resolve_model_v2_models_resolve_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/fork": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fork Model
+         * @description Say that no model can be forked here.
+         */
+        post: operations["fork_model_v2_models_fork_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model_id}/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Checkpoints
+         * @description List the checkpoints of a model: none, for nothing is trained here.
+         */
+        get: operations["list_checkpoints_v2_models__model_id__checkpoints_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model_id}/head": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Head
+         * @description Say that no model has another checkpoint here.
+         */
+        put: operations["set_head_v2_models__model_id__head_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/models/{model_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Model
+         * @description Return one model.
+         */
+        get: operations["get_model_v2_models__model_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Providers
+         * @description List the team's providers.
+         */
+        get: operations["list_providers_v2_providers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/providers/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Keep Provider
+         * @description Add a provider, or replace the one of that name with its key and its models.
+         */
+        put: operations["keep_provider_v2_providers__name__put"];
+        post?: never;
+        /**
+         * Delete Provider
+         * @description Remove a provider with its key and its models; calls under way end as they are.
+         */
+        delete: operations["delete_provider_v2_providers__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/providers/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try Provider
+         * @description Ask a provider for its models with the key that is kept, which costs nothing.
+         */
+        post: operations["try_provider_v2_providers__name__test_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Usage
+         * @description Return what calls took, all together and by group.
+         */
+        get: operations["read_usage_v2_usage_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/usage/calls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Calls
+         * @description List calls one by one.
+         */
+        get: operations["list_calls_v2_usage_calls_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Budgets
+         * @description List the team's budgets with what was spent of each.
+         */
+        get: operations["list_budgets_v2_budgets_get"];
+        /**
+         * Set Budget
+         * @description Set a budget, or give the one that is there new limits; what it has spent still counts.
+         */
+        put: operations["set_budget_v2_budgets_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/budgets/{scope}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Team Budget
+         * @description Remove the team's own budget.
+         */
+        delete: operations["delete_team_budget_v2_budgets__scope__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/budgets/{scope}/{subject}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Budget
+         * @description Remove a budget of a key, a job or a run.
+         */
+        delete: operations["delete_budget_v2_budgets__scope___subject__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -717,6 +1631,318 @@ export interface components {
             items: components["schemas"]["AuditItem"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * Breakage
+         * @description What left members without a grade: where it broke, the sentence, and how often.
+         */
+        Breakage: {
+            /** Cause */
+            cause: string;
+            /** Sentence */
+            sentence: string;
+            /** Count */
+            count: number;
+        };
+        /**
+         * BudgetItem
+         * @description A limit and what was spent of it; `subject` is empty for the team's own.
+         */
+        BudgetItem: {
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "team" | "key" | "job" | "run";
+            /** Subject */
+            subject: string;
+            /** Max Cost Usd */
+            max_cost_usd: number | null;
+            /** Max Tokens */
+            max_tokens: number | null;
+            /** Spent Cost Usd */
+            spent_cost_usd: number;
+            /** Spent Tokens */
+            spent_tokens: number;
+            /** Created At */
+            created_at: string;
+        };
+        /**
+         * BudgetPage
+         * @description All budgets of the team, oldest first.
+         */
+        BudgetPage: {
+            /** Items */
+            items: components["schemas"]["BudgetItem"][];
+            /** Total */
+            total: number;
+        };
+        /**
+         * BudgetRemoved
+         * @description A budget that is gone.
+         */
+        BudgetRemoved: {
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "team" | "key" | "job" | "run";
+            /** Subject */
+            subject: string;
+        };
+        /**
+         * BudgetWanted
+         * @description A budget to set: at least one limit.
+         */
+        BudgetWanted: {
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "team" | "key" | "job" | "run";
+            /**
+             * Subject
+             * @default
+             */
+            subject: string;
+            /** Max Cost Usd */
+            max_cost_usd?: number | null;
+            /** Max Tokens */
+            max_tokens?: number | null;
+        };
+        /**
+         * BuildItem
+         * @description A build of an environment.
+         */
+        BuildItem: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Version */
+            version: number;
+            /** Status */
+            status: string;
+            /** Created At */
+            created_at: string;
+            /** Ended At */
+            ended_at: string | null;
+        };
+        /**
+         * CallItem
+         * @description One call; `status` is 499 where the client went away before the end.
+         */
+        CallItem: {
+            /** Id */
+            id: string;
+            /** At */
+            at: string;
+            /** Key Id */
+            key_id: string | null;
+            /** Job Id */
+            job_id: string | null;
+            /** Trace Id */
+            trace_id: string | null;
+            /** Provider */
+            provider: string;
+            /** Model */
+            model: string;
+            /** Dialect */
+            dialect: string;
+            /** Status */
+            status: number;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Completion Tokens */
+            completion_tokens: number;
+            /** Cached Tokens */
+            cached_tokens: number;
+            /** Cost Usd */
+            cost_usd: number | null;
+            /** Is Cached */
+            is_cached: boolean;
+            /** Duration Ms */
+            duration_ms: number | null;
+            /** Error */
+            error: string | null;
+        };
+        /**
+         * CallPage
+         * @description Calls, newest first.
+         */
+        CallPage: {
+            /** Items */
+            items: components["schemas"]["CallItem"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * CheckAgentPage
+         * @description Agents that check: none.
+         */
+        CheckAgentPage: {
+            /**
+             * Items
+             * @default []
+             */
+            items: {
+                [key: string]: string;
+            }[];
+            /**
+             * Total
+             * @default 0
+             */
+            total: number;
+        };
+        /**
+         * CheckCatalog
+         * @description Checks there are: none.
+         */
+        CheckCatalog: {
+            /**
+             * Checks
+             * @default []
+             */
+            checks: {
+                [key: string]: string;
+            }[];
+        };
+        /**
+         * CheckResults
+         * @description What checks found: nothing.
+         */
+        CheckResults: {
+            /**
+             * Results
+             * @default []
+             */
+            results: {
+                [key: string]: string;
+            }[];
+        };
+        /**
+         * Checkpoint
+         * @description A state of a model that was trained here; there is none without a training service.
+         */
+        Checkpoint: {
+            /** Id */
+            id: string;
+        };
+        /**
+         * ComparedSide
+         * @description One side, on the tasks that are compared. `invalid` is what was left out, by reason.
+         */
+        ComparedSide: {
+            /** Cost Per Run Usd */
+            cost_per_run_usd: number | null;
+            /** Known Cost Per Run Usd */
+            known_cost_per_run_usd: number | null;
+            /** Unpriced Turns */
+            unpriced_turns: number;
+            /** Tokens Per Run */
+            tokens_per_run: number | null;
+            /** Turns Per Run */
+            turns_per_run: number | null;
+            /** Time Per Run S */
+            time_per_run_s: number | null;
+            /** Name */
+            name: string;
+            /** Agent */
+            agent: string | null;
+            /** Model */
+            model: string | null;
+            /** Jobs */
+            jobs: string[];
+            /** Mean */
+            mean: number | null;
+            /** Runs */
+            runs: number;
+            /** Graded */
+            graded: number;
+            /** Coverage */
+            coverage: number | null;
+            /** Ungraded */
+            ungraded: {
+                [key: string]: number;
+            };
+            /** Invalid */
+            invalid: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * ComparedTask
+         * @description A task on both sides; `difference` is null unless it is compared.
+         */
+        ComparedTask: {
+            /** Slug */
+            slug: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "compared" | "ungraded" | "only first" | "only second" | "changed";
+            /** Difference */
+            difference: number | null;
+            first: components["schemas"]["TaskFigures"];
+            second: components["schemas"]["TaskFigures"];
+        };
+        /**
+         * ComparisonItem
+         * @description Two sides compared; `better` is null where no difference can be told.
+         *
+         *     `tasks` holds those that differ most; `task_count` is how many there are.
+         */
+        ComparisonItem: {
+            /** Verdict */
+            verdict: string;
+            /** Better */
+            better: string | null;
+            /** Warnings */
+            warnings: string[];
+            first: components["schemas"]["ComparedSide"];
+            second: components["schemas"]["ComparedSide"];
+            /** Tasks Compared */
+            tasks_compared: number;
+            /** Tasks Disagreeing */
+            tasks_disagreeing: number;
+            /** Difference */
+            difference: number | null;
+            /** Interval 95 */
+            interval_95: [
+                number,
+                number
+            ] | null;
+            /** P Value */
+            p_value: number | null;
+            /** Comparisons */
+            comparisons: number;
+            test: components["schemas"]["SignFlipTest"];
+            /** Lower Bound */
+            lower_bound: number | null;
+            /** Upper Bound */
+            upper_bound: number | null;
+            /** Detectable Difference */
+            detectable_difference: number | null;
+            /** Changed */
+            changed: string[];
+            /** Mixed Versions */
+            mixed_versions: string[];
+            /** Includes Changed */
+            includes_changed: boolean;
+            /** Task Count */
+            task_count: number;
+            /** Tasks */
+            tasks: components["schemas"]["ComparedTask"][];
+        };
+        /**
+         * ComparisonReply
+         * @description Every two sides compared; p-values are adjusted (Holm) for how many that are.
+         */
+        ComparisonReply: {
+            /** Comparisons */
+            comparisons: components["schemas"]["ComparisonItem"][];
         };
         /**
          * Counts
@@ -822,6 +2048,36 @@ export interface components {
             device_code: string;
         };
         /**
+         * EnvironmentItem
+         * @description One environment. `latest_build` is null until a build succeeded.
+         */
+        EnvironmentItem: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Project Id */
+            project_id: string | null;
+            latest_build: components["schemas"]["BuildItem"] | null;
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+        };
+        /**
+         * EnvironmentPage
+         * @description Environments.
+         */
+        EnvironmentPage: {
+            /** Items */
+            items: components["schemas"]["EnvironmentItem"][];
+            /** Total */
+            total: number;
+        };
+        /**
          * ErrorBody
          * @description What every error of the API looks like.
          *
@@ -851,6 +2107,88 @@ export interface components {
             next_after: number | null;
         };
         /**
+         * Expense
+         * @description What all runs of a job used, further attempts and invalid ones included.
+         *
+         *     `cost_usd` is null when the price of any turn is unknown.
+         */
+        Expense: {
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Completion Tokens */
+            completion_tokens: number;
+            /** Cached Tokens */
+            cached_tokens: number;
+            /** Llm Calls */
+            llm_calls: number;
+            /** Turns */
+            turns: number;
+            /** Unpriced Turns */
+            unpriced_turns: number;
+            /** Cost Usd */
+            cost_usd: number | null;
+            /** Known Cost Usd */
+            known_cost_usd: number | null;
+            /** Wall S */
+            wall_s: number;
+        };
+        /**
+         * ExportRecord
+         * @description A task as it was uploaded: what was not set is not there.
+         */
+        ExportRecord: {
+            /** Env */
+            env: string;
+            /** Scenario */
+            scenario: string;
+            /** Name */
+            name: string;
+            /** Args */
+            args: {
+                [key: string]: unknown;
+            };
+            /** Validation */
+            validation?: unknown[] | null;
+            /** Agent Config */
+            agent_config?: {
+                [key: string]: unknown;
+            } | null;
+            /** Columns */
+            columns?: {
+                [key: string]: unknown;
+            } | null;
+            /** Runtime Config */
+            runtime_config?: {
+                [key: string]: unknown;
+            } | null;
+            /** Verifier */
+            verifier?: {
+                [key: string]: unknown;
+            } | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * FacetValue
+         * @description A value, and how many tasks have it.
+         */
+        FacetValue: {
+            /** Value */
+            value: string;
+            /** Count */
+            count: number;
+        };
+        /**
+         * ForkWanted
+         * @description A model to make of another.
+         */
+        ForkWanted: {
+            /** Source Model Id */
+            source_model_id: string;
+            /** Name */
+            name: string;
+        };
+        /**
          * FoundSteps
          * @description Steps that say what was asked for. `next_after` goes on where there may be more.
          */
@@ -859,6 +2197,14 @@ export interface components {
             items: number[];
             /** Next After */
             next_after: number | null;
+        };
+        /**
+         * HeadWanted
+         * @description The checkpoint to serve.
+         */
+        HeadWanted: {
+            /** Checkpoint Id */
+            checkpoint_id: string;
         };
         /**
          * Health
@@ -1067,6 +2413,36 @@ export interface components {
             expires_in_s?: number | null;
         };
         /**
+         * LeaderboardReply
+         * @description Who does best on a taskset, and which places can be told apart.
+         */
+        LeaderboardReply: {
+            /** Taskset */
+            taskset: string;
+            /** Taskset Id */
+            taskset_id: string | null;
+            /** Warnings */
+            warnings: string[];
+            /** Includes Changed */
+            includes_changed: boolean;
+            /** Tasks */
+            tasks: components["schemas"]["RankedTask"][];
+            /** Standings */
+            standings: components["schemas"]["StandingItem"][];
+            /** Publications */
+            publications: components["schemas"]["PublicationItem"][];
+        };
+        /**
+         * ListedModel
+         * @description A model by the name clients ask for, and what its provider is asked for in its place.
+         */
+        ListedModel: {
+            /** Name */
+            name: string;
+            /** Upstream Name */
+            upstream_name?: string | null;
+        };
+        /**
          * Me
          * @description Whose key or session this is. The two ids are stable.
          */
@@ -1137,6 +2513,79 @@ export interface components {
              * @enum {string}
              */
             role: "owner" | "admin" | "member" | "viewer";
+        };
+        /**
+         * ModelFound
+         * @description The model a name means.
+         */
+        ModelFound: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Model Name */
+            model_name: string;
+        };
+        /**
+         * ModelItem
+         * @description A model.
+         *
+         *     Attributes:
+         *         model_name: What the gateway is asked for.
+         *         sdk_agent_type: The agent that drives it.
+         *         price: Null where it is not known.
+         */
+        ModelItem: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Model Name */
+            model_name: string;
+            /** Upstream Name */
+            upstream_name: string;
+            /** Sdk Agent Type */
+            sdk_agent_type: string;
+            /** Is Trainable */
+            is_trainable: boolean;
+            provider: components["schemas"]["ModelProviderItem"];
+            /** Context Window */
+            context_window: number | null;
+            /** Images */
+            images: boolean | null;
+            /** Reasoning */
+            reasoning: boolean | null;
+            price: components["schemas"]["PriceItem"] | null;
+            /** Created At */
+            created_at: string;
+            /** Released At */
+            released_at?: string | null;
+            /** Deprecated At */
+            deprecated_at?: string | null;
+        };
+        /**
+         * ModelPage
+         * @description Models: those that providers list, then what is known of the other providers.
+         */
+        ModelPage: {
+            /** Items */
+            items: components["schemas"]["ModelItem"][];
+            /** Total */
+            total: number;
+        };
+        /**
+         * ModelProviderItem
+         * @description Who serves a model, by the name its provider has here.
+         */
+        ModelProviderItem: {
+            /** Name */
+            name: string;
         };
         /**
          * OneCancelled
@@ -1213,6 +2662,191 @@ export interface components {
             offset: number;
             /** Total */
             total: number;
+        };
+        /**
+         * PriceItem
+         * @description US dollars per million tokens; the cache costs what `input` does where it has no price.
+         */
+        PriceItem: {
+            /** Input */
+            input: number;
+            /** Output */
+            output: number;
+            /** Cache Read */
+            cache_read: number | null;
+            /** Cache Write */
+            cache_write: number | null;
+        };
+        /**
+         * ProjectCapabilities
+         * @description What the caller may do in a project.
+         */
+        ProjectCapabilities: {
+            /** Create */
+            create: boolean;
+        };
+        /**
+         * ProjectItem
+         * @description One project.
+         */
+        ProjectItem: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Description */
+            description: string | null;
+            /** Is Default */
+            is_default: boolean;
+            capabilities: components["schemas"]["ProjectCapabilities"];
+            /** Created At */
+            created_at: string;
+        };
+        /**
+         * ProjectPage
+         * @description Projects by name, the default one first.
+         */
+        ProjectPage: {
+            /** Items */
+            items: components["schemas"]["ProjectItem"][];
+            /** Total */
+            total: number;
+        };
+        /**
+         * ProjectWanted
+         * @description A project to make; `My Project` is called `my-project`.
+         */
+        ProjectWanted: {
+            /** Name */
+            name: string;
+            /** Description */
+            description?: string | null;
+        };
+        /**
+         * ProviderItem
+         * @description A provider. Whether it has a key is told, never the key.
+         */
+        ProviderItem: {
+            /** Name */
+            name: string;
+            /**
+             * Dialect
+             * @enum {string}
+             */
+            dialect: "openai" | "anthropic" | "gemini";
+            /** Base Url */
+            base_url: string;
+            /** Has Key */
+            has_key: boolean;
+            /** Models */
+            models: components["schemas"]["ListedModel"][];
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+        };
+        /**
+         * ProviderPage
+         * @description All providers of the team, oldest first.
+         */
+        ProviderPage: {
+            /** Items */
+            items: components["schemas"]["ProviderItem"][];
+            /** Total */
+            total: number;
+        };
+        /**
+         * ProviderRemoved
+         * @description A provider that is gone.
+         */
+        ProviderRemoved: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * ProviderTried
+         * @description What came of asking a provider for its models.
+         */
+        ProviderTried: {
+            /** Ok */
+            ok: boolean;
+            /** Status */
+            status: number | null;
+            /** Models */
+            models: number | null;
+            /** Detail */
+            detail: string;
+        };
+        /**
+         * ProviderWanted
+         * @description A provider to keep. Without models it serves any of its own.
+         */
+        ProviderWanted: {
+            /**
+             * Dialect
+             * @enum {string}
+             */
+            dialect: "openai" | "anthropic" | "gemini";
+            /** Base Url */
+            base_url: string;
+            /** Api Key */
+            api_key?: string | null;
+            /** Models */
+            models?: components["schemas"]["ListedModel"][];
+        };
+        /**
+         * PublicationItem
+         * @description A job that is shown on the published leaderboard.
+         */
+        PublicationItem: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Taskset */
+            taskset: string;
+            /** Job Id */
+            job_id: string;
+            /** Title */
+            title: string | null;
+            /** Actor */
+            actor: string;
+            /** Published At */
+            published_at: string;
+        };
+        /**
+         * PublicationList
+         * @description What is shown, in the order it was published.
+         */
+        PublicationList: {
+            /** Items */
+            items: components["schemas"]["PublicationItem"][];
+            /** Total */
+            total: number;
+        };
+        /**
+         * PublicationWanted
+         * @description A job to show.
+         */
+        PublicationWanted: {
+            /** Job Id */
+            job_id: string;
+            /** Title */
+            title?: string | null;
+        };
+        /**
+         * RankedTask
+         * @description A task of the leaderboard, with the version that counts; null where none is known.
+         */
+        RankedTask: {
+            /** Slug */
+            slug: string;
+            /** Digest */
+            digest: string | null;
         };
         /**
          * RoleWanted
@@ -1402,6 +3036,59 @@ export interface components {
             trace_id: string;
         };
         /**
+         * Scorecard
+         * @description A job in figures. `invalid` is how many members do not count, by the reason given.
+         */
+        Scorecard: {
+            /** Job Id */
+            job_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "completed" | "interrupted" | "cancelled";
+            /** Taskset */
+            taskset: string | null;
+            /** Agent */
+            agent: string | null;
+            /** Model */
+            model: string | null;
+            /** Created At */
+            created_at: string;
+            /** Ended At */
+            ended_at: string | null;
+            statistics: components["schemas"]["Statistics"];
+            /** Attempts */
+            attempts: number;
+            /** Invalid */
+            invalid: {
+                [key: string]: number;
+            };
+            /** Faults */
+            faults: components["schemas"]["Breakage"][];
+            used: components["schemas"]["Expense"];
+            /** Tasks */
+            tasks: components["schemas"]["TaskScore"][];
+        };
+        /**
+         * SignFlipTest
+         * @description The test behind the p-value: `smallest_p` is what this many tasks could show at best.
+         */
+        SignFlipTest: {
+            /** Name */
+            name: string;
+            /** P Value */
+            p_value: number | null;
+            /** Is Exact */
+            is_exact: boolean;
+            /** Flips */
+            flips: number | null;
+            /** Smallest P */
+            smallest_p: number;
+        };
+        /**
          * SpanItem
          * @description A span that is no step: what a client's code says of itself.
          */
@@ -1460,6 +3147,133 @@ export interface components {
             known_cost_usd: number | null;
         };
         /**
+         * StandingItem
+         * @description A row.
+         *
+         *     `places` is the best and the worst place it may hold, null for a row that cannot be ranked;
+         *     `flags` says what must be known about it. `invalid` is what was left out, by reason.
+         */
+        StandingItem: {
+            /** Cost Per Run Usd */
+            cost_per_run_usd: number | null;
+            /** Known Cost Per Run Usd */
+            known_cost_per_run_usd: number | null;
+            /** Unpriced Turns */
+            unpriced_turns: number;
+            /** Tokens Per Run */
+            tokens_per_run: number | null;
+            /** Turns Per Run */
+            turns_per_run: number | null;
+            /** Time Per Run S */
+            time_per_run_s: number | null;
+            /** Tasks */
+            tasks: number;
+            /** Runs */
+            runs: number;
+            /** Graded */
+            graded: number;
+            /** Ungraded */
+            ungraded: {
+                [key: string]: number;
+            };
+            /** Mean */
+            mean: number | null;
+            /** Standard Error */
+            standard_error: number | null;
+            /** Interval 95 */
+            interval_95: [
+                number,
+                number
+            ] | null;
+            /** Coverage */
+            coverage: number | null;
+            /** Lower Bound */
+            lower_bound: number | null;
+            /** Upper Bound */
+            upper_bound: number | null;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Pass At K */
+            pass_at_k: {
+                [key: string]: number | null;
+            };
+            /** Best At K */
+            best_at_k: {
+                [key: string]: number | null;
+            };
+            /** Name */
+            name: string;
+            /** Agent */
+            agent: string | null;
+            /** Model */
+            model: string | null;
+            /** Jobs */
+            jobs: string[];
+            /** Places */
+            places: [
+                number,
+                number
+            ] | null;
+            /** Flags */
+            flags: string[];
+            /** Invalid */
+            invalid: {
+                [key: string]: number;
+            };
+            /** Lacking */
+            lacking: string[];
+            /** Changed */
+            changed: string[];
+            /** Extra */
+            extra: string[];
+            /** Is Running */
+            is_running: boolean;
+        };
+        /**
+         * Statistics
+         * @description The statistics of some runs.
+         *
+         *     `interval_95` is robust to correlation within a task. The bounds count the ungraded runs as 0
+         *     and as 1. `ungraded` is how many there are by what broke.
+         */
+        Statistics: {
+            /** Tasks */
+            tasks: number;
+            /** Runs */
+            runs: number;
+            /** Graded */
+            graded: number;
+            /** Ungraded */
+            ungraded: {
+                [key: string]: number;
+            };
+            /** Mean */
+            mean: number | null;
+            /** Standard Error */
+            standard_error: number | null;
+            /** Interval 95 */
+            interval_95: [
+                number,
+                number
+            ] | null;
+            /** Coverage */
+            coverage: number | null;
+            /** Lower Bound */
+            lower_bound: number | null;
+            /** Upper Bound */
+            upper_bound: number | null;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Pass At K */
+            pass_at_k: {
+                [key: string]: number | null;
+            };
+            /** Best At K */
+            best_at_k: {
+                [key: string]: number | null;
+            };
+        };
+        /**
          * StepItem
          * @description One step. `payload` is what was recorded.
          *
@@ -1491,6 +3305,230 @@ export interface components {
             next_after: number | null;
         };
         /**
+         * TaskDetail
+         * @description One version of a task, whole.
+         */
+        TaskDetail: {
+            /** Slug */
+            slug: string;
+            /** Version */
+            version: number;
+            /** Digest */
+            digest: string;
+            /** Changed At */
+            changed_at: string;
+            record: components["schemas"]["ExportRecord"];
+        };
+        /**
+         * TaskFacets
+         * @description The commonest values of a whole taskset, or of its first 20,000 tasks.
+         */
+        TaskFacets: {
+            /** Env */
+            env: components["schemas"]["FacetValue"][];
+            /** Task Id */
+            task_id: components["schemas"]["FacetValue"][];
+            /** Columns */
+            columns: {
+                [key: string]: components["schemas"]["FacetValue"][];
+            };
+            /** Is Complete */
+            is_complete: boolean;
+        };
+        /**
+         * TaskFigures
+         * @description One side's runs of one task.
+         */
+        TaskFigures: {
+            /** Mean */
+            mean: number | null;
+            /** Graded */
+            graded: number;
+            /** Runs */
+            runs: number;
+        };
+        /**
+         * TaskItem
+         * @description A task of a taskset; `args_preview` is the beginning of its arguments as JSON.
+         */
+        TaskItem: {
+            /** Slug */
+            slug: string;
+            /** Env */
+            env: string;
+            /** Task Id */
+            task_id: string;
+            /** Version */
+            version: number;
+            /** Changed At */
+            changed_at: string;
+            /** Columns */
+            columns: {
+                [key: string]: string;
+            };
+            /** Args Preview */
+            args_preview: string;
+        };
+        /**
+         * TaskPage
+         * @description Tasks in order; `next_cursor` asks for the page after.
+         */
+        TaskPage: {
+            /** Items */
+            items: components["schemas"]["TaskItem"][];
+            /** Total */
+            total: number;
+            /** Next Cursor */
+            next_cursor: string | null;
+            facets: components["schemas"]["TaskFacets"] | null;
+        };
+        /**
+         * TaskScore
+         * @description One task; `pass_at_k` is null for a k beyond its graded members.
+         */
+        TaskScore: {
+            /** Slug */
+            slug: string;
+            /** Runs */
+            runs: number;
+            /** Graded */
+            graded: number;
+            /** Mean */
+            mean: number | null;
+            /** Pass At K */
+            pass_at_k: {
+                [key: string]: number | null;
+            };
+        };
+        /**
+         * TaskVersionItem
+         * @description A version of a task, and the dotted places in which it differs from the one before.
+         */
+        TaskVersionItem: {
+            /** Version */
+            version: number;
+            /** Digest */
+            digest: string;
+            /** Changed At */
+            changed_at: string;
+            /** Changed */
+            changed: string[];
+        };
+        /**
+         * TaskVersionPage
+         * @description The versions of a task, newest first; `next_cursor` asks for the page after.
+         */
+        TaskVersionPage: {
+            /** Slug */
+            slug: string;
+            /** Items */
+            items: components["schemas"]["TaskVersionItem"][];
+            /** Total */
+            total: number;
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * TasksArchived
+         * @description Tasks that were put away.
+         */
+        TasksArchived: {
+            /**
+             * Taskset Id
+             * Format: uuid
+             */
+            taskset_id: string;
+            /** Slugs */
+            slugs: string[];
+        };
+        /**
+         * TasksetExport
+         * @description A whole taskset, its tasks in order.
+         */
+        TasksetExport: {
+            /** Name */
+            name: string;
+            /** Tasks */
+            tasks: components["schemas"]["ExportRecord"][];
+        };
+        /**
+         * TasksetName
+         * @description A taskset that was asked for by name.
+         */
+        TasksetName: {
+            /**
+             * Taskset Id
+             * Format: uuid
+             */
+            taskset_id: string;
+            /** Name */
+            name: string;
+        };
+        /**
+         * TasksetPage
+         * @description Tasksets, the latest changed first; `next_cursor` asks for the page after.
+         */
+        TasksetPage: {
+            /** Items */
+            items: components["schemas"]["TasksetRecord"][];
+            /** Total */
+            total: number;
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * TasksetRecord
+         * @description One taskset, and whether the caller may change it.
+         */
+        TasksetRecord: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Project Id */
+            project_id: string | null;
+            /** Can Edit */
+            can_edit: boolean;
+            /** Task Count */
+            task_count: number;
+            /** Created At */
+            created_at: string;
+            /** Updated At */
+            updated_at: string;
+        };
+        /**
+         * TasksetWanted
+         * @description A taskset to make; without a project it comes into the default one.
+         */
+        TasksetWanted: {
+            /** Name */
+            name: string;
+            /** Project Id */
+            project_id?: string | null;
+        };
+        /**
+         * UploadDone
+         * @description What an upload did.
+         */
+        UploadDone: {
+            /**
+             * Taskset Id
+             * Format: uuid
+             */
+            taskset_id: string;
+            /** Taskset Name */
+            taskset_name: string;
+            /** Tasks Created */
+            tasks_created: number;
+            /** Tasks Updated */
+            tasks_updated: number;
+            /** Tasks Unchanged */
+            tasks_unchanged: number;
+        };
+        /**
          * Uploaded
          * @description The spans are durable. `cancel` and `cancel_job` say what is to end of the job.
          *
@@ -1509,6 +3547,45 @@ export interface components {
             cancel: string[];
             /** Cancel Job */
             cancel_job: boolean;
+        };
+        /**
+         * UsageItem
+         * @description Sums of a group. What came from the cache counts as a call and costs nothing.
+         *
+         *     Attributes:
+         *         group: Value by name of what it is grouped by; empty for everything together.
+         *         unpriced_calls: Calls whose price is not known; they are not in `cost_usd`.
+         */
+        UsageItem: {
+            /** Group */
+            group: {
+                [key: string]: string | number | null;
+            };
+            /** Calls */
+            calls: number;
+            /** Failed Calls */
+            failed_calls: number;
+            /** Cached Calls */
+            cached_calls: number;
+            /** Unpriced Calls */
+            unpriced_calls: number;
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Completion Tokens */
+            completion_tokens: number;
+            /** Cached Tokens */
+            cached_tokens: number;
+            /** Cost Usd */
+            cost_usd: number;
+        };
+        /**
+         * UsagePage
+         * @description Groups, the costliest first, and everything together.
+         */
+        UsagePage: {
+            /** Items */
+            items: components["schemas"]["UsageItem"][];
+            total: components["schemas"]["UsageItem"];
         };
         /**
          * RunPage
@@ -1733,6 +3810,99 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Heard"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    jobs_live_v2_jobs_events_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events until the client goes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    job_live_v2_jobs__job_id__events_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events until the client goes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    run_live_v2_trace__trace_id__live_get: {
+        parameters: {
+            query?: never;
+            header?: {
+                "last-event-id"?: string | null;
+            };
+            path: {
+                trace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events until the client goes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
                 };
             };
             /** @description Client Error */
@@ -2758,6 +4928,3010 @@ export interface operations {
                     "application/json": {
                         [key: string]: unknown;
                     };
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_projects_v2_projects_get: {
+        parameters: {
+            query?: {
+                /** @description Part of the name. */
+                search?: string;
+                limit?: number;
+                offset?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectPage"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_project_v2_projects_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectItem"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_project_v2_projects__project_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectItem"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_tasksets_v2_tasksets_get: {
+        parameters: {
+            query?: {
+                /** @description Part of the name. */
+                search?: string;
+                project_id?: string | null;
+                limit?: number;
+                /** @description `next_cursor` of a page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TasksetPage"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    create_taskset_v2_tasksets_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TasksetWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TasksetRecord"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    taskset_by_name_v2_tasksets_by_name__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TasksetName"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_taskset_v2_tasksets__taskset_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TasksetRecord"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    archive_taskset_v2_tasksets__taskset_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TasksetName"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    export_taskset_v2_tasksets__taskset_id__export_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TasksetExport"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    upload_tasks_v2_tasks_upload_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** Taskset Name */
+                    taskset_name?: string | null;
+                    /** Taskset Id */
+                    taskset_id?: string | null;
+                    /** Project Id */
+                    project_id?: string | null;
+                    /** Tasks */
+                    tasks: ({
+                        /**
+                         * Name
+                         * @description Its slug; made from the rest if absent.
+                         */
+                        name?: string | null;
+                        /** Env */
+                        env: {
+                            /** Name */
+                            name: string;
+                        } | string;
+                        /** Task Id */
+                        task_id: string;
+                        /**
+                         * Args
+                         * @default {}
+                         */
+                        args?: {
+                            [key: string]: unknown;
+                        };
+                        /** Validation */
+                        validation?: unknown[] | null;
+                        /** Agent Config */
+                        agent_config?: {
+                            [key: string]: unknown;
+                        } | null;
+                        /** Columns */
+                        columns?: {
+                            [key: string]: unknown;
+                        } | null;
+                        /** Runtime Config */
+                        runtime_config?: {
+                            [key: string]: unknown;
+                        } | null;
+                        /** Verifier */
+                        verifier?: {
+                            [key: string]: unknown;
+                        } | null;
+                    } & {
+                        [key: string]: unknown;
+                    })[];
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadDone"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_tasks_v2_tasksets__taskset_id__tasks_get: {
+        parameters: {
+            query?: {
+                /** @description Part of the name. */
+                search?: string;
+                env?: string | null;
+                task_id?: string | null;
+                /** @description `name:value`: tasks whose column has this value. */
+                column?: string[] | null;
+                facets?: boolean;
+                limit?: number;
+                /** @description `next_cursor` of a page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskPage"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    archive_tasks_v2_tasksets__taskset_id__tasks_delete: {
+        parameters: {
+            query: {
+                slug: string[];
+            };
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TasksArchived"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_task_v2_tasksets__taskset_id__task_get: {
+        parameters: {
+            query: {
+                slug: string;
+                version?: number | null;
+            };
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskDetail"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_task_versions_v2_tasksets__taskset_id__task_versions_get: {
+        parameters: {
+            query: {
+                slug: string;
+                limit?: number;
+                /** @description `next_cursor` of a page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskVersionPage"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_leaderboard_v2_leaderboards__taskset__get: {
+        parameters: {
+            query?: {
+                by?: "job" | "agent" | "model" | "agent-model";
+                /** @description Only the jobs that are published, one row each. */
+                published?: boolean;
+                /** @description Also count other tasks and versions than most rows ran. */
+                include_changed?: boolean;
+                /** @description For which k to give pass@k and best@k. */
+                k?: number[] | null;
+            };
+            header?: never;
+            path: {
+                /** @description Its name or its id. */
+                taskset: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaderboardReply"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_publications_v2_tasksets__taskset__publications_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name or its id. */
+                taskset: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicationList"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    publish_v2_tasksets__taskset__publications_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name or its id. */
+                taskset: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PublicationWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicationItem"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    unpublish_v2_tasksets__taskset__publications_delete: {
+        parameters: {
+            query: {
+                job_id: string;
+            };
+            header?: never;
+            path: {
+                /** @description Its name or its id. */
+                taskset: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicationItem"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    compare_v2_compare_get: {
+        parameters: {
+            query?: {
+                /** @description Ids of jobs. */
+                job?: string[] | null;
+                /** @description Name or id: what ran it. */
+                taskset?: string | null;
+                by?: "job" | "agent" | "model" | "agent-model";
+                /** @description With `taskset`: models or agents. */
+                side?: string[] | null;
+                /** @description Also pair other versions of a task. */
+                include_changed?: boolean;
+                /** @description Tasks per comparison. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonReply"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_scorecard_v2_jobs__job_id__scorecard_get: {
+        parameters: {
+            query?: {
+                /** @description For which k to give pass@k and best@k. */
+                k?: number[] | null;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Scorecard"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_environments_v2_registry_get: {
+        parameters: {
+            query?: {
+                /** @description Part of the name. */
+                search?: string;
+                sort_by?: "name" | "date";
+                limit?: number;
+                offset?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnvironmentPage"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_environment_v2_registry__environment_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                environment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnvironmentItem"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    build_v2_builds_trigger_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This platform does not do that. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    build_v2_builds_upload_url_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This platform does not do that. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    lease_runtime_sessions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This platform does not do that. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_check_agents_v2_qa_agents_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckAgentPage"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_checks_v2_qa_checks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckCatalog"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_results_v2_qa_results_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckResults"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_agent_results_v2_qa_agents_results_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    }[];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_agent_results_v2_qa_agents_results_resources_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    }[];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    run_checks_v2_qa_runs_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This platform does not do that. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    run_check_agent_v2_qa_agents__agent_id__run_resources_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This platform does not do that. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    run_check_agent_v2_qa_agents__agent_id__run_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                agent_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This platform does not do that. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_models_v2_models_get: {
+        parameters: {
+            query?: {
+                /** @description Part of the name. */
+                search?: string;
+                limit?: number | null;
+                offset?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelPage"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resolve_model_v2_models_resolve_get: {
+        parameters: {
+            query: {
+                model: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelFound"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    fork_model_v2_models_fork_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ForkWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This platform does not do that. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_checkpoints_v2_models__model_id__checkpoints_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id or the name of a model. */
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checkpoint"][];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    set_head_v2_models__model_id__head_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id or the name of a model. */
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HeadWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description This platform does not do that. */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_model_v2_models__model_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id or the name of a model. */
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelItem"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_providers_v2_providers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderPage"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    keep_provider_v2_providers__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderItem"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_provider_v2_providers__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderRemoved"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    try_provider_v2_providers__name__test_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderTried"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_usage_v2_usage_get: {
+        parameters: {
+            query?: {
+                group_by?: ("model" | "provider" | "key" | "job" | "trace" | "status")[] | null;
+                key?: string | null;
+                job?: string | null;
+                trace?: string | null;
+                model?: string | null;
+                provider?: string | null;
+                /** @description ISO 8601; without a zone it is UTC. */
+                since?: string | null;
+                /** @description ISO 8601; without a zone it is UTC. */
+                until?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsagePage"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_calls_v2_usage_calls_get: {
+        parameters: {
+            query?: {
+                key?: string | null;
+                job?: string | null;
+                trace?: string | null;
+                model?: string | null;
+                provider?: string | null;
+                /** @description ISO 8601; without a zone it is UTC. */
+                since?: string | null;
+                /** @description ISO 8601; without a zone it is UTC. */
+                until?: string | null;
+                limit?: number;
+                /** @description `next_cursor` of a page. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallPage"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_budgets_v2_budgets_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetPage"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    set_budget_v2_budgets_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BudgetWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetItem"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_team_budget_v2_budgets__scope__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                scope: "team" | "key" | "job" | "run";
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetRemoved"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_budget_v2_budgets__scope___subject__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                scope: "team" | "key" | "job" | "run";
+                subject: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetRemoved"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description Client Error */

@@ -45,9 +45,9 @@ export function Filters(props: FiltersProps) {
           All <span className="number">{compact(source.total)}</span>
         </button>
         {KIND_ORDER.filter((kind) => counts.has(kind)).map((kind) => (
-          <button key={kind} type="button" className={`kind-chip kind-${kind}`} aria-pressed={kinds.has(kind)} onClick={() => toggle(kind)}>
+          <button key={kind} type="button" className={`kind-chip kind-${kind}`} aria-pressed={kinds.has(kind)} onClick={() => toggle(kind)} title={KINDS[kind].label} aria-label={`${KINDS[kind].label}, ${counts.get(kind)}`}>
             <Icon name={KINDS[kind].icon} size={12} />
-            {KINDS[kind].label} <span className="number">{compact(counts.get(kind) ?? 0)}</span>
+            <span className="kind-label">{KINDS[kind].label}</span> <span className="number">{compact(counts.get(kind) ?? 0)}</span>
           </button>
         ))}
       </div>

@@ -10,6 +10,7 @@ import { type TraceSource, useSource } from "./source";
 import { Line } from "./Text";
 
 const HEIGHT = 26;
+const MAJOR = new Set(["setup", "prompt", "turn", "grade", "error", "unknown"]);
 
 interface OutlinePanelProps {
   source: TraceSource;
@@ -60,7 +61,7 @@ interface OutlineRowProps {
 
 const OutlineRow = memo(function OutlineRow({ line, place, isHere, isFound, onGo }: OutlineRowProps) {
   const of = KINDS[line.kind];
-  const classes = `outline-row kind-${line.kind}${line.kind === "turn" || line.kind === "prompt" || line.kind === "grade" ? " major" : ""}${line.is_error ? " failed" : ""}${isFound ? " found" : ""}`;
+  const classes = `outline-row kind-${line.kind}${MAJOR.has(line.kind) ? " major" : ""}${line.is_error ? " failed" : ""}${isFound ? " found" : ""}`;
   return (
     <button type="button" className={classes} aria-current={isHere || undefined} onClick={() => onGo(place)} tabIndex={-1} title={`#${line.seq} ${of.label}`}>
       <Icon name={of.icon} size={12} />

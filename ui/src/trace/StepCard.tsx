@@ -40,7 +40,7 @@ export const StepCard = memo(function StepCard(props: StepCardProps) {
   if (seq === null) return <div className="step step-waiting" aria-hidden="true"><div className="skeleton" /></div>;
   const head = step ? headline(step, isOpen) : { title: line?.title ?? "", isMono: kind === "shell" };
   return (
-    <article className={`step kind-${kind}${isOpen ? " open" : ""}${isCurrent ? " current" : ""}${isError ? " failed" : ""}`} aria-current={isCurrent || undefined} aria-label={`Step ${seq}, ${of.label}`}>
+    <article className={`step kind-${kind}${isOpen && (props.isRaw || !isBare(step)) ? " open" : ""}${isCurrent ? " current" : ""}${isError ? " failed" : ""}`} aria-current={isCurrent || undefined} aria-label={`Step ${seq}, ${of.label}`}>
       <div className="step-rail" aria-hidden="true">
         <span className="step-icon">
           <Icon name={of.icon} size={14} />
@@ -79,7 +79,7 @@ export const StepCard = memo(function StepCard(props: StepCardProps) {
           <div className="step-body">
             <Json value={step.payload} open={3} />
           </div>
-        ) : isOpen ? (
+        ) : isOpen && !isBare(step) ? (
           <Fence of={step} fallback={(error) => <Broken error={error} step={step} />}>
             {step ? <Opened step={step} /> : props.failure ? <Failure error={props.failure} onRetry={() => props.onRetry?.(place)} /> : <div className="step-body"><div className="skeleton step-loading" /></div>}
           </Fence>
@@ -88,6 +88,11 @@ export const StepCard = memo(function StepCard(props: StepCardProps) {
     </article>
   );
 });
+
+/** A turn that only calls tools: its line says it all. */
+function isBare(step: StepView | undefined): boolean {
+  return step?.kind === "turn" && step.calls.length > 0 && step.content === null && step.reasoning === null && step.refusal === null && step.error === null && !step.citations.length;
+}
 
 function Opened({ step }: { step: StepView }) {
   return (

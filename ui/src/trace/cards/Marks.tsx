@@ -8,10 +8,11 @@ interface Size {
   height: number;
 }
 
-export function Marks({ acts, size }: { acts: Acts; size: Size }) {
+/** `near` is where something was done last, for text that was typed there. */
+export function Marks({ acts, size, near }: { acts: Acts; size: Size; near?: Point | undefined }) {
   const scale = Math.max(size.width, size.height) / 1000;
   const onto = (point: Point): Point => (acts.unit === "pixel" ? point : { x: (point.x * size.width) / 1000, y: (point.y * size.height) / 1000 });
-  let last: Point | undefined;
+  let last: Point | undefined = near && onto(near);
   let number = 0;
   const placed = acts.acts.filter((act) => act.at ?? act.path?.length).length;
   const drawn = acts.acts.map((act, index) => {

@@ -19,7 +19,7 @@ export function headline(step: StepView, isOpen: boolean): Headline {
     case "turn": {
       const asks = calls(step.calls);
       const said = isOpen ? "" : first(step.content) || first(step.reasoning);
-      return { title: [step.model, said, asks && `calls ${asks}`].filter(Boolean).join(" · ") };
+      return { title: [said, asks && `calls ${asks}`].filter(Boolean).join(" · ") || (isOpen ? "answers" : "says nothing") };
     }
     case "tool":
       return { title: isOpen ? step.call.name : `${step.call.name} ${inline(step.call.arguments)}`, isMono: true };

@@ -3,18 +3,19 @@
 import { useEffect } from "react";
 
 import { Dialog } from "../../parts/Dialog";
-import type { Acts } from "../actions";
+import type { Acts, Point } from "../actions";
 import { Screen } from "./ScreenStage";
 
 interface LargeProps {
   url: string | null;
   acts: Acts | null;
+  near: Point | undefined;
   title: string;
   onClose: () => void;
   onStep: (by: number) => void;
 }
 
-export function Large({ url, acts, title, onClose, onStep }: LargeProps) {
+export function Large({ url, acts, near, title, onClose, onStep }: LargeProps) {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (event.key === "ArrowRight") onStep(1);
@@ -26,7 +27,7 @@ export function Large({ url, acts, title, onClose, onStep }: LargeProps) {
   return (
     <Dialog title={title.slice(0, 200)} onClose={onClose} className="large">
       <div className="screen-frame">
-        <Screen url={url} acts={acts} />
+        <Screen url={url} acts={acts} near={near} />
       </div>
     </Dialog>
   );

@@ -1,10 +1,10 @@
 /** The screen as it was at a step, what was done to it drawn on it, and all screens of the run to scrub through. */
 
-import { useEffect, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 
 import { Icon } from "../../parts/Icon";
 import { useShortcuts } from "../../parts/keys";
-import type { Acts } from "../actions";
+import type { Acts, Point } from "../actions";
 import { blobUrl } from "../blobs";
 import { Marks } from "../cards/Marks";
 import { type TraceSource, useSource } from "../source";
@@ -22,7 +22,7 @@ interface ScreenStageProps {
 }
 
 export function ScreenStage({ source, cursor, onGo }: ScreenStageProps) {
-  useSource(source);
+  const version = useSource(source);
   const places = usePlaces(source, hasPicture);
   const index = Math.max(0, lastAt(places, cursor));
   const place = places[index];
@@ -46,6 +46,7 @@ export function ScreenStage({ source, cursor, onGo }: ScreenStageProps) {
   const canBefore = isActed && previous !== undefined;
   const shown = isBefore && canBefore ? previous : place;
   const url = pictureOf(source, shown);
+  const near = useMemo(() => lastPlaceOf(source, places, index), [source, places, index, version]);
   const says = acts ? acts.acts.map((act) => act.says).join(", ") : (source.line(place)?.title ?? "");
   return (
     <div className="screen-stage">
@@ -66,7 +67,7 @@ export function ScreenStage({ source, cursor, onGo }: ScreenStageProps) {
         </button>
       </div>
       <button type="button" className="screen-frame" onClick={() => setLarge(true)} aria-label="Show the screen large">
-        <Screen url={url} acts={acts} />
+        <Screen url={url} acts={acts} near={near} />
       </button>
       <div className="screen-controls">
         <button type="button" className="icon-button" onClick={() => setPlays(!plays)} aria-label={plays ? "Pause" : "Play"} title={plays ? "Pause" : "Play"}>
@@ -89,19 +90,19 @@ export function ScreenStage({ source, cursor, onGo }: ScreenStageProps) {
         </span>
       </div>
       <Filmstrip source={source} places={places} index={index} onGo={onGo} />
-      {isLarge ? <Large url={url} acts={acts} title={says} onClose={() => setLarge(false)} onStep={go} /> : null}
+      {isLarge ? <Large url={url} acts={acts} near={near} title={says} onClose={() => setLarge(false)} onStep={go} /> : null}
     </div>
   );
 }
 
 /** Keeps the picture that was shown until the next one is there: nothing jumps and nothing flashes. */
-export function Screen({ url, acts }: { url: string | null; acts: Acts | null }) {
+export function Screen({ url, acts, near }: { url: string | null; acts: Acts | null; near?: Point | undefined }) {
   const [shown, setShown] = useState<{ url: string; acts: Acts | null; width: number; height: number } | null>(null);
   const [broken, setBroken] = useState<string | null>(null);
   return (
     <>
       {shown ? <img className="screen-picture" src={shown.url} alt={shown.acts?.acts.map((act) => act.says).join(", ") || "Screen"} width={shown.width} height={shown.height} /> : null}
-      {shown && broken !== url ? <Marks acts={shown.acts ?? { unit: "pixel", acts: [] }} size={shown} /> : null}
+      {shown && broken !== url ? <Marks acts={shown.acts ?? { unit: "pixel", acts: [] }} size={shown} near={near} /> : null}
       {broken !== null && broken === url ? <span className="screen-broken">A picture that no browser can read.</span> : null}
       {url !== null && (shown?.url !== url || shown.acts !== acts) ? (
         <img
@@ -115,6 +116,18 @@ export function Screen({ url, acts }: { url: string | null; acts: Acts | null })
       ) : null}
     </>
   );
+}
+
+const LOOKED_BACK = 6;
+
+/** Where something was done last before a screen: text typed now went there. */
+function lastPlaceOf(source: TraceSource, places: number[], index: number): Point | undefined {
+  for (const place of places.slice(Math.max(0, index - LOOKED_BACK), index).reverse()) {
+    const step = source.view(place);
+    const act = step?.kind === "screen" ? step.acts?.acts.findLast((one) => one.at ?? one.path?.length) : undefined;
+    if (act) return act.at ?? act.path?.at(-1);
+  }
+  return undefined;
 }
 
 /** The address of the last picture of a step. */
