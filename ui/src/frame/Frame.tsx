@@ -6,6 +6,7 @@ import { useEffect, useState } from "react";
 import { Icon, type IconName } from "../parts/Icon";
 import { setTheme, type Theme, useTheme } from "../parts/theme";
 import "./frame.css";
+import "./head.css";
 
 const PLACES: { to: string; icon: IconName; label: string }[] = [
   { to: "/jobs", icon: "jobs", label: "Jobs" },

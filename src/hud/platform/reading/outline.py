@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from hud._core import json
 from hud.store import RunRecord
@@ -79,10 +79,8 @@ def read_outline(
     """Return the lines of the steps after a number, or without one from an offset on."""
     query = _lines(run)
     query = query.where(steps.c.seq > after) if after is not None else query.offset(offset)
-    found: list[OutlineItem] = []
-    for row in connection.execute(query.limit(limit)).yield_per(_READ_TOGETHER):
-        found.append(_item(row))
-    return found
+    rows = connection.execute(query.limit(limit)).yield_per(_READ_TOGETHER)
+    return [_item(*row) for row in rows]
 
 
 def find_steps(
@@ -112,29 +110,30 @@ def _of(run: RunRecord) -> tuple[Any, ...]:
     return steps.c.team == run.team, steps.c.run_id == run.id
 
 
-def _lines(run: RunRecord) -> Select[Any]:
+def _lines(run: RunRecord) -> Select[Any, Any, Any, Any, Any]:
     columns = (steps.c.seq, steps.c.source, steps.c.started_at, steps.c.ended_at, steps.c.payload)
     return select(*columns).where(*_of(run)).order_by(steps.c.seq)
 
 
-def _item(row: Row[Any]) -> OutlineItem:
-    seq, source, started_at, ended_at, payload = row
+def _item(
+    seq: int, source: str | None, started_at: int | None, ended_at: int | None, payload: str
+) -> OutlineItem:
     step = _table(_decoded(payload))
     kind, title = _read(source, step)
     image, has_image = _picture(step)
     usage = _table(step.get("usage"))
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    cost = usage.get("cost_usd")
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    cost: Any = usage.get("cost_usd")
     return OutlineItem.model_construct(
         seq=seq,
         kind=kind,
         title=_line(title),
         at_us=started_at,
-        took_us=None if None in (started_at, ended_at) else max(ended_at - started_at, 0),
+        took_us=None if started_at is None or ended_at is None else max(ended_at - started_at, 0),
         is_error=bool(step.get("error")) or _table(step.get("result")).get("isError") is True,
         image=image,
         has_image=has_image,
-        tokens=(prompt, completion) if type(prompt) is int and type(completion) is int else None,
+        tokens=None if prompt is None or completion is None else (prompt, completion),
         cost_usd=float(cost) if type(cost) in (int, float) else None,
     )
 
@@ -259,6 +258,10 @@ def _decoded(payload: str | bytes) -> Any:
 
 def _line(text: str) -> str:
     return " ".join(text[: 4 * TITLE_LIMIT].split())[:TITLE_LIMIT]
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int else None
 
 
 def _text(value: Any) -> str | None:
