@@ -1,6 +1,6 @@
-"""Real jobs for the UI to show: the examples, worked on by model doubles through real environments.
+"""Real jobs for the UI to show: model doubles at work in real environments, recorded as ever.
 
-    HUD_HOME=/tmp/home python -m tests.ui.recorded        records all of them
+HUD_HOME=/tmp/home python -m tests.ui.recorded [NAME …]        records them, or those named
 """
 
 from __future__ import annotations
@@ -8,64 +8,128 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from hud import LocalRuntime, Taskset
-from hud.agents import NoopAgent, OracleAgent
+from hud.agents import Agent, NoopAgent, OracleAgent
+from hud.agents.create import make_agent
+from hud.agents.tools import subagent
 from hud.eval.job import Job
-from hud.testing.model_server import ModelServer
+from hud.testing.model_server import ModelServer, Rule
 from tests.e2e.harness import policies
+from tests.e2e.harness.policies import Policy
 from tests.e2e.harness.served import KEY, KEYS, Conversations, agent_of, write_providers
+from tests.ui.writers import Writers
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+NOTES = Path(__file__).with_name("sources") / "release_notes.py"
 
 
-def tasks_of(example: str, *names: str) -> tuple[Taskset, LocalRuntime]:
+async def with_agent(source: Path, agent: Agent, *, group: int = 1, at_once: int = 4) -> Job:
+    tasks = Taskset.from_file(source)
+    name = source.stem if source == NOTES else source.parent.name
+    return await Taskset(name, list(tasks)).run(
+        agent, runtime=LocalRuntime(source), group=group, max_concurrent=at_once
+    )
+
+
+async def with_model(
+    example: str, rule: Rule, dialect: str, *slugs: str, group: int = 1, at_once: int = 4
+) -> Job:
+    """Evaluate a model of this dialect that answers by `rule`."""
     source = EXAMPLES / example / "tasks.py"
-    every = Taskset.from_file(source)
-    chosen = [task for task in every if not names or task.slug in names]
-    return Taskset(example, chosen), LocalRuntime(source)
+    chosen = [task for task in Taskset.from_file(source) if not slugs or task.slug in slugs]
+    async with ModelServer(rule, api_key=KEY) as server:
+        write_providers(home(), server)
+        return await Taskset(example, chosen).run(
+            agent_of(dialect), runtime=LocalRuntime(source), group=group, max_concurrent=at_once
+        )
 
 
-async def with_model(example: str, policy: Any, dialect: str, *names: str, group: int = 1) -> Job:
-    """Evaluate a model of this dialect that works by `policy`."""
-    home = Path(os.environ["HUD_HOME"])
-    home.mkdir(parents=True, exist_ok=True)
-    tasks, runtime = tasks_of(example, *names)
-    async with ModelServer(Conversations(policy), api_key=KEY) as server:
-        write_providers(home, server)
-        return await tasks.run(agent_of(dialect), runtime=runtime, group=group)
+async def with_writers(dialect: str, rule: Writers, *, group: int) -> Job:
+    """Evaluate writers of release notes, who have a reviewer and are judged."""
+    async with ModelServer(rule, api_key=KEY) as server:
+        write_providers(home(), server)
+        os.environ["OPENAI_BASE_URL"] = server.base_url("chat")
+        try:
+            reviewer = subagent(
+                agent_of(dialect, model_retries=0),
+                name="reviewer",
+                description="Somebody who has not seen this conversation and reads carefully.",
+            )
+            agent = agent_of(dialect, model_retries=0)
+            agent.tools = [reviewer]
+            return await with_agent(NOTES, agent, group=group)
+        finally:
+            del os.environ["OPENAI_BASE_URL"]
 
 
-async def main() -> None:
+def home() -> Path:
+    folder = Path(os.environ["HUD_HOME"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def policy(rule: Policy) -> Conversations:
+    return Conversations(rule)
+
+
+async def quickstart() -> None:
+    source = EXAMPLES / "quickstart" / "tasks.py"
+    await with_agent(source, NoopAgent())
+    await with_agent(source, OracleAgent(source))
+
+
+async def letters() -> None:
+    words = [f"letters-{word}" for word in ("strawberry", "mississippi", "onomatopoeia")]
+    await with_model("quickstart", policy(policies.count_letters), "messages", *words, group=4)
+
+
+async def tests() -> None:
+    for dialect in ("messages", "responses"):
+        await with_model("fix_test", policy(policies.mend), dialect)
+
+
+async def forms() -> None:
+    for dialect in ("gemini", "responses", "messages"):
+        await with_model("web_form", policy(policies.sign_up), dialect)
+    await with_model("web_form", policy(policies.sign_up_by_element), "chat")
+
+
+async def desktop() -> None:
+    await with_model("desktop_note", policy(policies.take_note), "messages", at_once=1)
+
+
+async def shop() -> None:
+    await with_model("custom_tool", policy(policies.spend), "responses")
+
+
+async def robots() -> None:
+    source = EXAMPLES / "robot" / "tasks.py"
+    await with_agent(source, OracleAgent(source), at_once=1)
+    agent = make_agent(f"{EXAMPLES / 'robot_policy' / 'policy.py'}:agent")
+    await with_agent(EXAMPLES / "robot_policy" / "tasks.py", agent, at_once=8)
+
+
+async def notes() -> None:
+    await with_writers("messages", Writers(skill=1), group=6)
+    await with_writers("messages", Writers({"currency": {2, 5}, "search": {6}}), group=6)
+
+
+ALL: dict[str, Callable[[], Awaitable[None]]] = {
+    job.__name__: job for job in (quickstart, letters, tests, forms, desktop, shop, robots, notes)
+}
+
+
+async def record(*names: str) -> None:
+    """Record what is named, all without a name. Keys and addresses are the doubles' own."""
     for name in KEYS:
         os.environ[name] = KEY
     os.environ["NO_PROXY"] = "127.0.0.1,localhost"
-    tasks, runtime = tasks_of("quickstart")
-    await tasks.run(NoopAgent(), runtime=runtime)
-    await tasks.run(OracleAgent(EXAMPLES / "quickstart" / "tasks.py"), runtime=runtime)
-    words = [f"letters-{word}" for word in ("strawberry", "mississippi", "onomatopoeia")]
-    await with_model("quickstart", policies.count_letters, "messages", *words, group=4)
-    await with_model("fix_test", policies.mend, "messages")
-    await with_model("fix_test", policies.mend, "responses")
-    await with_model("web_form", policies.sign_up, "messages")
-    await with_model("web_form", policies.sign_up, "gemini")
-    await with_model("web_form", policies.sign_up, "responses")
-    await with_model("web_form", policies.sign_up_by_element, "chat")
-    await with_model("desktop_note", policies.take_note, "messages")
-    await with_model("custom_tool", policies.spend, "responses")
-    tasks, runtime = tasks_of("robot")
-    await tasks.run(OracleAgent(EXAMPLES / "robot" / "tasks.py"), runtime=runtime, max_concurrent=1)
-    for example in ("robot_policy",):
-        sys.path.insert(0, str(EXAMPLES / example))
-        tasks, runtime = tasks_of(example)
-        from hud.agents.robot import RobotAgent, ScaledAdapter
-        from policy import Straight, Table
-
-        agent = RobotAgent(model=Straight(), adapter=ScaledAdapter(Table(chunk_size=4)))
-        await tasks.run(agent, runtime=runtime, max_concurrent=8)
+    for name in names or ALL:
+        await ALL[name]()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(record(*sys.argv[1:]))
