@@ -13,13 +13,23 @@ from pathlib import Path
 
 from hud import LocalRuntime, Taskset
 from hud.agents import Agent, NoopAgent, OracleAgent
+from hud.agents.claude import ClaudeAgent
 from hud.agents.create import make_agent
+from hud.agents.robot import RobotAgent, RobotConfig
 from hud.agents.tools import subagent
+from hud.agents.types import ClaudeConfig
 from hud.eval.job import Job
 from hud.testing.model_server import ModelServer, Rule
 from tests.e2e.harness import policies
 from tests.e2e.harness.policies import Policy
-from tests.e2e.harness.served import KEY, KEYS, Conversations, agent_of, write_providers
+from tests.e2e.harness.served import (
+    KEY,
+    KEYS,
+    MODELS,
+    Conversations,
+    agent_of,
+    write_providers,
+)
 from tests.ui.writers import Writers
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -47,20 +57,19 @@ async def with_model(
         )
 
 
-async def with_writers(dialect: str, rule: Writers, *, group: int) -> Job:
+async def with_writers(rule: Writers, *, group: int) -> Job:
     """Evaluate writers of release notes, who have a reviewer and are judged."""
     async with ModelServer(rule, api_key=KEY) as server:
         write_providers(home(), server)
         os.environ["OPENAI_BASE_URL"] = server.base_url("chat")
+        config = ClaudeConfig(model=MODELS["messages"], model_retries=0)
+        reviewer = subagent(
+            ClaudeAgent(config),
+            name="reviewer",
+            description="Somebody who has not seen this conversation and reads carefully.",
+        )
         try:
-            reviewer = subagent(
-                agent_of(dialect, model_retries=0),
-                name="reviewer",
-                description="Somebody who has not seen this conversation and reads carefully.",
-            )
-            agent = agent_of(dialect, model_retries=0)
-            agent.tools = [reviewer]
-            return await with_agent(NOTES, agent, group=group)
+            return await with_agent(NOTES, ClaudeAgent(config, tools=[reviewer]), group=group)
         finally:
             del os.environ["OPENAI_BASE_URL"]
 
@@ -108,13 +117,15 @@ async def shop() -> None:
 async def robots() -> None:
     source = EXAMPLES / "robot" / "tasks.py"
     await with_agent(source, OracleAgent(source), at_once=1)
-    agent = make_agent(f"{EXAMPLES / 'robot_policy' / 'policy.py'}:agent")
-    await with_agent(EXAMPLES / "robot_policy" / "tasks.py", agent, at_once=8)
+    plain = make_agent(f"{EXAMPLES / 'robot_policy' / 'policy.py'}:agent")
+    assert isinstance(plain, RobotAgent)
+    filming = RobotAgent(RobotConfig(video=True), model=plain.model, adapter=plain.adapter)
+    await with_agent(EXAMPLES / "robot_policy" / "tasks.py", filming, at_once=8)
 
 
 async def notes() -> None:
-    await with_writers("messages", Writers(skill=1), group=6)
-    await with_writers("messages", Writers({"currency": {2, 5}, "search": {6}}), group=6)
+    await with_writers(Writers(skill=1), group=6)
+    await with_writers(Writers({"currency": {2, 5}, "search": {6}}), group=6)
 
 
 ALL: dict[str, Callable[[], Awaitable[None]]] = {

@@ -26,6 +26,7 @@ export function Summary({ job, runs }: { job: JobDetail; runs: readonly Run[] })
   const isOpen = counts.lower_bound !== null && counts.upper_bound !== null && counts.upper_bound - counts.lower_bound > 1e-9;
   const passes = Object.entries(statistics?.pass_at_k ?? {}).filter((one): one is [string, number] => one[1] !== null);
   return (
+    <>
     <section className="summary" aria-label="Figures">
       <div className="panel figure">
         <span className="label">Mean reward</span>
@@ -105,8 +106,9 @@ export function Summary({ job, runs }: { job: JobDetail; runs: readonly Run[] })
           ) : null}
         </dl>
       </div>
+    </section>
       {card?.faults.length ? (
-        <div className="panel figure wide">
+        <section className="panel figure wide">
           <span className="label">What broke</span>
           <ul className="faults">
             {card.faults.slice(0, 6).map((fault) => (
@@ -119,9 +121,9 @@ export function Summary({ job, runs }: { job: JobDetail; runs: readonly Run[] })
               </li>
             ))}
           </ul>
-        </div>
+        </section>
       ) : null}
-    </section>
+    </>
   );
 }
 

@@ -12,7 +12,11 @@ import type { StepView } from "../step";
 import { isShell, lastAt, usePlaces } from "./places";
 import { usePlay } from "./usePlay";
 
-const COLUMNS = 120;
+const FEWEST_COLUMNS = 80;
+/** The width of a letter of the monospaced face, in parts of its size. */
+const LETTER = 0.6;
+const SIZE_PX = 12;
+const PADDING_PX = 13;
 const ROWS = 40;
 const SCROLLBACK = 4_000;
 const COMMANDS_SHOWN = 80;
@@ -36,10 +40,20 @@ export function TerminalStage({ source, cursor, onGo }: TerminalStageProps) {
   const [plays, setPlays] = usePlay(source, places, index, onGo);
   const [lines, setLines] = useState<Run[][]>([]);
   const box = useRef<HTMLDivElement>(null);
-  const key = `${places[Math.max(0, index - COMMANDS_SHOWN + 1)]}:${places[index]}:${source.isComplete}`;
+  const [width, setWidth] = useState(0);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const watcher = new ResizeObserver(() => setWidth(element.clientWidth - 2 * PADDING_PX));
+    watcher.observe(element);
+    return () => watcher.disconnect();
+  }, []);
+  const columns = Math.max(FEWEST_COLUMNS, Math.floor(width / (SIZE_PX * LETTER)));
+  const size = width ? Math.min(SIZE_PX, width / (FEWEST_COLUMNS * LETTER)) : SIZE_PX;
+  const key = `${places[Math.max(0, index - COMMANDS_SHOWN + 1)]}:${places[index]}:${source.isComplete}:${columns}`;
   useEffect(() => {
     let isOver = false;
-    void replay(source, places.slice(Math.max(0, index - COMMANDS_SHOWN + 1), index + 1), () => isOver).then((found) => {
+    void replay(source, places.slice(Math.max(0, index - COMMANDS_SHOWN + 1), index + 1), columns, () => isOver).then((found) => {
       if (found && !isOver) setLines(found);
     });
     return () => {
@@ -53,7 +67,7 @@ export function TerminalStage({ source, cursor, onGo }: TerminalStageProps) {
   return (
     <>
       <div className="terminal">
-        <div className="terminal-screen" ref={box} tabIndex={0} aria-label="Terminal">
+        <div className="terminal-screen" ref={box} tabIndex={0} role="log" aria-label="Terminal" style={{ fontSize: size }}>
           {index < 0 ? <div className="shell-quiet">No command up to this step.</div> : lines.map((runs, at) => <TerminalLine key={at} runs={runs} />)}
         </div>
       </div>
@@ -96,8 +110,8 @@ const TerminalLine = memo(function TerminalLine({ runs }: { runs: Run[] }) {
   );
 });
 
-async function replay(source: TraceSource, places: number[], isOver: () => boolean): Promise<Run[][] | null> {
-  const terminal = new Terminal({ cols: COLUMNS, rows: ROWS, scrollback: SCROLLBACK, allowProposedApi: true });
+async function replay(source: TraceSource, places: number[], cols: number, isOver: () => boolean): Promise<Run[][] | null> {
+  const terminal = new Terminal({ cols, rows: ROWS, scrollback: SCROLLBACK, allowProposedApi: true });
   try {
     for (const place of places) {
       const step = await source.stepAt(place);
