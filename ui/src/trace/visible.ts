@@ -26,8 +26,7 @@ const NAMES: Record<number, string> = {
 
 /** Cut a text at what cannot be seen. A text without any is given back as it is, in one piece. */
 export function visible(text: string): Piece[] {
-  HIDDEN.lastIndex = 0;
-  if (!HIDDEN.test(text)) return [text];
+  if (text.search(HIDDEN) < 0) return [text];
   const pieces: Piece[] = [];
   let end = 0;
   for (const match of text.matchAll(HIDDEN)) {
