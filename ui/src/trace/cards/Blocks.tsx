@@ -6,6 +6,7 @@ import type { Media } from "../blobs";
 import { Json } from "../Json";
 import type { Block } from "../step";
 import { Line, Text } from "../Text";
+import { useMedia } from "../useMedia";
 import { Picture } from "./Picture";
 import "./blocks.css";
 
@@ -20,14 +21,22 @@ function BlockView({ block, mono, lines }: { block: Block; mono: boolean; lines?
     case "picture":
       return block.media.url === null ? <Unshown media={block.media} noun="picture" /> : <Picture url={block.media.url} />;
     case "sound":
-      return block.media.url === null ? <Unshown media={block.media} noun="sound" /> : <audio controls preload="none" src={block.media.url} className="block-sound" />;
+      return block.media.url === null ? <Unshown media={block.media} noun="sound" /> : <Sound url={block.media.url} />;
     case "film":
-      return block.media.url === null ? <Unshown media={block.media} noun="film" /> : <video controls preload="metadata" src={block.media.url} className="block-film" />;
+      return block.media.url === null ? <Unshown media={block.media} noun="film" /> : <Moving url={block.media.url} />;
     case "link":
       return <Address uri={block.uri} name={block.name} />;
     case "data":
       return <Json value={block.value} />;
   }
+}
+
+function Sound({ url }: { url: string }) {
+  return <audio controls preload="none" src={useMedia(url) ?? undefined} className="block-sound" />;
+}
+
+function Moving({ url }: { url: string }) {
+  return <video controls preload="metadata" src={useMedia(url) ?? undefined} className="block-film" />;
 }
 
 function Unshown({ media, noun }: { media: Extract<Media, { url: null }>; noun: string }) {

@@ -4,6 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
 
 import { request } from "../../api/http";
 import { Line } from "../Text";
+import { fileOf, useMedia } from "../useMedia";
 import type { Camera } from "./episode";
 
 const MOST_BYTES = 256 * 1024 * 1024;
@@ -15,7 +16,8 @@ export function Film({ camera, tick, plays }: { camera: Camera; tick: number; pl
     return camera.segments[Math.max(0, found)];
   }, [camera, tick]);
   const first = camera.segments[0];
-  const url = whole ?? segment?.media.url ?? null;
+  const piece = useMedia(segment?.media.url ?? null);
+  const url = whole ?? piece;
   const start = whole ? (first?.firstTick ?? 0) : (segment?.firstTick ?? 0);
   const time = Math.max(0, tick - start + 0.5) / camera.fps;
   const video = useRef<HTMLVideoElement>(null);
@@ -27,12 +29,12 @@ export function Film({ camera, tick, plays }: { camera: Camera; tick: number; pl
   }, [time, url, camera.fps, plays]);
   return (
     <figure>
-      {url === null || isBroken ? (
+      {(url === null && !segment?.media.url) || isBroken ? (
         <div className="film-none">This film cannot be shown.</div>
       ) : (
         <video
           ref={video}
-          src={url}
+          src={url ?? undefined}
           muted
           playsInline
           preload="auto"
@@ -60,13 +62,12 @@ function useWhole(camera: Camera): string | null {
     const ending = new AbortController();
     let made: string | null = null;
     void (async () => {
-      const piece = await (await request(second, { signal: ending.signal })).arrayBuffer();
-      if (boxOf(piece) === "ftyp") return;
+      if (boxOf(await bytesOf(second, ending.signal)) === "ftyp") return;
       const pieces: ArrayBuffer[] = [];
       let size = 0;
       for (const one of camera.segments) {
         if (!one.media.url) continue;
-        const bytes = await (await request(one.media.url, { signal: ending.signal })).arrayBuffer();
+        const bytes = await bytesOf(one.media.url, ending.signal);
         size += bytes.byteLength;
         if (size > MOST_BYTES) break;
         pieces.push(bytes);
@@ -82,6 +83,11 @@ function useWhole(camera: Camera): string | null {
     };
   }, [key]);
   return url;
+}
+
+async function bytesOf(url: string, signal: AbortSignal): Promise<ArrayBuffer> {
+  if (url.startsWith("data:")) return (await fileOf(url)?.arrayBuffer()) ?? new ArrayBuffer(0);
+  return await (await request(url, { signal })).arrayBuffer();
 }
 
 /** The kind of the first box of an MP4. */
