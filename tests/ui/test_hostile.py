@@ -31,9 +31,16 @@ LINK = "\x1b]8;;https://evil.example\x07link\x1b]8;;\x07"
 ESCAPES = f"\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m {LINK} \x07\x00"
 LONG_LINE = "x" * 5_000_000
 SVG = "PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciIG9ubG9hZD0id2luZG93LnB3bmVkPTEiLz4="
-DEEP: Any = "bottom"
-for _ in range(150):
-    DEEP = {"down": [DEEP]}
+
+
+def nested(depth: int) -> Any:
+    value: Any = "bottom"
+    for _ in range(depth):
+        value = {"down": [value]}
+    return value
+
+
+DEEP = nested(150)
 
 
 def picture(media_type: str, data: Any) -> dict[str, Any]:

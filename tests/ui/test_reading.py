@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.ui.viewer import Reader, jobs_of, runs_of
 
@@ -37,7 +37,7 @@ def ready(page: Page) -> Page:
     return page
 
 
-def step(page: Page, title: str) -> Any:
+def step(page: Page, title: str) -> Locator:
     return page.locator("article.step").filter(has_text=title).first
 
 

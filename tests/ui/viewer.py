@@ -122,7 +122,8 @@ def browser() -> Generator[Browser]:
 @contextlib.contextmanager
 def reading(opened: Browser, viewer: Viewer, **options: Any) -> Generator[Reader]:
     """Yield a signed-in reader with a window of their own."""
-    context = opened.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+    window: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, **options}
+    context = opened.new_context(**window)
     context.set_default_timeout(DEADLINE_MS)
     page = context.new_page()
     reader = Reader(viewer, context, page)

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hud._core import json
 from hud._core.ids import new_id
@@ -60,7 +60,7 @@ class Writer:
 
     def step(self, run_id: str, number: int, payload: Any, at: int) -> None:
         """Write one step."""
-        source = payload.get("source") if isinstance(payload, dict) else None
+        source = cast("dict[str, Any]", payload).get("source") if isinstance(payload, dict) else 0
         encoded = payload if isinstance(payload, bytes) else json.encode(payload)
         self._store.put(
             StepRow(

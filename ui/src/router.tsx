@@ -2,7 +2,7 @@
 
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
 
-import { queries, runQuery } from "./api/queries";
+import { firstLinesQuery, firstStepsQuery, queries, runQuery, seqIn } from "./api/queries";
 import { Frame } from "./frame/Frame";
 import { Failure } from "./parts/Failure";
 import { Missing } from "./frame/Missing";
@@ -52,7 +52,16 @@ const job = createRoute({
 const trace = createRoute({
   getParentRoute: () => root,
   path: "/trace/$traceId",
-  loader: ({ params }) => void queries.prefetchQuery(runQuery(params.traceId)),
+  loaderDeps: ({ search }) => ({ step: search.step }),
+  shouldReload: false,
+  // All that the page asks for first is asked for while its own code is still on the way.
+  loader: ({ params, deps, location, cause }) => {
+    if (cause === "stay") return;
+    const seq = seqIn(deps.step, location.hash);
+    void queries.prefetchQuery(runQuery(params.traceId));
+    void queries.prefetchQuery(firstLinesQuery(params.traceId, seq));
+    void queries.prefetchQuery(firstStepsQuery(params.traceId, seq));
+  },
   component: lazyRouteComponent(() => import("./trace/TracePage"), "TracePage"),
 });
 

@@ -5,7 +5,7 @@ import { useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 
 import { ApiFailure } from "../api/http";
-import { runQuery } from "../api/queries";
+import { runQuery, seqIn } from "../api/queries";
 import type { Kind, RunDetail } from "../api/types";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
@@ -28,7 +28,7 @@ import "./trace.css";
 export function TracePage() {
   const { traceId } = useParams({ from: "/trace/$traceId" });
   const query = useQuery(runQuery(traceId));
-  if (query.data) return <Trace key={query.data.id} run={query.data} />;
+  if (query.data) return <Trace key={query.data.id} id={traceId} run={query.data} />;
   if (!query.error) return <div className="trace-waiting" aria-busy="true" />;
   if (query.error instanceof ApiFailure && query.error.status === 404)
     return (
@@ -43,23 +43,17 @@ export function TracePage() {
   );
 }
 
-function seqIn(step: string | undefined): number | null {
-  const hash = /^#step-(\d{1,15})$/.exec(window.location.hash)?.[1];
-  const seq = Number(step ?? hash ?? Number.NaN);
-  return Number.isSafeInteger(seq) && seq >= 0 ? seq : null;
-}
-
-function useTraceSource(run: RunDetail, first: number | null): TraceSource {
-  const [source, setSource] = useState(() => new TraceSource(run.id));
+function useTraceSource(id: string, run: RunDetail, first: number | null): TraceSource {
+  const [source, setSource] = useState(() => new TraceSource(id));
   const client = useQueryClient();
   useEffect(() => {
-    const opened = new TraceSource(run.id);
+    const opened = new TraceSource(id);
     setSource(opened);
     let ended = false;
     let stop = () => undefined as void;
     void opened.open(first).then(() => {
       if (ended || run.end_time !== null) return;
-      stop = opened.follow((changed) => client.setQueryData(runQuery(run.id).queryKey, changed));
+      stop = opened.follow((changed) => client.setQueryData(runQuery(id).queryKey, changed));
     });
     return () => {
       ended = true;
@@ -67,15 +61,15 @@ function useTraceSource(run: RunDetail, first: number | null): TraceSource {
       opened.close();
     };
     // A run that ends is followed to its last step: only another run begins anew.
-  }, [run.id]);
+  }, [id]);
   return source;
 }
 
-function Trace({ run }: { run: RunDetail }) {
+function Trace({ id, run }: { id: string; run: RunDetail }) {
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
-  const [wanted] = useState(() => seqIn(search.step));
-  const source = useTraceSource(run, wanted);
+  const [wanted] = useState(() => seqIn(search.step, window.location.hash));
+  const source = useTraceSource(id, run, wanted);
   useSource(source);
 
   const [cursor, setCursor] = useState(-1);

@@ -9,6 +9,7 @@ import { useSyncExternalStore } from "react";
 
 import { follow } from "../api/live";
 import { get } from "../api/http";
+import { firstLinesQuery, firstStepsQuery, queries } from "../api/queries";
 import type { OutlineItem, RunDetail, StepItem } from "../api/types";
 import { type StepView, view } from "./step";
 
@@ -48,7 +49,10 @@ export class TraceSource {
   /** Begin to load. Lines around the step `seq` come first, else those at the beginning. */
   async open(seq: number | null): Promise<void> {
     try {
-      await this.#loadLines(seq === null ? { offset: 0 } : { after: Math.max(0, seq - 1 - FIRST_LINES / 4) }, FIRST_LINES);
+      const [lines, steps] = await Promise.all([queries.fetchQuery(firstLinesQuery(this.runId, seq)), queries.fetchQuery(firstStepsQuery(this.runId, seq))]);
+      if (this.#ending.signal.aborted) return;
+      for (const item of steps.items) this.#keep(item);
+      this.#takeLines(lines);
       this.state = "ready";
       this.#tell();
       void this.#loadTheRest();
@@ -154,6 +158,11 @@ export class TraceSource {
       query: { ...from, limit },
       signal: this.#ending.signal,
     });
+    this.#takeLines(page);
+    return page.items.length;
+  }
+
+  #takeLines(page: { items: OutlineItem[]; offset: number; total: number }): void {
     this.total = Math.max(page.total, page.offset + page.items.length);
     page.items.forEach((item, index) => {
       if (this.#lines[page.offset + index] === undefined) this.#known += 1;
@@ -163,7 +172,6 @@ export class TraceSource {
     this.linesVersion += 1;
     this.isComplete = this.#known >= this.total;
     this.#tell();
-    return page.items.length;
   }
 
   async #linesAt(place: number): Promise<void> {
