@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -10,7 +12,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from hud.platform.assets import PAGES
-from tests.ui.viewer import Viewer, jobs_of, viewing
+from tests.ui.viewer import DEADLINE_S, Viewer, environment, jobs_of, viewing
+from tests.ui.written import writing
 
 
 def test_a_link_is_printed_that_works_once(viewer: Viewer) -> None:
@@ -76,8 +79,38 @@ def test_somebody_signed_in_comes_in_through_a_link_on_another_page(
     context.close()
 
 
-def test_view_opens_what_it_is_told(recorded: Path) -> None:
-    job = jobs_of(recorded)[0]
-    with viewing(recorded, job["id"][:8]) as viewer:
+def test_where_a_platform_runs_its_own_pages_are_opened(viewer: Viewer) -> None:
+    job = jobs_of(viewer.home)[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "hud", "view", "--no-open", job["id"][:8]],
+        env=environment(viewer.home),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert done.stdout.startswith(f"{viewer.url}/sign-in?code=")
+    answer = httpx.get(done.stdout.strip(), trust_env=False)
+    assert answer.headers["location"] == f"/jobs/{job['id']}"
+
+
+def test_view_opens_what_it_is_told(built: None, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with writing(home) as writer:
+        run_id = writer.run("one", [{"source": "agent", "content": "hello"}])
+    with viewing(home, run_id[:12]) as viewer:
         answer = httpx.get(viewer.link, trust_env=False)
-        assert answer.headers["location"] == f"/jobs/{job['id']}"
+        assert answer.headers["location"] == f"/trace/{run_id}"
+
+
+def test_view_of_nothing_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hud", "view", "--no-open", "abcdef"],
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nothing has been recorded" in done.stderr and "hud eval" in done.stderr

@@ -49,16 +49,16 @@ export function Timeline(props: TimelineProps) {
   );
   const onScroll = useCallback((row: number) => onCursor(placeAt(row)), [onCursor, placeAt]);
   const rows = useRows({ count, keyOf, estimate, version: source.linesVersion, holdAt: READING_LINE_PX, padding: PADDING_PX, onScroll });
-  const { box, first, last, place, show } = rows;
+  const { box, first, last, place, show, scrollBy } = rows;
 
   const rowOf = useCallback((at: number) => (places ? rowIn(places, at) : at), [places]);
   useImperativeHandle(
     props.handle,
     () => ({
       reveal: (at, how) => (how === "start" ? place(rowOf(at), READING_LINE_PX) : show(rowOf(at), READING_LINE_PX)),
-      page: (by) => box.current?.scrollBy({ top: by * (box.current.clientHeight - 80) }),
+      page: (by) => scrollBy(by * ((box.current?.clientHeight ?? 0) - 80)),
     }),
-    [place, show, rowOf, box],
+    [place, show, scrollBy, rowOf, box],
   );
 
   useEffect(() => {

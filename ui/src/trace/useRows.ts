@@ -19,6 +19,8 @@ interface Rows {
   offsetOf: (row: number) => number;
   /** For each row's element; its height is followed. */
   measure: (element: HTMLElement | null) => void;
+  /** Scroll as the reader would by hand. */
+  scrollBy: (pixels: number) => void;
   /** Put a row so far below the top, and hold it there until the reader scrolls. */
   place: (row: number, below: number) => void;
   /** Bring a row onto the screen with as little moving as possible. */
@@ -34,7 +36,8 @@ interface RowsOptions {
   /** How far below the top the row is that is held while the reader scrolls. */
   holdAt: number;
   padding: number;
-  onScroll: (row: number, isReaders: boolean) => void;
+  /** The reader scrolled, and looks at this row. */
+  onScroll: (row: number) => void;
 }
 
 export function useRows(options: RowsOptions): Rows {
@@ -43,7 +46,8 @@ export function useRows(options: RowsOptions): Rows {
   const heights = useMemo(() => new Heights(), []);
   const measured = useRef(new Map<number | string, number>());
   const held = useRef({ row: 0, key: keyOf(0) as number | string, below: 0 });
-  const isMoving = useRef(false);
+  // Whoever moved the list last: the page itself, or the reader, by hand.
+  const isReaders = useRef(false);
   const [range, setRange] = useState({ first: 0, last: 0, total: 0, round: 0 });
   const latest = useRef(options);
   latest.current = options;
@@ -65,10 +69,7 @@ export function useRows(options: RowsOptions): Rows {
     const wanted = heights.offsetOf(held.current.row) + padding - held.current.below;
     const most = Math.max(0, heights.total + 2 * padding - element.clientHeight);
     const top = Math.max(0, Math.min(wanted, Math.max(most, element.scrollTop)));
-    if (Math.abs(element.scrollTop - top) >= 1) {
-      isMoving.current = true;
-      element.scrollTop = top;
-    }
+    if (Math.abs(element.scrollTop - top) >= 1) element.scrollTop = top;
   }, [heights, padding]);
 
   useLayoutEffect(() => {
@@ -120,36 +121,48 @@ export function useRows(options: RowsOptions): Rows {
   useEffect(() => {
     const element = box.current;
     if (!element) return;
+    const byHand = (event: Event) => {
+      if (event instanceof KeyboardEvent && !/^(?:PageUp|PageDown|Home|End|ArrowUp|ArrowDown)$/.test(event.key)) return;
+      if (event.type === "pointerdown" && event.target !== element) return;
+      isReaders.current = true;
+    };
     const onScroll = () => {
-      const isOurs = isMoving.current;
-      isMoving.current = false;
-      if (!isOurs) {
+      if (isReaders.current) {
         const top = element.scrollTop - padding;
         const atEnd = element.scrollTop + element.clientHeight >= element.scrollHeight - 2;
         const line = atEnd ? element.clientHeight - 80 : Math.min(holdAt, element.scrollTop + 12);
         const row = heights.rowAt(top + line);
         held.current = { row, key: latest.current.keyOf(row), below: heights.offsetOf(row) - top };
-        latest.current.onScroll(row, true);
+        latest.current.onScroll(row);
       }
       look();
     };
     const sizes = new ResizeObserver(look);
     sizes.observe(element);
+    const hands = ["wheel", "touchmove", "pointerdown", "keydown"];
+    for (const name of hands) element.addEventListener(name, byHand, { passive: true });
     element.addEventListener("scroll", onScroll, { passive: true });
     return () => {
       sizes.disconnect();
+      for (const name of hands) element.removeEventListener(name, byHand);
       element.removeEventListener("scroll", onScroll);
     };
   }, [heights, look, padding, holdAt]);
 
   const place = useCallback(
     (row: number, below: number) => {
+      isReaders.current = false;
       held.current = { row, key: latest.current.keyOf(row), below };
       settle();
       look();
     },
     [settle, look],
   );
+
+  const scrollBy = useCallback((pixels: number) => {
+    isReaders.current = true;
+    box.current?.scrollBy({ top: pixels });
+  }, []);
 
   const show = useCallback(
     (row: number, below: number) => {
@@ -159,6 +172,7 @@ export function useRows(options: RowsOptions): Rows {
       const height = heights.heightOf(row);
       const isWhole = top >= 4 && top + height <= element.clientHeight - 8;
       if (isWhole) {
+        isReaders.current = false;
         held.current = { row, key: latest.current.keyOf(row), below: top };
       } else if (top > 0 && height < element.clientHeight - below - 24) {
         place(row, element.clientHeight - height - 24);
@@ -169,5 +183,5 @@ export function useRows(options: RowsOptions): Rows {
     [heights, padding, place],
   );
 
-  return { box, first: range.first, last: Math.min(range.last, count - 1), total: range.total + 2 * padding, offsetOf: (row) => heights.offsetOf(row) + padding, measure, place, show };
+  return { box, first: range.first, last: Math.min(range.last, count - 1), total: range.total + 2 * padding, offsetOf: (row) => heights.offsetOf(row) + padding, measure, scrollBy, place, show };
 }
