@@ -65,8 +65,27 @@ const trace = createRoute({
   component: lazyRouteComponent(() => import("./trace/TracePage"), "TracePage"),
 });
 
+const tasksets = createRoute({
+  getParentRoute: () => root,
+  path: "/tasksets",
+  component: lazyRouteComponent(() => import("./tasksets/TasksetsPage"), "TasksetsPage"),
+});
+
+// Names hold slashes.
+const taskset = createRoute({
+  getParentRoute: () => root,
+  path: "/tasksets/$",
+  component: lazyRouteComponent(() => import("./tasksets/TasksetPage"), "TasksetPage"),
+});
+
+const compare = createRoute({
+  getParentRoute: () => root,
+  path: "/compare",
+  component: lazyRouteComponent(() => import("./compare/ComparePage"), "ComparePage"),
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, jobs, job, trace]),
+  routeTree: root.addChildren([home, jobs, job, trace, tasksets, taskset, compare]),
   defaultPreload: "intent",
   scrollRestoration: false,
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),

@@ -10,6 +10,7 @@ import "./head.css";
 
 const PLACES: { to: string; icon: IconName; label: string }[] = [
   { to: "/jobs", icon: "jobs", label: "Jobs" },
+  { to: "/tasksets", icon: "trophy", label: "Tasksets" },
 ];
 
 const NEXT: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };

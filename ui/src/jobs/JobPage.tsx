@@ -4,7 +4,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 
-import { ApiFailure, change } from "../api/http";
+import { ApiFailure, change, get } from "../api/http";
 import { jobQuery } from "../api/queries";
 import type { JobDetail, Run } from "../api/types";
 import { type Column, DataTable, sortIn, sortOut } from "../parts/DataTable";
@@ -13,6 +13,7 @@ import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
 import { compact, count, dollars, duration, moment, secondsBetween } from "../parts/format";
 import { Icon } from "../parts/Icon";
+import { Mean } from "../parts/Mean";
 import { Moment } from "../parts/Moment";
 import { endingOf, stopped } from "../parts/outcome";
 import { Reward } from "../parts/Reward";
@@ -167,7 +168,9 @@ function JobHead({ job }: { job: JobDetail }) {
           <div>
             <dt className="label">Taskset</dt>
             <dd>
-              <Line>{job.taskset_name}</Line>
+              <Link to="/tasksets/$" params={{ _splat: job.taskset_name }} className="link">
+                <Line>{job.taskset_name}</Line>
+              </Link>
             </dd>
           </div>
         ) : null}
@@ -181,12 +184,49 @@ function JobHead({ job }: { job: JobDetail }) {
         {ran === null ? null : <Fact label="Took" text={duration(ran)} />}
       </dl>
       <div className="trace-tools">
-        <Link to="." search={{}} className="visually-hidden">
-          Without filters
-        </Link>
+        <CompareWith job={job} />
         {job.status === "running" ? <Cancel job={job} /> : null}
       </div>
     </header>
+  );
+}
+
+/** Jobs of the same taskset, to compare with. */
+function CompareWith({ job }: { job: JobDetail }) {
+  const [isAsking, setAsking] = useState(false);
+  const query = useQuery({
+    queryKey: ["others", job.taskset_name],
+    queryFn: ({ signal }) => get("/v2/jobs", { query: { limit: 100, ...(job.taskset_name ? { taskset: job.taskset_name } : {}) }, signal }),
+    enabled: isAsking,
+  });
+  const others = query.data?.items.filter((one) => one.id !== job.id) ?? [];
+  return (
+    <>
+      <button type="button" className="button" onClick={() => setAsking(true)}>
+        <Icon name="compare" /> Compare
+      </button>
+      {isAsking ? (
+        <Dialog title="Compare with" onClose={() => setAsking(false)}>
+          {query.error ? <Failure error={query.error} /> : null}
+          {query.data && !others.length ? <p className="quiet">No other job ran {job.taskset_name ? "this taskset" : "anything"}.</p> : null}
+          <ul className="choices">
+            {others.map((other) => (
+              <li key={other.id}>
+                <Link to="/compare" search={{ jobs: `${job.id},${other.id}` }}>
+                  <span className="choices-name">
+                    <Line>{[other.agent, other.model].filter(Boolean).join(" · ") || other.name}</Line>
+                  </span>
+                  <Mean mean={other.counts.mean_reward} />
+                  <span className="quiet">
+                    <Moment iso={other.created_at} />
+                  </span>
+                </Link>
+              </li>
+            ))}
+          </ul>
+        </Dialog>
+      ) : null}
+    </>
   );
 }
 

@@ -15,6 +15,8 @@ import { type StepView, view } from "./step";
 
 const FIRST_LINES = 400;
 const MORE_LINES = 4000;
+const MANY_LINES = 20_000;
+const NEWS_MS = 600;
 const STEPS_TOGETHER = 40;
 const STEPS_KEPT = 1500;
 const QUIET_MS = 120;
@@ -42,6 +44,7 @@ export class TraceSource {
   #version = 0;
   #ending = new AbortController();
   #tailTimer: ReturnType<typeof setTimeout> | null = null;
+  #heard = 0;
   #lowest = Number.POSITIVE_INFINITY;
 
   constructor(readonly runId: string) {}
@@ -152,26 +155,31 @@ export class TraceSource {
     for (const listener of this.#listeners) listener();
   }
 
-  async #loadLines(from: { offset?: number; after?: number }, limit: number): Promise<number> {
+  async #loadLines(from: { offset?: number; after?: number }, limit: number, isNews = true): Promise<number> {
     const page = await get("/v2/trace/{trace_id}/outline", {
       path: { trace_id: this.runId },
       query: { ...from, limit },
       signal: this.#ending.signal,
     });
-    this.#takeLines(page);
+    this.#takeLines(page, isNews);
     return page.items.length;
   }
 
-  #takeLines(page: { items: OutlineItem[]; offset: number; total: number }): void {
+  #takeLines(page: { items: OutlineItem[]; offset: number; total: number }, isNews = true): void {
     this.total = Math.max(page.total, page.offset + page.items.length);
     page.items.forEach((item, index) => {
       if (this.#lines[page.offset + index] === undefined) this.#known += 1;
       this.#lines[page.offset + index] = item;
       this.#places.set(item.seq, page.offset + index);
     });
-    this.linesVersion += 1;
     this.isComplete = this.#known >= this.total;
-    this.#tell();
+    // Of very many lines that only fill up, who counts them hears now and then.
+    const now = performance.now();
+    if (isNews || this.isComplete || now - this.#heard > NEWS_MS) {
+      this.#heard = now;
+      this.linesVersion += 1;
+      this.#tell();
+    }
   }
 
   async #linesAt(place: number): Promise<void> {
@@ -194,8 +202,10 @@ export class TraceSource {
       while (place < this.total && this.#lines[place] !== undefined) place += 1;
       if (place >= this.total) return;
       try {
-        await this.#loadLines({ offset: place }, MORE_LINES);
+        const before = this.#lines[place - 1];
+        await this.#loadLines(before ? { after: before.seq } : { offset: 0 }, MORE_LINES, false);
         failures = 0;
+        if (this.total > MANY_LINES) await idle();
       } catch {
         failures += 1;
       }
@@ -287,6 +297,15 @@ export class TraceSource {
     if (end >= 0) ranges.push(`${start}-${end}`);
     return ranges.join(",");
   }
+}
+
+/** A moment in which the page has nothing else to do. */
+function idle(): Promise<void> {
+  return new Promise((resolve) => {
+    const wait = () => setTimeout(resolve, 60);
+    if ("requestIdleCallback" in window) requestIdleCallback(wait, { timeout: 1000 });
+    else wait();
+  });
 }
 
 /** Cut places into those that stand together, a few at a time. */
