@@ -30,7 +30,7 @@ from tests.e2e.harness.served import (
     agent_of,
     write_providers,
 )
-from tests.ui.writers import Writers
+from tests.ui.writers import NOW_AND_THEN, Writers
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTES = Path(__file__).with_name("sources") / "release_notes.py"
@@ -57,12 +57,12 @@ async def with_model(
         )
 
 
-async def with_writers(rule: Writers, *, group: int) -> Job:
+async def with_writers(rule: Writers, model: str, *, group: int) -> Job:
     """Evaluate writers of release notes, who have a reviewer and are judged."""
     async with ModelServer(rule, api_key=KEY) as server:
         write_providers(home(), server)
         os.environ["OPENAI_BASE_URL"] = server.base_url("chat")
-        config = ClaudeConfig(model=MODELS["messages"], model_retries=0)
+        config = ClaudeConfig(model=model, model_retries=0)
         reviewer = subagent(
             ClaudeAgent(config),
             name="reviewer",
@@ -124,8 +124,9 @@ async def robots() -> None:
 
 
 async def notes() -> None:
-    await with_writers(Writers(skill=1), group=6)
-    await with_writers(Writers({"currency": {2, 5}, "search": {6}}), group=6)
+    await with_writers(Writers(), "claude-opus-4-6", group=6)
+    breaks = {"currency": {2, 5}, "search": {6}}
+    await with_writers(Writers(NOW_AND_THEN, breaks), MODELS["messages"], group=6)
 
 
 ALL: dict[str, Callable[[], Awaitable[None]]] = {

@@ -26,7 +26,8 @@ FAIR = """## What is new
 """
 POOR = "A faster and better release. Upgrade today!\n"
 
-_DRAFTS = (GOOD, FAIR, GOOD, POOR, GOOD, FAIR)
+NOW_AND_THEN = (GOOD, FAIR, GOOD, POOR, GOOD, FAIR)
+MOSTLY = (GOOD, GOOD, FAIR, GOOD, GOOD, GOOD)
 _PLAN = re.compile(r"Draft (\d+)")
 _QUESTION = "Which of these changes would break a program that works today?"
 
@@ -35,13 +36,16 @@ class Writers:
     """One rule for all of them; which draft a conversation writes follows from its number.
 
     Args:
-        dies_at: The drafts at which the model's API fails, by the word in the prompt and number.
+        drafts: What each conversation about a package writes, in turn.
+        dies_at: Those at which the model's API fails, by package and number.
     """
 
-    def __init__(self, dies_at: dict[str, set[int]] | None = None, skill: int = 0) -> None:
+    def __init__(
+        self, drafts: tuple[str, ...] = MOSTLY, dies_at: dict[str, set[int]] | None = None
+    ) -> None:
         self._begun: Counter[str] = Counter()
         self._dies_at = dies_at or {}
-        self._skill = skill
+        self._drafts = drafts
 
     def __call__(self, question: Question) -> Reply:
         if question.system.startswith("You check one criterion"):
@@ -54,7 +58,7 @@ class Writers:
         said = " ".join(turn.text for turn in question.turns if turn.role == "assistant")
         found = _PLAN.search(said)
         number = int(found[1]) if found else 1
-        return _write(question, _DRAFTS[(number - 1 + self._skill) % len(_DRAFTS)], number)
+        return _write(question, self._drafts[(number - 1) % len(self._drafts)])
 
     def _begin(self, prompt: str) -> Reply:
         package = prompt.split("`")[1]
@@ -78,7 +82,7 @@ class Writers:
         )
 
 
-def _write(question: Question, draft: str, number: int) -> Reply:
+def _write(question: Question, draft: str) -> Reply:
     used = 2_140 + 610 * question.turn
     match question.turn:
         case 1:

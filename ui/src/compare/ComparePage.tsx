@@ -106,9 +106,16 @@ function Changed() {
   );
 }
 
+/** The difference is the first side's mean less the second's. */
 function betterOf(of: Comparison): "first" | "second" | null {
-  if (of.better === null) return null;
-  return of.better === of.second.name && of.better !== of.first.name ? "second" : of.better === of.first.name ? "first" : (of.difference ?? 0) > 0 ? "second" : "first";
+  if (of.better === null || of.difference === null || of.difference === 0) return null;
+  return of.difference > 0 ? "first" : "second";
+}
+
+function verdict(of: Comparison): string {
+  if (of.difference === null) return "There is no task that both were graded on";
+  const tasks = plural(of.tasks_compared, "task");
+  return of.better === null ? `No difference can be told from ${tasks}` : `${of.better} is better on ${tasks}`;
 }
 
 function pValue(value: number | null): string {
@@ -128,7 +135,7 @@ function Pair({ of }: { of: Comparison }) {
       <section className="summary" aria-label="Result">
         <div className="panel figure verdict-figure">
           <span className="label">Result</span>
-          <strong className="figure-verdict">{of.verdict}</strong>
+          <strong className="figure-verdict" title={of.verdict}><Line>{verdict(of)}</Line></strong>
           <Difference difference={of.difference} interval={of.interval_95} better={better} />
           <span className="figure-note number">
             {of.difference === null ? null : (
@@ -147,8 +154,8 @@ function Pair({ of }: { of: Comparison }) {
             {of.detectable_difference === null ? null : <span>differences from {reward(of.detectable_difference)} on could be told</span>}
           </span>
         </div>
-        <SideFigure side={of.first} isBetter={better === "first"} />
-        <SideFigure side={of.second} isBetter={better === "second"} />
+        <SideFigure side={of.first} which="first" isBetter={better === "first"} />
+        <SideFigure side={of.second} which="second" isBetter={better === "second"} />
       </section>
       {of.warnings.length ? (
         <ul className="warnings">
@@ -172,10 +179,11 @@ function Pair({ of }: { of: Comparison }) {
   );
 }
 
-function SideFigure({ side, isBetter }: { side: Side; isBetter: boolean }) {
+function SideFigure({ side, which, isBetter }: { side: Side; which: "first" | "second"; isBetter: boolean }) {
   return (
     <div className={`panel figure${isBetter ? " better" : ""}`}>
       <span className="label">
+        <i className={`side-mark ${which}`} />
         <Line>{side.name}</Line>
         {isBetter ? <span className="badge good">better</span> : null}
       </span>
@@ -234,7 +242,7 @@ function taskColumns(of: Comparison): Column<Task>[] {
         ) : (
           <span className="task-difference">
             <span className="number">{signed(task.difference)}</span>
-            <Difference difference={task.difference} interval={null} better={task.difference > 0 ? "second" : task.difference < 0 ? "first" : null} />
+            <Difference difference={task.difference} interval={null} better={task.difference > 1e-9 ? "first" : task.difference < -1e-9 ? "second" : null} />
           </span>
         ),
     },

@@ -1,4 +1,4 @@
-/** How far apart two means are: the difference and its interval on one axis, with nothing in the middle. */
+/** How far apart two means are, first less second: drawn towards the side that is better, as they stand in the table. */
 
 import "./difference.css";
 
@@ -17,13 +17,13 @@ export function signed(value: number): string {
 
 export function Difference({ difference, interval, better, scale = 1 }: DifferenceProps) {
   if (difference === null) return <span className="quiet">no task in common</span>;
-  const at = (value: number) => `${50 + Math.min(50, Math.max(-50, (value / scale) * 50))}%`;
-  const tone = better === "second" ? "good" : better === "first" ? "bad" : "even";
+  const at = (value: number) => `${50 - Math.min(50, Math.max(-50, (value / scale) * 50))}%`;
+  const tone = better ?? "even";
   const says = `difference ${signed(difference)}${interval ? `, 95% interval ${signed(interval[0])} to ${signed(interval[1])}` : ""}`;
   return (
     <span className={`difference ${tone}`} role="img" aria-label={says} title={says}>
       <i className="difference-zero" />
-      {interval ? <i className="difference-interval" style={{ left: at(interval[0]), right: `calc(100% - ${at(interval[1])})` }} /> : null}
+      {interval ? <i className="difference-interval" style={{ left: at(interval[1]), right: `calc(100% - ${at(interval[0])})` }} /> : null}
       <i className="difference-dot" style={{ left: at(difference) }} />
     </span>
   );
