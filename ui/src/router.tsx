@@ -65,6 +65,12 @@ const trace = createRoute({
   component: lazyRouteComponent(() => import("./trace/TracePage"), "TracePage"),
 });
 
+const beside = createRoute({
+  getParentRoute: () => root,
+  path: "/trace/$traceId/beside/$otherId",
+  component: lazyRouteComponent(() => import("./trace/beside/BesidePage"), "BesidePage"),
+});
+
 const tasksets = createRoute({
   getParentRoute: () => root,
   path: "/tasksets",
@@ -84,8 +90,62 @@ const compare = createRoute({
   component: lazyRouteComponent(() => import("./compare/ComparePage"), "ComparePage"),
 });
 
+const models = createRoute({
+  getParentRoute: () => root,
+  path: "/models",
+  component: lazyRouteComponent(() => import("./models/ModelsPage"), "ModelsPage"),
+});
+
+const usage = createRoute({
+  getParentRoute: () => root,
+  path: "/usage",
+  component: lazyRouteComponent(() => import("./models/ModelsPage"), "UsagePage"),
+});
+
+const environments = createRoute({
+  getParentRoute: () => root,
+  path: "/environments",
+  component: lazyRouteComponent(() => import("./environments/EnvironmentsPage"), "EnvironmentsPage"),
+});
+
+const environment = createRoute({
+  getParentRoute: () => root,
+  path: "/environments/$environmentId",
+  component: lazyRouteComponent(() => import("./environments/EnvironmentsPage"), "EnvironmentPage"),
+});
+
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: "/settings",
+  beforeLoad: () => {
+    throw redirect({ to: "/settings/$section", params: { section: "keys" }, replace: true });
+  },
+});
+
+const section = createRoute({
+  getParentRoute: () => root,
+  path: "/settings/$section",
+  component: lazyRouteComponent(() => import("./settings/SettingsPage"), "SettingsPage"),
+});
+
+// Addresses that existing clients print.
+const elsewhere = [
+  ["/project/api-keys", "keys"],
+  ["/projects", "projects"],
+].map(([path, to]) =>
+  createRoute({
+    getParentRoute: () => root,
+    path: path ?? "",
+    beforeLoad: () => {
+      throw redirect({ to: "/settings/$section", params: { section: to ?? "" }, replace: true });
+    },
+  }),
+);
+
+const pages = [home, jobs, job, trace, beside, tasksets, taskset, compare, models, usage, environments, environment, settings, section] as const;
+
 export const router = createRouter({
-  routeTree: root.addChildren([home, jobs, job, trace, tasksets, taskset, compare]),
+  routeTree: root.addChildren([...pages, ...elsewhere]),
   defaultPreload: "intent",
   scrollRestoration: false,
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),

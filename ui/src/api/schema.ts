@@ -2616,6 +2616,7 @@ export interface components {
          *         image: The blob of the last picture in it, as `/v2/blobs/{image}` gives.
          *         has_image: Whether there is any picture in it, also one too small for a blob.
          *         tokens: Of the prompt and of the answer of a model's turn.
+         *         digest: Of what the step says, whenever and under whatever ids; where it was asked for.
          */
         OutlineItem: {
             /** Seq */
@@ -2650,6 +2651,8 @@ export interface components {
             ] | null;
             /** Cost Usd */
             cost_usd?: number | null;
+            /** Digest */
+            digest?: string | null;
         };
         /**
          * OutlinePage
@@ -4329,6 +4332,8 @@ export interface operations {
                 offset?: number;
                 after?: number | null;
                 limit?: number;
+                /** @description Also hash what each step says. */
+                digests?: boolean;
             };
             header?: never;
             path: {

@@ -11,6 +11,10 @@ import "./head.css";
 const PLACES: { to: string; icon: IconName; label: string }[] = [
   { to: "/jobs", icon: "jobs", label: "Jobs" },
   { to: "/tasksets", icon: "trophy", label: "Tasksets" },
+  { to: "/environments", icon: "environments", label: "Environments" },
+  { to: "/models", icon: "models", label: "Models" },
+  { to: "/usage", icon: "coins", label: "Usage" },
+  { to: "/settings", icon: "settings", label: "Settings" },
 ];
 
 const NEXT: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };

@@ -13,7 +13,7 @@ import { Moment } from "../parts/Moment";
 import { Line } from "../trace/Text";
 import "../jobs/jobs.css";
 
-const LOOKED_AT = 1000;
+const LOOKED_AT = 500;
 
 interface Row {
   name: string;

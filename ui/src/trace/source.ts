@@ -47,12 +47,16 @@ export class TraceSource {
   #heard = 0;
   #lowest = Number.POSITIVE_INFINITY;
 
-  constructor(readonly runId: string) {}
+  /** @param digests Whether lines come with a hash of what their steps say. */
+  constructor(
+    readonly runId: string,
+    readonly digests = false,
+  ) {}
 
   /** Begin to load. Lines around the step `seq` come first, else those at the beginning. */
   async open(seq: number | null): Promise<void> {
     try {
-      const [lines, steps] = await Promise.all([queries.fetchQuery(firstLinesQuery(this.runId, seq)), queries.fetchQuery(firstStepsQuery(this.runId, seq))]);
+      const [lines, steps] = await Promise.all([queries.fetchQuery(firstLinesQuery(this.runId, seq, this.digests)), queries.fetchQuery(firstStepsQuery(this.runId, seq))]);
       if (this.#ending.signal.aborted) return;
       for (const item of steps.items) this.#keep(item);
       this.#takeLines(lines);
@@ -74,6 +78,16 @@ export class TraceSource {
 
   line(place: number): OutlineItem | undefined {
     return this.#lines[place];
+  }
+
+  /** The first lines, as many as are there without a hole. */
+  lines(most: number): OutlineItem[] {
+    const found: OutlineItem[] = [];
+    for (const line of this.#lines) {
+      if (line === undefined || found.length >= most) break;
+      found.push(line);
+    }
+    return found;
   }
 
   /** The place of a step, -1 while it is not known. */
@@ -158,7 +172,7 @@ export class TraceSource {
   async #loadLines(from: { offset?: number; after?: number }, limit: number, isNews = true): Promise<number> {
     const page = await get("/v2/trace/{trace_id}/outline", {
       path: { trace_id: this.runId },
-      query: { ...from, limit },
+      query: { ...from, limit, digests: this.digests },
       signal: this.#ending.signal,
     });
     this.#takeLines(page, isNews);

@@ -6,6 +6,7 @@ a step that has none at all is `unknown`. The step itself is shown from its payl
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
 
@@ -39,6 +40,12 @@ Kind = Literal[
 _SHELLS = frozenset({"bash", "shell", "sh", "local_shell", "terminal", "run_command", "execute"})
 _SCREENS = frozenset({"computer", "computer_use", "browser"})
 _TELLING = ("command", "commands", "path", "url", "query", "action", "text", "task", "item", "name")
+_BESIDE = frozenset(
+    (
+        *("step_id", "started_at", "ended_at", "usage", "raw", "sample", "model"),
+        *("tool_calls", "call", "result", "extra"),
+    )
+)
 _ROBOTS = frozenset({"observation", "inference", "video_segment"})
 
 
@@ -51,6 +58,7 @@ class OutlineItem(BaseModel):
         image: The blob of the last picture in it, as `/v2/blobs/{image}` gives.
         has_image: Whether there is any picture in it, also one too small for a blob.
         tokens: Of the prompt and of the answer of a model's turn.
+        digest: Of what the step says, whenever and under whatever ids; where it was asked for.
     """
 
     seq: int
@@ -63,6 +71,7 @@ class OutlineItem(BaseModel):
     has_image: bool = False
     tokens: tuple[int, int] | None = None
     cost_usd: float | None = None
+    digest: str | None = None
 
 
 def count_steps(connection: Connection, run: RunRecord, *, up_to: int | None = None) -> int:
@@ -74,13 +83,19 @@ def count_steps(connection: Connection, run: RunRecord, *, up_to: int | None = N
 
 
 def read_outline(
-    connection: Connection, run: RunRecord, *, after: int | None, offset: int, limit: int
+    connection: Connection,
+    run: RunRecord,
+    *,
+    after: int | None,
+    offset: int,
+    limit: int,
+    digests: bool = False,
 ) -> list[OutlineItem]:
     """Return the lines of the steps after a number, or without one from an offset on."""
     query = _lines(run)
     query = query.where(steps.c.seq > after) if after is not None else query.offset(offset)
     rows = connection.execute(query.limit(limit)).yield_per(_READ_TOGETHER)
-    return [_item(*row) for row in rows]
+    return [_item(*row, is_digested=digests) for row in rows]
 
 
 def find_steps(
@@ -116,7 +131,13 @@ def _lines(run: RunRecord) -> Select[Any, Any, Any, Any, Any]:
 
 
 def _item(
-    seq: int, source: str | None, started_at: int | None, ended_at: int | None, payload: str
+    seq: int,
+    source: str | None,
+    started_at: int | None,
+    ended_at: int | None,
+    payload: str,
+    *,
+    is_digested: bool,
 ) -> OutlineItem:
     step = _table(_decoded(payload))
     kind, title = _read(source, step)
@@ -135,7 +156,22 @@ def _item(
         has_image=has_image,
         tokens=None if prompt is None or completion is None else (prompt, completion),
         cost_usd=float(cost) if type(cost) in (int, float) else None,
+        digest=_digest(step) if is_digested else None,
     )
+
+
+def _digest(step: Mapping[str, Any]) -> str:
+    """Return a short hash of what a step says, without ids, times and what it cost."""
+    calls = [[_table(one).get("name"), _table(one).get("arguments")] for one in _calls(step)]
+    rest = {name: value for name, value in step.items() if name not in _BESIDE}
+    result = _table(step.get("result"))
+    said = [rest, calls, result.get("content"), result.get("isError")]
+    return hashlib.blake2b(json.encode(said), digest_size=6).hexdigest()
+
+
+def _calls(step: Mapping[str, Any]) -> list[Any]:
+    call = step.get("call")
+    return [*_list(step.get("tool_calls")), *([] if call is None else [call])]
 
 
 def _read(source: str | None, step: Mapping[str, Any]) -> tuple[Kind, str]:

@@ -39,6 +39,7 @@ def outline(
     offset: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     after: Annotated[int | None, Query(ge=0, lt=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+    digests: Annotated[bool, Query(description="Also hash what each step says.")] = False,
 ) -> Response:
     """Read the steps of a run, a line each, from an offset on or after the number `after`."""
     services = services_of(request)
@@ -47,7 +48,9 @@ def outline(
         total = count_steps(connection, run)
         if after is not None:
             offset = count_steps(connection, run, up_to=after)
-        items = read_outline(connection, run, after=after, offset=offset, limit=limit)
+        items = read_outline(
+            connection, run, after=after, offset=offset, limit=limit, digests=digests
+        )
     lines = [item.model_dump(exclude_defaults=True) for item in items]
     body = json.encode({"items": lines, "offset": offset, "total": max(total, offset + len(items))})
     return Response(body, media_type="application/json")
