@@ -14,6 +14,7 @@ from hud._core.outcome import Outcome
 from hud.store.rows import (
     BlobRow,
     DebugSpanRow,
+    JobCount,
     JobEnd,
     JobHeard,
     JobRow,
@@ -91,7 +92,7 @@ class Values(msgspec.Struct, frozen=True, gc=False):
     values: tuple[Any, ...]
 
 
-Entry = Values | StepRow | DebugSpanRow | BlobRow | JobHeard | JobEnd | RunMark
+Entry = Values | StepRow | DebugSpanRow | BlobRow | JobHeard | JobCount | JobEnd | RunMark
 
 
 def entry_of(row: Row) -> Entry:
@@ -101,7 +102,9 @@ def entry_of(row: Row) -> Entry:
         TypeError: when a document of the row has no JSON form.
     """
     match row:
-        case StepRow() | DebugSpanRow() | BlobRow() | JobHeard() | JobEnd() | RunMark():
+        case (
+            StepRow() | DebugSpanRow() | BlobRow() | JobHeard() | JobCount() | JobEnd() | RunMark()
+        ):
             return row
         case RunStart():
             values = (

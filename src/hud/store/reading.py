@@ -176,7 +176,8 @@ class Reading:
     def _with_counts(self, job: JobRecord, kept: str | None) -> JobSummary:
         if kept is not None:
             return JobSummary(job, _counts(json.decode(kept)))
-        return JobSummary(job, _counts(summarise_job(self._session, self._team, job.id)))
+        counted = summarise_job(self._session, self._team, job.id)
+        return JobSummary(job, _counts(counted), is_kept=False)
 
 
 def _outcome(name: str | None) -> Outcome | None:

@@ -68,10 +68,14 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """One job of a listing, without its `spec`, with its counts."""
+    """One job of a listing, without its `spec`, with its counts.
+
+    `is_kept` is whether the counts are kept; others were counted for whoever asked.
+    """
 
     job: JobRecord
     counts: JobCounts
+    is_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,16 @@ class JobHeard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     team: str = LOCAL_TEAM
 
 
+class JobCount(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What became of a job's runs is counted, and kept until one of them changes.
+
+    For a job that nobody ends: without it, everybody who looks at it counts anew.
+    """
+
+    id: str
+    team: str = LOCAL_TEAM
+
+
 class JobEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A job ended; its counts are computed and kept in the same transaction.
 
@@ -214,7 +224,18 @@ class BlobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     team: str = LOCAL_TEAM
 
 
-Row = JobRow | JobHeard | JobEnd | RunStart | RunEnd | RunMark | StepRow | DebugSpanRow | BlobRow
+Row = (
+    JobRow
+    | JobHeard
+    | JobCount
+    | JobEnd
+    | RunStart
+    | RunEnd
+    | RunMark
+    | StepRow
+    | DebugSpanRow
+    | BlobRow
+)
 
 _OVERHEAD_BYTES = 600
 

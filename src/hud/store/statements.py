@@ -145,6 +145,7 @@ JOBS_OF_RUNS = (
 FORGET_SUMMARIES = (
     "UPDATE jobs SET summary = NULL WHERE summary IS NOT NULL AND (team, id) IN ({rows})"
 )
+KEEP_SUMMARY = "UPDATE jobs SET summary = ? WHERE team = ? AND id = ? AND summary IS NULL"
 END_JOB = (
     "UPDATE jobs SET status = ?, ended_at = ?, summary = ?, worked_s = COALESCE(?, worked_s) "
     "WHERE team = ? AND id = ?"

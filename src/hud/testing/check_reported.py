@@ -19,10 +19,12 @@ from hud.store import (
     SILENCE_S,
     UNCOUNTED,
     DebugSpanRow,
+    JobCount,
     JobEnd,
     JobFilter,
     JobHeard,
     JobRow,
+    JobSummary,
     RunEnd,
     RunFilter,
     RunStart,
@@ -489,6 +491,32 @@ async def text_that_no_database_takes_is_mended(open_again: StoreFactory, team: 
     store.close()
 
 
+async def counts_are_kept_until_a_run_changes(open_again: StoreFactory, team: str) -> None:
+    """The counts of a job that nobody ends can be kept, and are never out of date."""
+    store = open_again()
+    job = JobRow(id=new_id(), created_at=1, heard_at=_now(), team=team)
+    store.put(job)
+    runs = [new_id(), new_id()]
+    for run_id in runs:
+        store.put(RunStart(id=run_id, job_id=job.id, task_slug=run_id, started_at=1, team=team))
+    store.put(_end(runs[0], team, job.id))
+    await store.committed()
+
+    def summary() -> JobSummary:
+        return store.summarise(store.find_job(job.id, team=team))
+
+    _expect(not summary().is_kept, "what nobody keeps is counted")
+    store.put(JobCount(id=job.id, team=team))
+    await store.committed()
+    kept = summary()
+    _expect((kept.is_kept, kept.counts.graded, kept.counts.running) == (True, 1, 1), "it is kept")
+    store.put(_end(runs[1], team, reward=None))
+    await store.committed()
+    after = summary()
+    _expect((after.is_kept, after.counts.running) == (False, 0), "until a run changes")
+    store.close()
+
+
 RULES = (
     spans_are_stored_once_in_whatever_order,
     no_span_is_lost_for_want_of_a_number,
@@ -501,5 +529,6 @@ RULES = (
     runs_and_jobs_are_listed_by_what_is_asked,
     an_invalid_run_is_shown_and_not_counted,
     what_spans_used_is_counted_once,
+    counts_are_kept_until_a_run_changes,
     text_that_no_database_takes_is_mended,
 )
