@@ -20,6 +20,12 @@ _HEADERS = (
 )
 
 
+_SHORT_BODY_BYTES = 1024 * 1024
+# Where more is taken; all of them look at the key before they read. Elsewhere the body is read
+# first, so it is kept short.
+_LONG_BODIES = ("/telemetry/", "/v2/trace/", "/v2/tasks/upload", "/inference/")
+
+
 class Guard:
     """An ASGI middleware that refuses what must not come in, and marks what goes out."""
 
@@ -32,14 +38,21 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        refusal = self._refusal(headers)
+        limit_bytes = self._limit_bytes(scope["path"])
+        refusal = self._refusal(headers, limit_bytes)
         if refusal is not None:
             await self._refuse(scope, receive, send, *refusal)
             return
-        limited = _Limited(receive, self._config.body_limit_bytes)
+        limited = _Limited(receive, limit_bytes)
         await self._app(scope, limited, _marking(send) if scope["type"] == "http" else send)
 
-    def _refusal(self, headers: dict[bytes, bytes]) -> tuple[int, str, str, str | None] | None:
+    def _limit_bytes(self, path: str) -> int:
+        longest = self._config.body_limit_bytes
+        return longest if path.startswith(_LONG_BODIES) else min(_SHORT_BODY_BYTES, longest)
+
+    def _refusal(
+        self, headers: dict[bytes, bytes], limit_bytes: int
+    ) -> tuple[int, str, str, str | None] | None:
         host = headers.get(b"host", b"").decode("latin-1")
         if not self._config.knows_host(_without_port(host)):
             hint = "name it with --public-url when people reach this server by that name"
@@ -55,8 +68,8 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             return 400, "bad_input", "Content-Length is no number", None
-        if int(length) > self._config.body_limit_bytes:
-            return 413, "too_large", _too_large(self._config.body_limit_bytes), None
+        if int(length) > limit_bytes:
+            return 413, "too_large", _too_large(limit_bytes), None
         return None
 
     def _is_ours(self, origin: str, host: str) -> bool:

@@ -31,7 +31,7 @@ from hud.store.rows import (
     UNCOUNTED,
     BlobRow,
     DebugSpanRow,
-    JobCount,
+    JobCounted,
     JobEnd,
     JobHeard,
     RunEnd,
@@ -100,7 +100,7 @@ class Batch:
                 group.add_debug_span(entry, name, text, moved)
             case JobHeard():
                 group.add_heard(entry)
-            case JobCount():
+            case JobCounted():
                 group.counted.add((entry.team, entry.id))
             case RunMark():
                 reason = entry.invalid_reason
@@ -220,7 +220,7 @@ class _Group:
         session.change_rows(sql.FORGET_SUMMARIES, _KEY, sorted(self._touched))
         for team, job_id in sorted(self.counted):
             summary = json.encode(summarise_job(session, team, job_id)).decode()
-            session.change(sql.KEEP_SUMMARY, (summary, team, job_id))
+            session.change(sql.KEEP_COUNTS, (summary, team, job_id))
         for end in self.job_ends:
             summary = json.encode(summarise_job(session, end.team, end.id)).decode()
             session.change(

@@ -18,7 +18,7 @@ from hud.store.entries import Entry, Values
 from hud.store.rows import (
     BlobRow,
     DebugSpanRow,
-    JobCount,
+    JobCounted,
     JobEnd,
     JobHeard,
     JobRow,
@@ -65,7 +65,7 @@ def changes_of(entries: Iterable[Entry], jobs: dict[tuple[str, str], str]) -> li
                 change = Change(entry.team, entry.id)
             case RunMark():
                 change = Change(entry.team, jobs.get((entry.team, entry.id)), entry.id)
-            case BlobRow() | JobCount():
+            case BlobRow() | JobCounted():
                 continue
         found[change] = None
     return list(found)

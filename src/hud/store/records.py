@@ -68,14 +68,10 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """One job of a listing, without its `spec`, with its counts.
-
-    `is_kept` is whether the counts are kept; others were counted for whoever asked.
-    """
+    """One job of a listing, without its `spec`, with its counts."""
 
     job: JobRecord
     counts: JobCounts
-    is_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +166,7 @@ class DebugSpanRecord:
 
 @dataclass(frozen=True, slots=True)
 class BlobRecord:
-    """What is known of one blob of a team."""
+    """What is known of one blob of a team; `created_at` is about when it was stored last."""
 
     sha256: str
     size_bytes: int

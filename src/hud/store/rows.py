@@ -62,16 +62,6 @@ class JobHeard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     team: str = LOCAL_TEAM
 
 
-class JobCount(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What became of a job's runs is counted, and kept until one of them changes.
-
-    For a job that nobody ends: without it, everybody who looks at it counts anew.
-    """
-
-    id: str
-    team: str = LOCAL_TEAM
-
-
 class JobEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A job ended; its counts are computed and kept in the same transaction.
 
@@ -82,6 +72,16 @@ class JobEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     status: JobStatus
     ended_at: int
     worked_s: float | None = None
+    team: str = LOCAL_TEAM
+
+
+class JobCounted(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Keep the counts of a job on its row until one of its runs changes.
+
+    The store's own, for a job that nobody works on and that nobody said has ended.
+    """
+
+    id: str
     team: str = LOCAL_TEAM
 
 
@@ -217,25 +217,18 @@ class DebugSpanRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class BlobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Bytes to keep under their SHA-256; `content` is stored as it is, unredacted."""
+    """Bytes to keep under their SHA-256; `content` is stored as it is, unredacted.
+
+    They are kept for as long as a step refers to them; see `hud.store.upkeep`.
+    """
 
     content: bytes
     media_type: str = "application/octet-stream"
     team: str = LOCAL_TEAM
 
 
-Row = (
-    JobRow
-    | JobHeard
-    | JobCount
-    | JobEnd
-    | RunStart
-    | RunEnd
-    | RunMark
-    | StepRow
-    | DebugSpanRow
-    | BlobRow
-)
+JobChange = JobRow | JobHeard | JobEnd | JobCounted
+Row = JobChange | RunStart | RunEnd | RunMark | StepRow | DebugSpanRow | BlobRow
 
 _OVERHEAD_BYTES = 600
 

@@ -32,7 +32,8 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 
-@router.api_route("/{sha256}", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/{sha256}", response_class=Response, include_in_schema=False)
+@router.get("/{sha256}", response_class=Response)
 def read_blob(
     request: Request,
     caller: Reader,

@@ -13,7 +13,6 @@ from hud.platform.errors import ApiError
 from hud.platform.identity import Admin, Reader
 from hud.platform.ingest.reporting import intake_of
 from hud.platform.reading import places
-from hud.platform.reading.counting import keep_counts
 from hud.platform.reading.deleting import delete_job_records
 from hud.platform.reading.finding import RecordId, find_job
 from hud.platform.reading.shapes import JobItem, RunItem
@@ -105,7 +104,6 @@ def list_jobs(
             if before is None:
                 return JobPage(items=[], total=total, next_cursor=None)
     found = services.store.list_jobs(filters, limit=limit, before=before, team=caller.team)
-    keep_counts(services.store, found)
     last = found[-1].job if len(found) == limit else None
     return JobPage(
         items=[JobItem.of(summary) for summary in found],

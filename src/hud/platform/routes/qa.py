@@ -58,15 +58,15 @@ def list_agent_results(caller: Reader) -> list[dict[str, str]]:
     return []
 
 
-@router.post("/qa/runs", responses=refusals(501))
-def run_checks(caller: Recorder) -> dict[str, str]:
+@router.post("/qa/runs", response_model=None, responses=refusals(501))
+def run_checks(caller: Recorder) -> NoReturn:
     """Refuse: nothing is checked here."""
     _none()
 
 
-@router.post("/qa-agents/{agent_id}/run", responses=refusals(501))
-@router.post("/qa-agents/{agent_id}/run-resources", responses=refusals(501))
-def run_check_agent(caller: Recorder, agent_id: Id) -> dict[str, str]:
+@router.post("/qa-agents/{agent_id}/run", response_model=None, responses=refusals(501))
+@router.post("/qa-agents/{agent_id}/run-resources", response_model=None, responses=refusals(501))
+def run_check_agent(caller: Recorder, agent_id: Id) -> NoReturn:
     """Refuse: nothing is checked here."""
     _none()
 

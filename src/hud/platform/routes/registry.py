@@ -77,15 +77,15 @@ def get_environment(request: Request, caller: Reader, environment_id: Id) -> Env
         return _item(environments.find_environment(connection, caller.team, environment_id))
 
 
-@router.post("/v2/builds/upload-url", responses=refusals(501))
-@router.post("/v2/builds/trigger", responses=refusals(501))
-def build(caller: Recorder) -> dict[str, str]:
+@router.post("/v2/builds/upload-url", response_model=None, responses=refusals(501))
+@router.post("/v2/builds/trigger", response_model=None, responses=refusals(501))
+def build(caller: Recorder) -> NoReturn:
     """Refuse: this platform builds no environments."""
     _not_here("deploy is not available on this platform yet", "serve it: hud serve env.py")
 
 
-@router.post("/runtime/sessions", responses=refusals(501))
-def lease(caller: Recorder) -> dict[str, str]:
+@router.post("/runtime/sessions", response_model=None, responses=refusals(501))
+def lease(caller: Recorder) -> NoReturn:
     """Refuse: this platform places no environments."""
     _not_here(
         "this platform places no environments yet",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, RedirectResponse
 
 from hud.platform.accounts import device, sessions
-from hud.platform.errors import ApiError
+from hud.platform.errors import ApiError, ErrorBody
 from hud.platform.identity import Caller, caller_of
 from hud.platform.routes.device_page import confirm
 from hud.platform.services import services_of
@@ -41,6 +41,38 @@ class DeviceToken(BaseModel):
     device_code: str = Field(max_length=200)
 
 
+class DeviceUser(BaseModel):
+    """Whose key it is."""
+
+    email: str
+
+
+class DeviceTeam(BaseModel):
+    """Whose things the key is for."""
+
+    name: str
+
+
+class DeviceSignedIn(BaseModel):
+    """The key of a device that was confirmed, told once."""
+
+    api_key: str
+    user: DeviceUser
+    team: DeviceTeam
+
+
+class DeviceError(BaseModel):
+    """RFC 8628, section 3.5."""
+
+    error: Literal["authorization_pending", "slow_down", "expired_token", "access_denied"]
+
+
+class DeviceWaits(DeviceError):
+    """Why there is no key, or not yet."""
+
+    detail: DeviceError
+
+
 class DeviceConfirmed(BaseModel):
     """A person's answer about a device."""
 
@@ -54,8 +86,12 @@ def signed_in(request: Request) -> Caller:
 
 
 @router.get("/sign-in", include_in_schema=False)
-def sign_in(request: Request, code: Annotated[str, Query(max_length=200)] = "") -> Response:
-    """Use a one-time code up and begin a session."""
+def sign_in(
+    request: Request,
+    code: Annotated[str, Query(max_length=200)] = "",
+    to: Annotated[str, Query(max_length=1000, pattern=r"^/(?:[A-Za-z0-9][^\\\s]*)?$")] = "/",
+) -> Response:
+    """Use a one-time code up and begin a session; `to` is the page of ours to go on to."""
     services = services_of(request)
     with services.database.writing() as connection:
         token = sessions.redeem_link_code(connection, code)
@@ -66,7 +102,7 @@ def sign_in(request: Request, code: Annotated[str, Query(max_length=200)] = "") 
             kind="unauthenticated",
             hint="`hud platform sign-in` prints another",
         )
-    response = RedirectResponse("/", status_code=303)
+    response = RedirectResponse(to, status_code=303)
     public = services.config.public_url or ""
     response.set_cookie(
         sessions.COOKIE,
@@ -109,7 +145,11 @@ def device_code(request: Request, asked: DeviceAsked) -> DeviceCode:
     )
 
 
-@router.post("/auth/device/token")
+@router.post(
+    "/auth/device/token",
+    response_model=DeviceSignedIn,
+    responses={400: {"model": DeviceWaits | ErrorBody}},
+)
 def device_token(request: Request, asked: DeviceToken) -> Response:
     """Ask whether the device was confirmed; the key is told once."""
     services = services_of(request)

@@ -139,7 +139,7 @@ def archive_tasks(
     request: Request,
     caller: Recorder,
     taskset_id: Id,
-    slug: Annotated[list[_Named], Query(max_length=1000)],
+    slug: Annotated[list[_Named], Query(max_length=100)],
 ) -> TasksArchived:
     """Take tasks out of a taskset; their versions stay, and an upload brings them back."""
     with services_of(request).database.writing() as connection:
