@@ -17,6 +17,7 @@ from benchmarks import (
     group,
     harness,
     inflight,
+    ingest,
     local,
     machine,
     numbers,
@@ -48,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "concurrency": concurrency.measure,
     "gateway": gateway.measure,
     "serving": serving.measure,
+    "ingest": ingest.measure,
 }
 
 PREFACE = """# Benchmarks

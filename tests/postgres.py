@@ -50,8 +50,12 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Generator[PostgresServer]:
-    """Start a server in a folder of its own, and stop it at the end."""
+def running_postgres(*, is_durable: bool = False) -> Generator[PostgresServer]:
+    """Start a server in a folder of its own, and stop it at the end.
+
+    Args:
+        is_durable: Write through to the disk, as servers do that are not for tests.
+    """
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="hud-postgres-"))
     account = _account()
@@ -70,21 +74,23 @@ def running_postgres() -> Generator[PostgresServer]:
             ],
             account,
         )
-        with _serving(programs, data, account) as server:
+        with _serving(programs, data, account, is_durable) as server:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _serving(programs: Path, data: Path, account: dict[str, Any]) -> Generator[PostgresServer]:
+def _serving(
+    programs: Path, data: Path, account: dict[str, Any], is_durable: bool
+) -> Generator[PostgresServer]:
     port = _free_port()
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": "",
-        "fsync": "off",
-        "full_page_writes": "off",
+        "fsync": "on" if is_durable else "off",
+        "full_page_writes": "on" if is_durable else "off",
         "max_connections": 100,
         "lc_messages": "C",
     }

@@ -7,6 +7,7 @@ import os
 import resource
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -33,12 +34,14 @@ class Work:
     Attributes:
         database: A PostgreSQL URL; None is SQLite.
         text_bytes: How long the answer in each step is.
+        is_bare: No platform: the same rows straight into a file.
     """
 
     seconds: float
     concurrent: int = 8
     text_bytes: int = 600
     database: str | None = None
+    is_bare: bool = False
 
 
 def batch(run_id: str, first: int, text: str) -> bytes:
@@ -77,6 +80,36 @@ def batch(run_id: str, first: int, text: str) -> bytes:
             }
         )
     return _encode({"telemetry": spans})
+
+
+def insert(work: Work) -> dict[str, float]:
+    """Put the same spans into a bare SQLite file as durably, eight batches to a commit."""
+    count, text = 0, "x" * work.text_bytes
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        connection = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(
+            "CREATE TABLE steps (run TEXT, seq INTEGER, span TEXT, payload TEXT, "
+            "PRIMARY KEY (run, seq)) WITHOUT ROWID"
+        )
+        connection.execute("CREATE UNIQUE INDEX spans ON steps (run, span)")
+        began, cpu_s = time.perf_counter(), time.process_time()
+        while time.perf_counter() < began + work.seconds:
+            connection.execute("BEGIN IMMEDIATE")
+            for _ in range(work.concurrent):
+                run_id = secrets.token_hex(16)
+                spans = msgspec.json.decode(batch(run_id, 1, text))["telemetry"]
+                rows = [
+                    (run_id, number, span["span_id"], _encode(span["attributes"]["hud.payload"]))
+                    for number, span in enumerate(spans, 1)
+                ]
+                connection.executemany("INSERT INTO steps VALUES (?, ?, ?, ?)", rows)
+                count += len(rows)
+            connection.execute("COMMIT")
+        took_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+        connection.close()
+    return {"per_s": count / took_s, "client_cpu_s": cpu_s / count}
 
 
 @contextmanager
@@ -143,6 +176,9 @@ def cpu_of(pid: int) -> float:
 
 async def main() -> None:
     work = spec.read(Work)
+    if work.is_bare:
+        spec.write(insert(work))
+        return
     with platform(work) as (url, key, pid):
         await upload(work, url, key, time.perf_counter() + WARM_S, [])
         waits: list[float] = []

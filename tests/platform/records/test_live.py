@@ -15,7 +15,13 @@ import pytest
 
 from hud._core.ids import new_id
 from hud._core.outcome import Outcome
+from hud._core.paths import make_home
+from hud.platform import streams
+from hud.platform.config import PlatformConfig
+from hud.platform.event_stream import HEARTBEAT
+from hud.platform.live import Live
 from hud.platform.seen import SeenSteps
+from hud.platform.services import Services
 from hud.store import JobEnd, JobRow, RunEnd, RunStart, StepRow, Store, open_store
 from tests.platform.server import DEADLINE_S, Server, running
 from tests.platform.spans import step, upload_path
@@ -256,6 +262,26 @@ async def test_a_server_that_stops_ends_its_streams_and_is_not_held_up(
                 with pytest.raises(EOFError):
                     await each.next()
         assert "Traceback" not in server.said()
+
+
+async def test_a_stream_ends_when_its_key_is_good_no_more(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.01)
+    services = Services.open(PlatformConfig(home=make_home(home)))
+    live, answers = Live(services.store), iter((True, True, False))
+
+    async def still_allowed() -> bool:
+        return next(answers)
+
+    try:
+        async with live.running(), asyncio.timeout(DEADLINE_S):
+            told = [
+                one async for one in streams.follow_jobs(services, live, "local", still_allowed)
+            ]
+    finally:
+        services.close()
+    assert told == [b"event: ready\ndata: {}\n\n", HEARTBEAT, HEARTBEAT]
 
 
 def test_numbers_that_were_seen_are_kept_as_ranges() -> None:

@@ -25,9 +25,10 @@ WHOLE_JOB = ""
 _table = metadata.tables["cancellations"]
 _FRESH_S = 1.0
 _REMEMBERED_US = 24 * 3600 * 1_000_000
+_RUNS_TOLD = 1_000
 # Commits of other servers may come later than the moment they name.
 _OVERLAP_US = 30 * 1_000_000
-LIFTED_AFTER_US = 60 * 1_000_000
+LIFTED_AFTER_US = 5 * 1_000_000
 """A job that is entered this long after it was cancelled begins anew."""
 
 
@@ -58,7 +59,8 @@ class Cancellations:
                 if time.monotonic() - self._read_at > _FRESH_S:
                     await self._refresh()
         found = self._known.get((team, job_id), {})
-        return Asked(WHOLE_JOB in found, [run_id for run_id in found if run_id != WHOLE_JOB])
+        runs = [run_id for run_id in found if run_id != WHOLE_JOB]
+        return Asked(WHOLE_JOB in found, runs[-_RUNS_TOLD:])
 
     def add(self, team: str, job_id: str, runs: Iterable[str], actor: str) -> None:
         """Keep that a job (`WHOLE_JOB`) or some of its runs are to end.
