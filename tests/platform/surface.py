@@ -141,7 +141,7 @@ def own_everything(server: Server, team: str) -> Owned:
     run, job, second = new_id(), new_id(), new_id()
     _have_used(server, team, job)
     blob = f"{MARK} {team}".encode()
-    with contextlib.closing(open_store(server.home)) as store:
+    with contextlib.closing(open_store(server.home, database=server.database)) as store:
         store.put(BlobRow(content=blob, media_type="text/plain", team=team))
         store.flush()
     with server.client(key) as client:

@@ -55,7 +55,7 @@ def cookie(server: Server) -> str:
 
 
 def _session_of(server: Server) -> str:
-    with contextlib.closing(Database(server.home)) as database:
+    with contextlib.closing(Database(server.home, server.database)) as database:
         owner = teams.ensure_first_owner(database)
         with database.writing() as connection:
             return sessions.begin_session(connection, team="local", user_id=owner)
@@ -393,7 +393,7 @@ def _broken_audit(server: Server, owned: Owned) -> str:
     """Make the server fail at a request that carries a key in its address, and return its reply."""
     audit = metadata.tables["audit"]
     with (
-        contextlib.closing(Database(server.home)) as database,
+        contextlib.closing(Database(server.home, server.database)) as database,
         database.writing() as connection,
     ):
         connection.execute(

@@ -17,6 +17,8 @@ import pytest
 from tests.platform.server import Server
 from tests.platform.surface import MARK, Owned, Place, make_key, own_everything, places
 
+DATABASES = ("sqlite", "postgres")
+
 OPEN = frozenset(
     (
         "GET /healthz",
