@@ -112,7 +112,9 @@ async def read_all(port: int, path: str, key: str, work: dict[str, Any]) -> dict
 @contextlib.contextmanager
 def started(command: Sequence[str], word: str = "PORT=") -> Generator[tuple[int, int]]:
     """Run a program until the block ends; yield its process id and the port it prints."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -161,9 +163,9 @@ def percentiles(values: list[int]) -> dict[str, float]:
 
 
 def main(work: dict[str, Any]) -> dict[str, Any]:
-    python, folder = sys.executable, tempfile.mkdtemp(prefix="bench-")
-    home = Path(folder)
+    python, load = sys.executable, os.getloadavg()[0]
     with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         _, far = stack.enter_context(
             started([python, "-m", "benchmarks.programs.streams_upstream"])
         )
@@ -198,7 +200,7 @@ def main(work: dict[str, Any]) -> dict[str, Any]:
         }
         for name, kinds in found.items()
     }
-    return {"ways": rows, "memory_bytes": memory, "load": os.getloadavg()[0]}
+    return {"ways": rows, "memory_bytes": memory, "load": load}
 
 
 if __name__ == "__main__":

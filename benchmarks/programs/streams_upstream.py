@@ -1,7 +1,7 @@
 """A provider that streams: every piece carries the moment it was written, on the system's clock.
 
-Prints `PORT=<n>`. A request gets its first piece at once and the others at a fixed pace, each stream
-on its own beat, so that pieces of many streams are spread over time as real ones are.
+Prints `PORT=<n>`. A request gets its first piece at once and the others at a fixed pace, each
+stream on its own beat, so that pieces of many streams are spread over time as real ones are.
 """
 
 from __future__ import annotations

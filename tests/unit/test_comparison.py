@@ -53,6 +53,13 @@ def test_too_small_a_sample_is_warned_of_with_the_smallest_p_value_it_can_give()
     )
 
 
+def test_sides_that_come_out_alike_on_many_tasks_are_no_small_sample() -> None:
+    found = compare(contender("one", tasks(9, 1.0)), contender("other", tasks(9, 1.0)))
+    assert (found.p_value, found.better, found.warnings) == (1.0, None, ())
+    few = compare(contender("one", tasks(3, 1.0)), contender("other", tasks(3, 1.0)))
+    assert "too small a sample" in few.warnings[0]
+
+
 def test_an_ungraded_run_is_no_zero_and_unequal_coverage_is_said_loudly() -> None:
     full = tasks(10, 1.0)
     broken = {f"t{n}": [1.0, NAN] if n < 5 else [1.0, 1.0] for n in range(10)}

@@ -121,7 +121,8 @@ class TestRuns:
         assert list(load_runs([first, second, first], home=home)["job_id"]) == [first, second]
         assert list(load_runs(taskset="two", home=home)["job_id"]) == [second]
         assert len(load_runs(home=home, team="theirs")) == 1
-        assert len(load_runs(taskset="three", home=home)) == 0
+        with pytest.raises(InputError, match="no job of a taskset 'three'"):
+            load_runs(taskset="three", home=home)
         with pytest.raises(InputError, match="there is no job ffff"):
             load_runs("ffff", home=home)
 

@@ -1,4 +1,4 @@
-"""Fewer garbage collections while much is in flight.
+"""Fewer and shorter garbage collections: while much is in flight, and in a server.
 
 Thousands of concurrent rollouts hold millions of live objects, and Python's default thresholds
 scan them over and over for nothing: half of all time at 10,000 in flight.
@@ -39,3 +39,13 @@ def fewer_collections() -> Generator[None]:
             if _users == 0 and _before is not None:
                 gc.set_threshold(*_before)
                 _before = None
+
+
+def spare_what_is_loaded() -> None:
+    """Take everything alive now out of later collections.
+
+    For a server, once it is ready to answer: what its libraries hold never becomes garbage, and
+    scanning it takes a tenth of a second in which nobody is answered.
+    """
+    gc.collect()
+    gc.freeze()

@@ -22,7 +22,11 @@ _BOTH = (True, False)
 # A pattern that starts with one literal character is searched by memchr, and the rest of it is
 # looked at only there. So every shape is anchored at the rarest character it must contain, looks
 # behind for what precedes it, and has bounds on whatever may be scanned more than once.
-_DASH_GATE = re.compile(r"-(?:(?<=sk-)|(?<=xox.-)|----BEGIN)")
+# What stands before "sk-" may be an escape of JSON; a "task-" is none.
+_DASH_GATE = re.compile(
+    r"-(?:(?<=(?<![A-Za-z0-9])sk-)|(?<=\\[bfnrt]sk-)|(?<=\\u[0-9A-Fa-f]{4}sk-)"
+    r"|(?<=xox.-)|----BEGIN)"
+)
 _UNDERSCORE_GATE = re.compile(
     r"_(?:(?<=hf_)|(?<=hud_)|(?<=gh[pousr]_)|(?<=github_pat_)|(?<=[sr]k_)(?=live|test))"
 )

@@ -36,6 +36,7 @@ class Call(Generic[T]):
         service: What `path` stands below: the origin, its `/v2`, or where telemetry goes.
         is_retried: Whether trying it again is harmless, and worth waiting for.
         timeout_s: For connecting, and for every wait on the answer.
+        limit_bytes: How much of an answer is read at most.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Call(Generic[T]):
     service: Service = "api"
     is_retried: bool = True
     timeout_s: float = 60.0
+    limit_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +151,10 @@ def run_state(run_id: str) -> Call[replies.RunState]:
     return Call("GET", f"/trace/{_segment(run_id)}", replies.RunState)
 
 
-def run_events(run_id: str) -> Call[replies.Events]:
-    """What happened in a run."""
-    return Call("GET", f"/trace/{_segment(run_id)}/events", replies.Events)
+def run_events(run_id: str, *, after: int | None = None) -> Call[replies.Events]:
+    """What happened in a run, from the start or after the place a part of it gave."""
+    query = (("after", after),) if after is not None else ()
+    return Call("GET", f"/trace/{_segment(run_id)}/events", replies.Events, query=query)
 
 
 def cancel_run(run_id: str, job_id: str | None = None) -> Call[replies.RunCancelled]:
@@ -221,7 +224,13 @@ def taskset(taskset_id: str) -> Call[replies.TasksetInfo]:
 def export_taskset(taskset_id: str) -> Call[replies.TasksetExport]:
     """All tasks of a taskset."""
     path = f"/tasksets/{_segment(taskset_id)}/export"
-    return Call("GET", path, replies.TasksetExport, timeout_s=UPLOAD_TIMEOUT_S)
+    return Call(
+        "GET",
+        path,
+        replies.TasksetExport,
+        timeout_s=UPLOAD_TIMEOUT_S,
+        limit_bytes=512 * 1024 * 1024,
+    )
 
 
 def upload_tasks(

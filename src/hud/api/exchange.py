@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-REPLY_LIMIT_BYTES = 256 * 1024 * 1024
 _ERROR_LIMIT_BYTES = 64 * 1024
 _LONGEST_WAIT_S = 30.0
 _DETAIL_CHARS = 1_500
@@ -75,7 +74,7 @@ class Exchange(Generic[T]):
         self._call = call
         self._patience = patience if call.is_retried else Patience((), ())
         self._troubles = self._breaks = 0
-        self.limit_bytes = REPLY_LIMIT_BYTES
+        self.limit_bytes = call.limit_bytes
 
     def request(self) -> dict[str, Any]:
         """Return the arguments of httpx's `build_request`.

@@ -51,6 +51,16 @@ class Me(Reply):
     team: str | None = None
 
 
+class JobCountsOnPlatform(Reply):
+    """What became of a job's runs, where a platform counts them."""
+
+    runs: int
+    graded: int
+    running: int = 0
+    ungraded: dict[str, int] = Field(default_factory=dict[str, int])
+    mean_reward: float | None = None
+
+
 class JobOnPlatform(Reply):
     """A job of a listing. `status` is in the platform's words."""
 
@@ -59,6 +69,9 @@ class JobOnPlatform(Reply):
     taskset_name: str | None = None
     status: str | None = None
     created_at: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    counts: JobCountsOnPlatform | None = None
 
 
 class RunOnPlatform(Reply):
@@ -100,9 +113,13 @@ class RunState(Reply):
 
 
 class Events(Reply):
-    """What happened in a run, one object each, in order; `kind` or `type` says what."""
+    """What happened in a run, one object each, in order; `kind` or `type` says what.
+
+    `next_after` is where the rest of a long run begins; None when this is all.
+    """
 
     events: list[dict[str, Any]]
+    next_after: int | None = None
 
 
 class TasksetRef(Reply):

@@ -7,15 +7,15 @@ import signal
 import sys
 from typing import Any
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import InputError, NotFound, bounded
 from hud._core.paths import hud_home
 from hud.api import calls
 from hud.api.client import BlockingPlatformClient
 from hud.api.place import PlatformPlace, configured_place
 from hud.cli import streams
+from hud.cli.recorded import recorded_store
 from hud.cli.render import count
-from hud.store import JobRecord, RunRecord, Store, job_holder, open_store
-from hud.store.database import FILE_NAME
+from hud.store import JobRecord, RunRecord, Store, job_holder
 
 _LOOKED_THROUGH = 1_000
 
@@ -41,7 +41,7 @@ def cancel(
     place = configured_place()
     if platform and place is None:
         raise InputError("no platform is configured", hint="set HUD_API_URL and HUD_API_KEY")
-    store = _store()
+    store = recorded_store()
     try:
         if job is not None:
             data = _job(job, None if platform else store, place, yes=yes, dry_run=dry_run)
@@ -131,19 +131,12 @@ def _all(
     return data
 
 
-def _store() -> Store | None:
-    home = hud_home(create=False)
-    return open_store(home, create=False) if (home / FILE_NAME).exists() else None
-
-
 def _found_job(store: Store | None, text: str) -> JobRecord | None:
     if store is None:
         return None
     try:
         return store.find_job(text)
-    except InputError as error:
-        if "more than one" in error.message:
-            raise
+    except NotFound:
         return None
 
 
@@ -152,9 +145,7 @@ def _found_run(store: Store | None, text: str) -> RunRecord | None:
         return None
     try:
         return store.find_run(text)
-    except InputError as error:
-        if "more than one" in error.message:
-            raise
+    except NotFound:
         return None
 
 

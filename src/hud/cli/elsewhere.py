@@ -16,10 +16,11 @@ from hud.api import calls
 from hud.api.client import BlockingPlatformClient
 from hud.api.errors import NotOnPlatform
 from hud.api.place import configured_place, required_place
-from hud.api.replies import RunOnPlatform, RunState
+from hud.api.replies import JobOnPlatform, RunOnPlatform, RunState
 from hud.cli import streams
-from hud.cli.render import NOT_AVAILABLE, number, one_line, safe
+from hud.cli.render import NOT_AVAILABLE, clock, number, one_line, safe
 from hud.cli.tables import pairs, table
+from hud.trace.clock import micros
 
 _NO_LIMIT = 1_000_000
 _LONGEST = 4_000
@@ -55,12 +56,30 @@ def list_jobs(limit: int, *, as_json: bool) -> None:
     if not jobs:
         streams.note("the platform has no jobs yet")
         return
-    rows = [
-        (job.id, job.created_at or "", job.name or "", job.taskset_name or "", job.status or "")
-        for job in jobs
-    ]
-    header = ("JOB", "CREATED", "NAME", "TASKSET", "STATUS")
-    streams.write(table(header, rows, width=streams.stdout_width(), shrink=2))
+    header = ("JOB", "CREATED", "NAME", "AGENT", "STATUS", "GRADED", "MEAN")
+    rows = [_job_row(job) for job in jobs]
+    streams.write(table(header, rows, right=(5, 6), width=streams.stdout_width(), shrink=2))
+
+
+def _job_row(job: JobOnPlatform) -> tuple[str, ...]:
+    agent, counts = job.agent or "", job.counts
+    return (
+        job.id,
+        _clock(job.created_at),
+        job.name or job.taskset_name or "",
+        f"{agent} {job.model}" if job.model else agent,
+        job.status or "",
+        f"{counts.graded:,}/{counts.runs:,}" if counts is not None else "",
+        number(counts.mean_reward) if counts is not None else "",
+    )
+
+
+def _clock(text: str | None) -> str:
+    """Return a platform's time as those of the local store are shown."""
+    try:
+        return clock(micros(text)) if text else ""
+    except (ValueError, OverflowError, OSError):
+        return bounded(text or "", 40)
 
 
 def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
@@ -77,7 +96,7 @@ def show_job(job_id: str, limit: int, *, as_json: bool) -> None:
         (
             run.id,
             run.task_slug or "",
-            run.began or "",
+            _clock(run.began),
             run.outcome or run.status or "",
             number(_reward(run)),
             bounded(run.error or "", 200),
@@ -94,7 +113,11 @@ def show_trace(run_id: str, *, as_json: bool) -> None:
     place = required_place()
     with BlockingPlatformClient(place) as client:
         state = client.send(calls.run_state(run_id))
-        events = client.send(calls.run_events(run_id)).events
+        part = client.send(calls.run_events(run_id))
+        events = part.events
+        while part.next_after is not None and part.events:
+            part = client.send(calls.run_events(run_id, after=part.next_after))
+            events += part.events
     if as_json:
         data = {**state.model_dump(mode="json"), "reward": _reward(state)}
         streams.write_json({"trace_id": run_id, **data, "events": events})

@@ -154,7 +154,7 @@ def remove(
 
 @app.command("test")
 @guarded
-def test(
+def try_(
     name: Name,
     team: Team = "local",
     home: Home = None,

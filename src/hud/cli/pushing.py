@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from hud._core.errors import InputError
+from hud._core.errors import InputError, NotFound
 from hud._core.paths import hud_home
 from hud.api.place import PlatformPlace, required_place
 from hud.cli import streams
 from hud.cli.bar import bar
 from hud.cli.boundary import FAILED, GRADED
+from hud.cli.recorded import recorded_store
 from hud.cli.render import count, one_line
 from hud.cli.tables import table
 from hud.eval.reporting.pushing import Push, Pushed
-from hud.store import JobRecord, Store, open_store
-from hud.store.database import FILE_NAME
+from hud.store import JobRecord, Store
 
 _SHOWN = 5
 
@@ -36,9 +36,9 @@ def push(
         raise InputError("name jobs, or give --all, or --unsent: one of them")
     place = required_place(to)
     home = hud_home(create=False)
-    if not (home / FILE_NAME).exists():
+    store = recorded_store()
+    if store is None:
         raise InputError(f"nothing has been recorded in {home} yet", hint="run hud eval first")
-    store = open_store(home, create=False)
     pushing = Push(place, home, store, again=force)
     try:
         if names:
@@ -66,7 +66,7 @@ def _existing(store: Store, job_ids: Sequence[str]) -> list[JobRecord]:
     for job_id in job_ids:
         try:
             jobs.append(store.find_job(job_id))
-        except InputError:
+        except NotFound:
             continue
     return sorted(jobs, key=lambda job: job.created_at)
 

@@ -248,7 +248,7 @@ def _show(
     if len(rows) > _SHOWN:
         streams.note(f"… {count(len(rows) - _SHOWN, 'more change')} (--json has all)")
     streams.note(one_line(plan.summary()))
-    if request.dry_run:
+    if request.dry_run and plan.to_apply:
         streams.note("nothing was uploaded (--dry-run)")
     elif uploaded is not None and plan.to_apply:
         streams.note(

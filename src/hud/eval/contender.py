@@ -23,6 +23,8 @@ from hud.store import LOCAL_TEAM, JobFilter, JobRecord, JobSummary, Store, every
 By = Literal["job", "agent", "model", "agent-model"]
 """What makes one contender of several jobs' runs."""
 
+EVERY_JOB = JobFilter()
+
 _PAGE = 500
 _TOLD_EVERY = 1_000
 _SHORT_ID = 8
@@ -159,8 +161,16 @@ def jobs_of_taskset(store: Store, taskset: str, *, team: str = LOCAL_TEAM) -> li
     Raises:
         InputError: when there is none.
     """
-    filters = JobFilter(taskset=taskset)
-    found = [summary.job for summary in every_job(store, filters, team=team)]
+    return [summary.job for summary in summaries_of_taskset(store, taskset, team=team)]
+
+
+def summaries_of_taskset(store: Store, taskset: str, *, team: str = LOCAL_TEAM) -> list[JobSummary]:
+    """Return the jobs of a taskset with their counts, newest first, without their `spec`.
+
+    Raises:
+        InputError: when there is none.
+    """
+    found = list(every_job(store, JobFilter(taskset=taskset), team=team))
     if not found:
         listed = store.list_jobs(limit=_PAGE, team=team)
         names = dict.fromkeys(one.job.taskset for one in listed if one.job.taskset)

@@ -49,7 +49,7 @@ class Job:
         Raises:
             StoreError: when the store cannot be opened, or cannot keep the job.
         """
-        row = job_row(name, group=group, taskset=taskset_id)
+        row = job_row(name, group=group, taskset_id=taskset_id)
         store = store_of(default_sinks())
         if store is not None:
             store.put(row)

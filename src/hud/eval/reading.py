@@ -20,8 +20,8 @@ from hud.eval.columns import (
     batch_of,
     step_row,
 )
-from hud.eval.contender import every_job
-from hud.store import LOCAL_TEAM, JobFilter, JobRecord, RunRecord, Store, every_run
+from hud.eval.contender import EVERY_JOB, every_job, summaries_of_taskset
+from hud.store import LOCAL_TEAM, JobRecord, JobSummary, RunRecord, Store, every_run
 
 BATCH = 5_000
 """Rows of a batch, unless a single step is very large."""
@@ -51,11 +51,15 @@ def selected_jobs(store: Store, selection: Selection) -> Iterator[tuple[JobRecor
     """Yield the jobs, and of those found by listing how many runs they have.
 
     Raises:
-        InputError: when an id names no job, or more than one.
+        InputError: when an id names no job, or more than one, or nothing ran the taskset.
     """
     if selection.jobs is None:
-        filters = JobFilter(taskset=selection.taskset)
-        for summary in every_job(store, filters, team=selection.team):
+        listed: Iterable[JobSummary]
+        if selection.taskset is None:
+            listed = every_job(store, EVERY_JOB, team=selection.team)
+        else:
+            listed = summaries_of_taskset(store, selection.taskset, team=selection.team)
+        for summary in listed:
             yield summary.job, summary.counts.attempts
         return
     seen: set[str] = set()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hud._core.errors import StoreError
-from hud._core.ids import new_id
+from hud._core.ids import is_id, new_id, normal_id
 from hud._core.paths import hud_home
 from hud.eval.reporting.reporter import FAREWELL_S
 from hud.eval.reporting.sink import PlatformSink, configured_sink
@@ -151,6 +151,7 @@ def job_row(
     model: str | None = None,
     runtime: str | None = None,
     spec: Mapping[str, Any] | None = None,
+    taskset_id: str | None = None,
 ) -> JobRow:
     """Return the row that says that a job begins, or goes on when it exists."""
     return JobRow(
@@ -163,7 +164,13 @@ def job_row(
         model=model,
         runtime=runtime,
         spec=spec,
+        taskset_id=_stored_id(taskset_id),
     )
+
+
+def _stored_id(text: str | None) -> str | None:
+    plain = normal_id(text or "")
+    return plain if is_id(plain) else None
 
 
 class JobHold:

@@ -76,6 +76,7 @@ async def run_taskset(
         model=model_of(agent),
         runtime=type(provider).__name__,
         spec=spec,
+        taskset_id=taskset_id or job.taskset_id,
     )
 
     def plan_for(task: Task) -> Plan:

@@ -58,7 +58,9 @@ def _between(interval: tuple[float, float] | None) -> str:
 def _about_size(found: Comparison) -> list[str]:
     if not found.compared:
         return []
-    smallest = min(1.0, found.test.smallest_p * found.comparisons)
+    # Sides that came out alike on many tasks are no small sample.
+    smallest = found.test.smallest_p if found.disagreeing else 2.0 ** (1 - found.compared)
+    smallest = min(1.0, smallest * found.comparisons)
     if smallest > SIGNIFICANCE:
         differ = f"the sides differ on {found.disagreeing:,} of {tasks_in_words(found.compared)}"
         least = f"no p-value below {smallest:.3g} can come out of so few"

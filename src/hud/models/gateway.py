@@ -7,48 +7,33 @@ where its gateway is decides `endpoint`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from hud._core import json
-from hud._core.addresses import checked_key, checked_url
-from hud._core.errors import HudError, InputError, bounded
+from hud._core.errors import InputError, bounded
+from hud.api.place import PlatformPlace, configured_place
+from hud.api.replies import Reply
 from hud.models.catalog import AGENT_KINDS, AgentKind, ModelInfo, UnknownModel, load_catalog
-from hud.models.endpoint import Endpoint
 from hud.models.provider import Dialect, ModelProvider
 
 if TYPE_CHECKING:
     from hud._core.settings import Settings
 
-_PAGE = 100
-_PAGES_AT_MOST = 1_000
-_BYTES_AT_MOST = 16 * 1024 * 1024
-_TIMEOUT_S = 30.0
 _DIALECTS: dict[AgentKind, Dialect] = {kind: dialect for dialect, kind in AGENT_KINDS.items()}
 # How platforms name providers, where the catalog here has another name.
 _PROVIDERS = {"gemini": "google", "x-ai": "xai", "moonshotai": "moonshot"}
 
 
-class PlatformUnreachable(HudError):
-    """The platform's catalog of models could not be read."""
-
-    code: ClassVar[str] = "platform"
-
-
-class _Reply(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
-
-
-class GatewayProviderInfo(_Reply):
+class GatewayProviderInfo(Reply):
     """Who stands behind a model of the platform."""
 
     name: str | None = None
 
 
-class GatewayModelInfo(_Reply):
+class GatewayModelInfo(Reply):
     """A model the platform serves.
 
     Attributes:
@@ -84,12 +69,7 @@ class GatewayModelInfo(_Reply):
         )
 
 
-class _Page(_Reply):
-    items: list[GatewayModelInfo]
-    total: int | None = None
-
-
-_listed: dict[tuple[str, str], list[GatewayModelInfo]] = {}
+_listed: dict[str, list[GatewayModelInfo]] = {}
 
 
 def has_platform(settings: Settings | None = None) -> bool:
@@ -108,18 +88,14 @@ def list_gateway_models(*, fresh: bool = False) -> list[GatewayModelInfo]:
 
     Raises:
         InputError: when no platform is configured.
-        PlatformUnreachable: when it cannot be asked, or answers something else.
+        PlatformError: when it cannot be asked, or answers something else.
     """
-    from hud._core.settings import read_settings
-
-    settings = read_settings()
-    if not settings.hud_api_url or not settings.api_key:
+    place = configured_place()
+    if place is None:
         raise InputError("no platform is configured", hint="set HUD_API_URL and HUD_API_KEY")
-    url = checked_url(settings.hud_api_url, "HUD_API_URL").rstrip("/")
-    key = (url, checked_key(settings.api_key))
-    if fresh or key not in _listed:
-        _listed[key] = _read_all(*key)
-    return list(_listed[key])
+    if fresh or place.identity not in _listed:
+        _listed[place.identity] = _read_all(place)
+    return list(_listed[place.identity])
 
 
 def resolve_gateway_model(model: str) -> GatewayModelInfo:
@@ -129,7 +105,7 @@ def resolve_gateway_model(model: str) -> GatewayModelInfo:
 
     Raises:
         UnknownModel: when there is none, or several.
-        InputError, PlatformUnreachable: as `list_gateway_models`.
+        InputError, PlatformError: as `list_gateway_models`.
     """
     rows = list_gateway_models()
     try:
@@ -148,7 +124,7 @@ def find_model(name: str) -> ModelInfo:
 
     Raises:
         UnknownModel: when neither knows it.
-        PlatformUnreachable: when it is unknown here and the platform cannot be asked.
+        PlatformError: when it is unknown here and the platform cannot be asked.
         InputError: as `resolve_model`.
     """
     catalog = load_catalog()
@@ -205,62 +181,11 @@ def _named(model: str, rows: Sequence[GatewayModelInfo]) -> GatewayModelInfo:
     )
 
 
-def _read_all(url: str, key: str) -> list[GatewayModelInfo]:
-    import httpx
+def _read_all(place: PlatformPlace) -> list[GatewayModelInfo]:
+    from hud.api.calls import Listing
+    from hud.api.client import BlockingPlatformClient
+    from hud.api.exchange import Patience
 
-    models: list[GatewayModelInfo] = []
-    headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
-    try:
-        with httpx.Client(headers=headers, timeout=_TIMEOUT_S) as client:
-            for page in _pages(client, f"{url}/v2/models"):
-                models += page.items
-                if page.total is None or len(models) >= page.total:
-                    return models
-                if not page.items:
-                    raise _failure(url, f"listed {len(models)} models of {page.total}")
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise _failure(url, f"cannot be reached: {bounded(str(error) or repr(error), 200)}") from (
-            error
-        )
-    raise _failure(url, f"lists more than {_PAGES_AT_MOST * _PAGE:,} models")
-
-
-def _pages(client: Any, url: str) -> Iterator[_Page]:
-    """Yield pages until nobody wants another; how many rows came says where the next begins."""
-    offset = 0
-    for _ in range(_PAGES_AT_MOST):
-        page = _page(client, url, offset)
-        yield page
-        offset += len(page.items)
-
-
-def _page(client: Any, url: str, offset: int) -> _Page:
-    base = url.removesuffix("/v2/models")
-    with client.stream("GET", url, params={"limit": _PAGE, "offset": offset}) as reply:
-        data = bytearray()
-        for chunk in reply.iter_bytes():
-            data += chunk
-            if len(data) > _BYTES_AT_MOST:
-                raise _failure(base, "answers with more than 16 MiB")
-        status = reply.status_code
-    if status in (401, 403):
-        raise _failure(base, f"refused the key (status {status})", hint="check HUD_API_KEY")
-    if status != 200:
-        raise _failure(base, f"answered status {status}", hint="check HUD_API_URL")
-    try:
-        return _Page.model_validate(json.decode(bytes(data)))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the reply"
-        problem = f"does not answer as a platform does: {where}: {first['msg']}"
-        raise _failure(base, problem, hint="check HUD_API_URL") from error
-    except ValueError as error:
-        raise _failure(base, "does not answer with JSON", hint="check HUD_API_URL") from error
-
-
-def _failure(url: str, what: str, *, hint: str | None = None) -> PlatformUnreachable:
-    shown = Endpoint(url, "").shown
-    return PlatformUnreachable(
-        f"the platform's models at {bounded(shown)} are not known: it {what}",
-        hint=hint or "is it up? HUD_API_URL says where it is",
-    )
+    # Somebody waits for the name of a model: a platform in trouble is said soon.
+    with BlockingPlatformClient(place, patience=Patience((0.5,), (0.5,))) as client:
+        return client.collect(Listing("/models", GatewayModelInfo))

@@ -103,6 +103,8 @@ class Asked:
             default = "/v1" if self.dialect is Dialect.MESSAGES else "/v1beta"
             version = self.version or default
             base = base.removesuffix("/v1").removesuffix(version) + version
+        if not self.query:
+            return f"{base}{self.route}"
         kept = [pair for pair in parse_qsl(self.query, keep_blank_values=True) if pair[0] != "key"]
         return f"{base}{self.route}" + (f"?{urlencode(kept)}" if kept else "")
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from hud._version import __version__
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
+from hud.platform.gateway.door import GatewayDoor, ServerApp
 from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
 from hud.platform.ingest.intake import Intake
@@ -85,6 +86,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.intake = Intake(services.store, services.database)
     app.state.live = Live(services.store)
     app.add_middleware(Guard, config=config)
+    app.door = Guard(GatewayDoor(gateway), config)
     return app
 
 
@@ -93,7 +95,7 @@ def openapi_document() -> dict[str, Any]:
     return _routes().openapi()
 
 
-def _routes(gateway: Gateway | None = None) -> FastAPI:
+def _routes(gateway: Gateway | None = None) -> ServerApp:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         live: Live | None = getattr(app.state, "live", None)
@@ -103,7 +105,7 @@ def _routes(gateway: Gateway | None = None) -> FastAPI:
         ):
             yield
 
-    app = FastAPI(
+    app = ServerApp(
         title="hud platform",
         version=__version__,
         description="Jobs, traces, tasksets, models and comparison: the platform's HTTP API.",
@@ -114,8 +116,6 @@ def _routes(gateway: Gateway | None = None) -> FastAPI:
         responses={"4XX": {"model": ErrorBody}},
     )
     install_handlers(app)
-    if gateway is not None:
-        app.mount("/inference", gateway)
     for router in ROUTERS:
         app.include_router(router)
     return app

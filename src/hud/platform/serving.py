@@ -14,6 +14,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from hud._core.errors import InputError
+from hud._core.garbage import spare_what_is_loaded
 from hud.platform.accounts import sessions
 from hud.platform.config import PlatformConfig
 from hud.platform.running import noted
@@ -56,6 +57,7 @@ async def _serve(
 
     app = create_app(services)
     server = _server(app)
+    spare_what_is_loaded()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

@@ -31,6 +31,7 @@ from hud.store.rows import (
     UNCOUNTED,
     BlobRow,
     DebugSpanRow,
+    JobCounted,
     JobEnd,
     JobHeard,
     RunEnd,
@@ -99,6 +100,8 @@ class Batch:
                 group.add_debug_span(entry, name, text, moved)
             case JobHeard():
                 group.add_heard(entry)
+            case JobCounted():
+                group.counted.add((entry.team, entry.id))
             case RunMark():
                 reason = entry.invalid_reason
                 reason = None if reason is None else _cleaned_text(reason)
@@ -130,6 +133,7 @@ class _Group:
 
     def __init__(self) -> None:
         self.job_ends: list[JobEnd] = []
+        self.counted: set[tuple[str, str]] = set()
         self._jobs: list[tuple[Any, ...]] = []
         self._runs: list[tuple[Any, ...]] = []
         self._steps: list[tuple[Any, ...]] = []
@@ -214,6 +218,9 @@ class _Group:
             jobs = {(team, run_id): job_id for team, run_id, job_id in found}
             self._touched.update((team, job_id) for team, _, job_id in found)
         session.change_rows(sql.FORGET_SUMMARIES, _KEY, sorted(self._touched))
+        for team, job_id in sorted(self.counted):
+            summary = json.encode(summarise_job(session, team, job_id)).decode()
+            session.change(sql.KEEP_COUNTS, (summary, team, job_id))
         for end in self.job_ends:
             summary = json.encode(summarise_job(session, end.team, end.id)).decode()
             session.change(

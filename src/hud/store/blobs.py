@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Protocol
 from hud._core.errors import StoreError, bounded
 from hud.store.errors import store_error
 
+_ASIDE = ".old-"
+_HALF_DONE_S = 3_600.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -169,6 +172,7 @@ class BlobFolder:
             raise store_error(error, path) from error
 
     def files(self) -> Generator[BlobFile]:
+        self._tidy()
         for path in sorted(self.root.glob("??/*")):
             sha256 = path.parent.name + path.name
             if _SHA256.fullmatch(sha256) is not None:
@@ -176,9 +180,21 @@ class BlobFolder:
                     found = path.stat()
                     yield BlobFile(sha256, found.st_size, found.st_mtime)
 
+    def _tidy(self) -> None:
+        """Undo what processes left half done that were killed long ago."""
+        before = time.time() - _HALF_DONE_S
+        for path in self.root.glob("??/.*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_ctime >= before:
+                    continue
+                if path.name.startswith(_ASIDE):
+                    with contextlib.suppress(FileExistsError):
+                        path.with_name(path.name.removeprefix(_ASIDE)).hardlink_to(path)
+                path.unlink()
+
     def delete(self, sha256: str, unchanged_since: float) -> bool:
         path = self.path(sha256)
-        aside = path.with_name(f".old-{path.name}")
+        aside = path.with_name(f"{_ASIDE}{path.name}")
         try:
             # Out of the way first: whoever writes it from now on makes it anew.
             path.rename(aside)

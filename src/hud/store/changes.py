@@ -15,7 +15,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from hud.store.entries import Entry, Values
-from hud.store.rows import BlobRow, DebugSpanRow, JobEnd, JobHeard, JobRow, RunMark, StepRow
+from hud.store.rows import (
+    BlobRow,
+    DebugSpanRow,
+    JobCounted,
+    JobEnd,
+    JobHeard,
+    JobRow,
+    RunMark,
+    StepRow,
+)
 
 _PENDING_AT_MOST = 1_000
 
@@ -56,7 +65,7 @@ def changes_of(entries: Iterable[Entry], jobs: dict[tuple[str, str], str]) -> li
                 change = Change(entry.team, entry.id)
             case RunMark():
                 change = Change(entry.team, jobs.get((entry.team, entry.id)), entry.id)
-            case BlobRow():
+            case BlobRow() | JobCounted():
                 continue
         found[change] = None
     return list(found)

@@ -69,12 +69,25 @@ def prepare(home: Path, *, create: bool) -> Path:
                 hint="make the file and its folder writable for this user, "
                 "or set HUD_HOME to another folder",
             )
-        if _revision(path) != REVISIONS[-1]:
+        if read_revision(path) != REVISIONS[-1]:
             with _alone(home):
                 _bring_up(path)
     except (OSError, sqlite3.Error) as error:
         raise store_error(error, path) from error
     return path
+
+
+def find_revision(home: Path) -> str | None:
+    """Return the revision of the database in `home`, None when there is none, or an empty one.
+
+    Raises:
+        StoreError: when it cannot be read, or is a database of something else.
+    """
+    path = home / FILE_NAME
+    try:
+        return read_revision(path) if path.exists() else None
+    except (OSError, sqlite3.Error) as error:
+        raise store_error(error, path) from error
 
 
 def _create_file(path: Path) -> None:
@@ -83,7 +96,7 @@ def _create_file(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _revision(path: Path) -> str | None:
+def read_revision(path: Path) -> str | None:
     """Return the revision stamped on the database, None when it is empty.
 
     Raises:
@@ -104,7 +117,7 @@ def _revision(path: Path) -> str | None:
 
 def _bring_up(path: Path) -> None:
     """Create or migrate; the caller keeps others from doing the same."""
-    revision = _revision(path)
+    revision = read_revision(path)
     if revision is None:
         with contextlib.closing(connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")

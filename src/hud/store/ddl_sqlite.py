@@ -105,6 +105,15 @@ STATEMENTS = (
         "DEFAULT '0' NOT NULL, known_cost_usd DOUBLE, parent_id VARCHAR(32), invalid_reason TEXT,"
         " PRIMARY KEY (team, id) )"
     ),
+    "CREATE INDEX runs_by_model ON runs (team, model, started_at, id) WHERE model IS NOT NULL",
+    (
+        "CREATE INDEX runs_by_outcome ON runs (team, outcome, started_at, id) WHERE outcome <> "
+        "'graded'"
+    ),
+    (
+        "CREATE INDEX runs_by_status ON runs (team, status, started_at, id) WHERE status <> "
+        "'completed'"
+    ),
     "CREATE INDEX runs_newest ON runs (team, started_at, id)",
     "CREATE INDEX runs_of_job ON runs (team, job_id, task_slug, member, attempt, id)",
     "CREATE INDEX runs_unfinished ON runs (team, job_id) WHERE ended_at IS NULL",

@@ -14,6 +14,7 @@ from hud._core.outcome import Outcome
 from hud.store.rows import (
     BlobRow,
     DebugSpanRow,
+    JobCounted,
     JobEnd,
     JobHeard,
     JobRow,
@@ -91,7 +92,8 @@ class Values(msgspec.Struct, frozen=True, gc=False):
     values: tuple[Any, ...]
 
 
-Entry = Values | StepRow | DebugSpanRow | BlobRow | JobHeard | JobEnd | RunMark
+Kept = StepRow | DebugSpanRow | BlobRow | JobHeard | JobEnd | JobCounted | RunMark
+Entry = Values | Kept
 
 
 def entry_of(row: Row) -> Entry:
@@ -101,7 +103,9 @@ def entry_of(row: Row) -> Entry:
         TypeError: when a document of the row has no JSON form.
     """
     match row:
-        case StepRow() | DebugSpanRow() | BlobRow() | JobHeard() | JobEnd() | RunMark():
+        case StepRow() | DebugSpanRow() | BlobRow():
+            return row
+        case JobHeard() | JobEnd() | JobCounted() | RunMark():
             return row
         case RunStart():
             values = (

@@ -23,7 +23,7 @@ def prepare(engine: PostgresEngine, *, create: bool) -> None:
         StoreError: when it cannot be used, with the reason.
     """
     try:
-        revision = read_revision(engine)
+        revision = _read_revision(engine)
         if revision == REVISIONS[-1]:
             return
         if revision is not None and revision not in REVISIONS:
@@ -42,8 +42,19 @@ def prepare(engine: PostgresEngine, *, create: bool) -> None:
         raise engine.error(error) from error
 
 
-def read_revision(engine: PostgresEngine) -> str | None:
-    """Return the revision stamped on the database, None when there is none."""
+def find_revision(engine: PostgresEngine) -> str | None:
+    """Return the revision stamped on the database, None when there is none.
+
+    Raises:
+        StoreError: when it cannot be read.
+    """
+    try:
+        return _read_revision(engine)
+    except engine.failures as error:
+        raise engine.error(error) from error
+
+
+def _read_revision(engine: PostgresEngine) -> str | None:
     with contextlib.closing(engine.connect()) as connection:
         [(table,)] = connection.query("SELECT to_regclass('alembic_version')::text")
         if table is None:

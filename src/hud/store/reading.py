@@ -15,6 +15,7 @@ from hud._core.outcome import Outcome
 from hud.store.engine import Engine
 from hud.store.filters import JobFilter, RunFilter
 from hud.store.liveness import living_jobs, reported_statuses, silent_before
+from hud.store.recent_counts import RecentCounts
 from hud.store.records import Attempt, JobCounts, JobRecord, JobSummary, RunRecord
 from hud.store.session import Session
 from hud.store.summary import summarise_job
@@ -41,14 +42,21 @@ _RUN_FIELDS = tuple(_RUN.split(", "))
 # A listing leaves `spec` on the disk: it may hold a row for each of 200,000 tasks.
 _LISTED_JOB = f"{_JOB.replace(', spec', ', NULL')}, summary"
 _MATCHES_NAMED = 5
+_NEAR_RUNS = 20_000
 
 
 class Reading:
-    """Questions about the jobs and runs of one team."""
+    """Questions about the jobs and runs of one team.
 
-    def __init__(self, engine: Engine, session: Session, team: str) -> None:
+    Attributes:
+        counted: Jobs of a listing that had to be counted and need not be the next time.
+    """
+
+    def __init__(self, engine: Engine, session: Session, team: str, recent: RecentCounts) -> None:
         self._engine = engine
+        self._recent = recent
         self._session = session
+        self.counted: list[str] = []
         self._team = team
 
     def job(self, text: str) -> JobRecord:
@@ -70,7 +78,7 @@ class Reading:
         )
         jobs = self._jobs([row[:-1] for row in rows])
         found = [
-            self._with_counts(job, row[-1])
+            self._listed(job, row[-1])
             for job, row in zip(jobs, rows, strict=True)
             if filters.status in (None, job.status)
         ]
@@ -100,12 +108,32 @@ class Reading:
 
     def runs(self, filters: RunFilter, before: RunRecord | None, limit: int) -> list[RunRecord]:
         narrowed, values = filters.conditions()
+        older, last = "", list[Any]()
         if before is not None:
-            narrowed += "AND (started_at, id) < (?, ?) "
-            values += [before.started_at, before.id]
+            older, last = "AND (started_at, id) < (?, ?) ", [before.started_at, before.id]
+            narrowed, values = narrowed + older, values + last
+        if filters.task_slug is None or filters.job_id is not None:
+            return self._newest(narrowed, values, limit)
+        near = self._session.query(
+            f"SELECT started_at FROM runs WHERE team = ? {older}"
+            "ORDER BY started_at DESC, id DESC LIMIT 1 OFFSET ?",
+            (self._team, *last, _NEAR_RUNS),
+        )
+        if near:
+            found = self._newest(f"{narrowed}AND started_at >= ? ", [*values, *near[0]], limit)
+            if len(found) == limit:
+                return found
+        # A task that is rare among the next runs is looked for job by job: an index of its own
+        # would cost every run more than all the others do.
+        narrowed += "AND job_id IN (SELECT id FROM jobs WHERE team = ?) "
+        return self._newest(narrowed, [*values, self._team], limit, order="+started_at")
+
+    def _newest(
+        self, narrowed: str, values: list[Any], limit: int, order: str = "started_at"
+    ) -> list[RunRecord]:
         rows = self._session.query(
             f"SELECT {_RUN} FROM runs WHERE team = ? {narrowed}"
-            "ORDER BY started_at DESC, id DESC LIMIT ?",
+            f"ORDER BY {order} DESC, id DESC LIMIT ?",
             (self._team, *values, limit),
         )
         return self._runs(rows)
@@ -172,6 +200,17 @@ class Reading:
             is_alive = run["job_id"] in living or (not run["job_id"] and run["started_at"] >= limit)
             run["is_interrupted"] = run["ended_at"] is None and not is_alive
         return [RunRecord(**run) for run in found]
+
+    def _listed(self, job: JobRecord, kept: str | None) -> JobSummary:
+        recent = self._recent.find(self._team, job.id) if kept is None else None
+        if recent is not None:
+            return JobSummary(job, recent)
+        summary = self._with_counts(job, kept)
+        if kept is None:
+            self._recent.keep(self._team, job.id, summary.counts)
+            if job.status != "running":
+                self.counted.append(job.id)
+        return summary
 
     def _with_counts(self, job: JobRecord, kept: str | None) -> JobSummary:
         if kept is not None:

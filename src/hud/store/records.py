@@ -166,7 +166,7 @@ class DebugSpanRecord:
 
 @dataclass(frozen=True, slots=True)
 class BlobRecord:
-    """What is known of one blob of a team."""
+    """What is known of one blob of a team; `created_at` is about when it was stored last."""
 
     sha256: str
     size_bytes: int

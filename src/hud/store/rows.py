@@ -75,6 +75,16 @@ class JobEnd(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     team: str = LOCAL_TEAM
 
 
+class JobCounted(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Keep the counts of a job on its row until one of its runs changes.
+
+    The store's own, for a job that nobody works on and that nobody said has ended.
+    """
+
+    id: str
+    team: str = LOCAL_TEAM
+
+
 class RunStart(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One attempt at one member of one task begins.
 
@@ -207,14 +217,18 @@ class DebugSpanRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class BlobRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Bytes to keep under their SHA-256; `content` is stored as it is, unredacted."""
+    """Bytes to keep under their SHA-256; `content` is stored as it is, unredacted.
+
+    They are kept for as long as a step refers to them; see `hud.store.upkeep`.
+    """
 
     content: bytes
     media_type: str = "application/octet-stream"
     team: str = LOCAL_TEAM
 
 
-Row = JobRow | JobHeard | JobEnd | RunStart | RunEnd | RunMark | StepRow | DebugSpanRow | BlobRow
+JobChange = JobRow | JobHeard | JobEnd | JobCounted
+Row = JobChange | RunStart | RunEnd | RunMark | StepRow | DebugSpanRow | BlobRow
 
 _OVERHEAD_BYTES = 600
 

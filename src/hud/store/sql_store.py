@@ -5,13 +5,14 @@ Reads are plain SQL on connections of their own; writes go through the process's
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar
 
-from hud._core.errors import NotFound, bounded
+from hud._core.errors import NotFound, StoreError, bounded
 from hud._core.ids import normal_id
 from hud.store import writer
 from hud.store.blobs import Blobs
@@ -21,6 +22,7 @@ from hud.store.filters import EVERY_JOB, EVERY_RUN, JobFilter, RunFilter
 from hud.store.payload import put_back
 from hud.store.pool import Pool
 from hud.store.reading import Reading
+from hud.store.recent_counts import RecentCounts
 from hud.store.records import (
     Attempt,
     BlobRecord,
@@ -30,7 +32,7 @@ from hud.store.records import (
     RunRecord,
     StepRecord,
 )
-from hud.store.rows import LOCAL_TEAM, Row, RunMark
+from hud.store.rows import LOCAL_TEAM, JobCounted, Row, RunMark
 
 T = TypeVar("T")
 
@@ -43,7 +45,8 @@ class SqlStore:
     def __init__(self, engine: Engine, blobs: Blobs) -> None:
         self.engine = engine
         self.blobs = blobs
-        self._pool = Pool(engine)
+        self.pool = Pool(engine)
+        self._recent = RecentCounts()
         self._writer: writer.Writer | None = None
         self._lock = threading.Lock()
 
@@ -61,7 +64,7 @@ class SqlStore:
     def close(self) -> None:
         with self._lock:
             mine, self._writer = self._writer, None
-        self._pool.close()
+        self.pool.close()
         if mine is not None:
             writer.release(mine)
 
@@ -90,15 +93,27 @@ class SqlStore:
         before: JobRecord | None = None,
         team: str = LOCAL_TEAM,
     ) -> list[JobSummary]:
+        counted: list[str] = []
+
         def page(reading: Reading) -> tuple[list[JobSummary], JobRecord | None]:
-            return reading.jobs(filters, before, limit)
+            page = reading.jobs(filters, before, limit)
+            counted.extend(reading.counted)
+            return page
 
         found: list[JobSummary] = []
         while True:
             some, before = self._ask(team, page)
             found += some
             if before is None or len(found) >= limit:
+                self._keep_counts(team, counted)
                 return found[:limit]
+
+    def _keep_counts(self, team: str, job_ids: list[str]) -> None:
+        """Have what was counted kept, where this process writes anyway."""
+        if self._writer is not None:
+            with contextlib.suppress(StoreError):  # it is only a convenience
+                for job_id in job_ids:
+                    self._writer.put(JobCounted(id=job_id, team=team))
 
     def summarise(self, job: JobRecord) -> JobSummary:
         return self._ask(job.team, lambda reading: reading.summary(job))
@@ -205,9 +220,9 @@ class SqlStore:
 
     def _ask(self, team: str, question: Callable[[Reading], T]) -> T:
         def work(connection: Connection) -> T:
-            return question(Reading(self.engine, connection, team))
+            return question(Reading(self.engine, connection, team, self._recent))
 
-        return self._pool.read(work)
+        return self.pool.read(work)
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return self._pool.read(lambda connection: connection.query(sql, values))
+        return self.pool.read(lambda connection: connection.query(sql, values))

@@ -40,6 +40,8 @@ class SqliteConnection:
 
     def change_rows(self, sql: str, columns: Sequence[str], rows: Rows) -> int:
         changed = 0
+        if not rows:
+            return changed
         for statement, flat in _in_chunks(sql, len(columns), rows):
             changed += self.raw.execute(statement, flat).rowcount
         return changed
@@ -81,6 +83,7 @@ class SqliteConnection:
 
 
 def _in_chunks(sql: str, width: int, rows: Rows) -> Generator[tuple[str, list[Any]]]:
+    """Yield statements for up to so many `rows` each, with their values one after the other."""
     at_once = _MAX_VARIABLES // width
     for start in range(0, len(rows), at_once):
         chunk = rows[start : start + at_once]

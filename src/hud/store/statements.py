@@ -122,10 +122,14 @@ def _add_usage() -> str:
     )
 
 
+# What is stored every second need not be written every second.
+_STORED_AGAIN = "created_at = excluded.created_at"
+_IS_OLDER = f"blobs.created_at < excluded.created_at - {600 * 1_000_000}"
+
 INSERT_JOBS = _insert("jobs", JOB_COLUMNS, ("team", "id"), _JOB_AGAIN)
 INSERT_RUNS = _insert("runs", RUN_COLUMNS, ("team", "id"), _RUN_AGAIN, _RUN_SAYS_MORE)
 INSERT_STEPS = _insert("steps", STEP_COLUMNS, ("team", "run_id", "seq"))
-INSERT_BLOBS = _insert("blobs", BLOB_COLUMNS, ("team", "sha256"))
+INSERT_BLOBS = _insert("blobs", BLOB_COLUMNS, ("team", "sha256"), _STORED_AGAIN, _IS_OLDER)
 INSERT_DEBUG_SPANS = _insert("debug_spans", DEBUG_SPAN_COLUMNS, ("team", "run_id", "span_id"))
 INSERT_AUDIT = _insert("audit", AUDIT_COLUMNS, ("team", "id"))
 END_RUNS = _end_runs()
@@ -149,3 +153,4 @@ END_JOB = (
     "UPDATE jobs SET status = ?, ended_at = ?, summary = ?, worked_s = COALESCE(?, worked_s) "
     "WHERE team = ? AND id = ?"
 )
+KEEP_COUNTS = "UPDATE jobs SET summary = ? WHERE team = ? AND id = ? AND summary IS NULL"

@@ -92,13 +92,13 @@ class Transactor:
     def _commit(
         self, connection: Connection, rows: list[Entry], jobs: dict[tuple[str, str], str]
     ) -> None:
-        changes: Sequence[Change] = ()
+        changes: Sequence[Change] = (ANYTHING,)
         if self._hub.is_heard or not self._engine.is_polled:
             changes = changes_of(rows, jobs)
             connection.announce(changes)
         connection.commit()
         if self._hub.is_heard:
-            self._hub.tell(changes or [ANYTHING])
+            self._hub.tell(changes)
             self.look_elsewhere()
 
     def look_elsewhere(self) -> None:

@@ -26,8 +26,13 @@ def queue_span(span: dict[str, Any]) -> None:
 def flush(timeout: float = 10.0) -> bool:
     """Make everything recorded so far durable, blocking for at most `timeout` seconds.
 
-    Returns whether it is.
+    With a platform configured, that also means that it has arrived there. Returns whether it is.
     """
-    from hud.eval.recording import flush_stores
+    import time
 
-    return flush_stores(timeout)
+    from hud.eval.recording import flush_stores
+    from hud.eval.reporting.sink import flush_reporters
+
+    until = time.monotonic() + timeout
+    is_durable = flush_stores(timeout)
+    return flush_reporters(max(0.0, until - time.monotonic())) and is_durable

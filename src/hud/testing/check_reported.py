@@ -411,6 +411,39 @@ async def an_invalid_run_is_shown_and_not_counted(open_again: StoreFactory, team
     store.close()
 
 
+async def text_that_no_database_takes_is_mended(open_again: StoreFactory, team: str) -> None:
+    """Zeros and half characters are replaced, and take no row with them."""
+    store = open_again()
+    job = JobRow(id=new_id(), created_at=1, name="a\0b", spec={"k": "\0\ud800"}, team=team)
+    run = RunStart(id=new_id(), job_id=job.id, task_slug="t\0", started_at=1, team=team)
+    store.put(job)
+    store.put(run)
+    store.put(StepRow(run_id=run.id, seq=1, payload=b'{"a": "\0\xff"}', team=team))
+    store.put(
+        DebugSpanRow(run_id=run.id, span_id="01" * 8, name="\0\udfff", payload=b"{}", team=team)
+    )
+    store.put(
+        RunEnd(
+            id=run.id,
+            job_id=job.id,
+            status="error",
+            outcome=Outcome.MODEL,
+            error="\0 half \ud83d",
+            ended_at=2,
+            team=team,
+        )
+    )
+    await store.committed()
+    found = store.find_job(job.id, team=team)
+    _expect((found.name, found.spec) == ("a\ufffdb", {"k": "\0\ufffd"}), "a job is mended")
+    ended = store.find_run(run.id, team=team)
+    _expect((ended.task_slug, ended.error) == ("t\ufffd", "\ufffd half ?"), "a run is mended")
+    [step] = store.read_steps(run.id, team=team)
+    _expect(step.payload.decode() == '{"a": "\ufffd\ufffd"}', "a step is mended")
+    _expect(store.read_debug_spans(run.id, team=team)[0].name == "\ufffd?", "a name is mended")
+    store.close()
+
+
 async def what_spans_used_is_counted_once(open_again: StoreFactory, team: str) -> None:
     """A run used what its steps did, however often and in whatever order they are reported."""
     store = open_again()
@@ -456,39 +489,6 @@ async def what_spans_used_is_counted_once(open_again: StoreFactory, team: str) -
     store.close()
 
 
-async def text_that_no_database_takes_is_mended(open_again: StoreFactory, team: str) -> None:
-    """Zeros and half characters are replaced, and take no row with them."""
-    store = open_again()
-    job = JobRow(id=new_id(), created_at=1, name="a\0b", spec={"k": "\0\ud800"}, team=team)
-    run = RunStart(id=new_id(), job_id=job.id, task_slug="t\0", started_at=1, team=team)
-    store.put(job)
-    store.put(run)
-    store.put(StepRow(run_id=run.id, seq=1, payload=b'{"a": "\0\xff"}', team=team))
-    store.put(
-        DebugSpanRow(run_id=run.id, span_id="01" * 8, name="\0\udfff", payload=b"{}", team=team)
-    )
-    store.put(
-        RunEnd(
-            id=run.id,
-            job_id=job.id,
-            status="error",
-            outcome=Outcome.MODEL,
-            error="\0 half \ud83d",
-            ended_at=2,
-            team=team,
-        )
-    )
-    await store.committed()
-    found = store.find_job(job.id, team=team)
-    _expect((found.name, found.spec) == ("a\ufffdb", {"k": "\0\ufffd"}), "a job is mended")
-    ended = store.find_run(run.id, team=team)
-    _expect((ended.task_slug, ended.error) == ("t\ufffd", "\ufffd half ?"), "a run is mended")
-    [step] = store.read_steps(run.id, team=team)
-    _expect(step.payload.decode() == '{"a": "\ufffd\ufffd"}', "a step is mended")
-    _expect(store.read_debug_spans(run.id, team=team)[0].name == "\ufffd?", "a name is mended")
-    store.close()
-
-
 RULES = (
     spans_are_stored_once_in_whatever_order,
     no_span_is_lost_for_want_of_a_number,
@@ -500,6 +500,6 @@ RULES = (
     debug_spans_are_kept_apart,
     runs_and_jobs_are_listed_by_what_is_asked,
     an_invalid_run_is_shown_and_not_counted,
-    what_spans_used_is_counted_once,
     text_that_no_database_takes_is_mended,
+    what_spans_used_is_counted_once,
 )

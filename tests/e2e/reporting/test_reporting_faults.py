@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import socket
 import threading
 from collections.abc import AsyncGenerator
@@ -174,6 +175,32 @@ async def test_something_else_at_the_address_is_no_platform(
     assert "with JSON" in caplog.text
 
 
+async def test_a_wrong_place_for_spans_is_said_once(
+    home: Path,
+    platform: FakePlatform,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HUD_TELEMETRY_URL", f"{platform.url}/nowhere")
+    job = await words(20).run(echo)
+    assert len(job.errors) == 0
+    said = [one for one in caplog.records if "nothing more is reported" in one.message]
+    assert len(said) == 1
+    assert "/nowhere" in said[0].message
+
+
+async def test_runs_that_are_refused_are_said_a_few_times_only(
+    home: Path, platform: FakePlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform.refuse = lambda method, path, body: (
+        (409, {"detail": "not like this"}) if path.endswith("/exit") else None
+    )
+    job = await words(20).run(echo)
+    assert len(job.errors) == 0
+    said = [one for one in caplog.records if "not like this" in one.message]
+    assert len(said) == 5
+
+
 async def test_a_step_that_is_refused_holds_back_no_other(
     home: Path, platform: FakePlatform, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -285,3 +312,46 @@ async def test_many_rollouts_at_once_all_arrive(home: Path, platform: FakePlatfo
     job = await words(150).run(echo, group=2, max_concurrent=100)
     end_reporters(30.0)
     assert_all_arrived(platform, job.id)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10))
+async def test_under_random_faults_everything_arrives_once(
+    home: Path, platform: FakePlatform, seed: int
+) -> None:
+    chance = random.Random(seed)
+
+    def misbehave(method: str, path: str, body: Any) -> tuple[int, Any] | None:
+        what = chance.random()
+        if what < 0.15:
+            return chance.choice([500, 502, 503, 429]), {"detail": "not now"}
+        if what < 0.3:  # taken, and the answer is lost
+            platform.refuse = None
+            platform.answer(method, path, body, f"Bearer {platform.key}")
+            platform.refuse = misbehave
+            return 503, {"detail": "lost"}
+        return None
+
+    async def agent(run: Run) -> str:
+        for index in range(chance.randrange(300)):
+            run.record(AgentStep(content=f"{index}"))
+            if chance.random() < 0.05:
+                await asyncio.sleep(0)
+        if chance.random() < 0.05:
+            platform.stop()
+            platform.start()
+        return await echo(run)
+
+    platform.refuse = misbehave
+    jobs = [await words(15).run(agent, group=2) for _ in range(3)]
+    jobs += await asyncio.gather(*(words(10).run(agent) for _ in range(4)))
+    end_reporters(0.0)
+    platform.refuse = None
+    await words(1).run(echo)
+    end_reporters(60.0)
+    for job in jobs:
+        for run in recorded_runs(job.id):
+            told = platform.runs[run.id]
+            assert told.steps == stored(run.id)
+            assert {exit["reward"] for exit in told.exits} == {run.reward}
+    assert not reporters()

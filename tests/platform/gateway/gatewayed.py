@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.budgets import BudgetScope, put_budget
 from hud.platform.gateway.providers import model_wanted, put_provider
 from hud.platform.gateway.tables import usage
+from hud.platform.gateway.usage_log import UsageRow
 from hud.platform.services import Services
 from hud.store import LOCAL_TEAM
 
@@ -39,7 +40,7 @@ class Gatewayed:
     origin: str
     key: str
     key_id: str
-    loop_errors: list[str] = field(default_factory=list[str])
+    _noted: asyncio.Queue[UsageRow]
 
     @property
     def url(self) -> str:
@@ -75,7 +76,7 @@ class Gatewayed:
         both: dict[str, Any] = {"max_cost_usd": None, "max_tokens": None, **limits}
         with self.services.database.writing() as connection:
             put_budget(connection, LOCAL_TEAM, scope, subject, **both)
-        self.gateway.budgets.forget(LOCAL_TEAM)
+        self.gateway.calls.budgets.forget(LOCAL_TEAM)
 
     def make_key(self, team: str = LOCAL_TEAM, **more: Any) -> str:
         """Return a new key, of a new team where that is named."""
@@ -93,9 +94,15 @@ class Gatewayed:
         def read() -> list[dict[str, Any]]:
             query = usage.select().where(usage.c.team == team).order_by(usage.c.at)
             with self.services.database.reading() as connection:
-                return [dict(row._mapping) for row in connection.execute(query)]
+                return [dict(row) for row in connection.execute(query).mappings()]
 
         return await asyncio.to_thread(read)
+
+    async def next_row(self) -> dict[str, Any]:
+        """Wait until another call has ended and return the newest row."""
+        async with asyncio.timeout(60):
+            await self._noted.get()
+        return (await self.rows())[-1]
 
     def http(self, **headers: str) -> httpx.AsyncClient:
         """Return a bare client that shows the key."""
@@ -107,6 +114,14 @@ class Gatewayed:
         )
 
 
+class _Server(uvicorn.Server):
+    """A server that leaves this process's signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
 @contextlib.asynccontextmanager
 async def gatewayed(home: Path, **more: Any) -> AsyncGenerator[Gatewayed]:
     """Run a platform in this process until the block ends."""
@@ -115,9 +130,8 @@ async def gatewayed(home: Path, **more: Any) -> AsyncGenerator[Gatewayed]:
     listener = socket.create_server(("127.0.0.1", 0))
     app = create_app(services)
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None
-    serving = asyncio.ensure_future(server._serve(sockets=[listener]))
+    server = _Server(config)
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         with services.database.writing() as connection:
             key, secret = keys.create_key(
@@ -126,7 +140,16 @@ async def gatewayed(home: Path, **more: Any) -> AsyncGenerator[Gatewayed]:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(trust_env=False) as client:
             await client.get(f"{origin}/healthz")
-        yield Gatewayed(services, app.state.gateway, origin, secret, key.id)
+        noted: asyncio.Queue[UsageRow] = asyncio.Queue()
+        gateway: Gateway = app.state.gateway
+        add = gateway.usage.add
+
+        def note(row: UsageRow) -> None:
+            add(row)
+            noted.put_nowait(row)
+
+        gateway.usage.add = note
+        yield Gatewayed(services, gateway, origin, secret, key.id, noted)
     finally:
         server.should_exit = True
         await serving

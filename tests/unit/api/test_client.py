@@ -152,13 +152,10 @@ def test_what_a_platform_does_not_answer_is_said(
         ask(platform, calls.me())
 
 
-def test_an_answer_without_end_is_not_read(
-    platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hud.api.exchange.REPLY_LIMIT_BYTES", 1024 * 1024)
+def test_an_answer_without_end_is_not_read(platform: FakePlatform) -> None:
     platform.replies = [(200, {}, b" " * (1024 * 1024 + 1))]
     with pytest.raises(ReplyUnreadable, match="more than 1 MiB"):
-        ask(platform, calls.me())
+        ask(platform, replace(calls.me(), limit_bytes=1024 * 1024))
 
 
 def test_nobody_there_is_one_sentence(platform: FakePlatform) -> None:

@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hud._core import json
@@ -39,6 +39,7 @@ class Entry:
     job_id: str
     put_seq: int | None = 0
     sent_seq: int = 0
+    is_entered: bool = False
     has_ended: bool = False
     due_at: float | None = None
     is_taken: bool = False
@@ -122,7 +123,7 @@ class Backlog:
         taken: list[tuple[str, list[bytes]]] = []
         with self._lock:
             self._is_told = False
-            ready = (one for one in self._due if self._when(one, at_once=at_once) <= now)
+            ready = (run_id for when, run_id in self._waiting(at_once=at_once) if when <= now)
             for run_id in list(itertools.islice(ready, max(at_most, 0))):
                 entry = self._entries[run_id]
                 del self._due[run_id]
@@ -138,7 +139,12 @@ class Backlog:
             entry = self._entries.get(run_id)
             if entry is None:
                 return
-            progress = sent.seq > entry.sent_seq or sent.is_ended
+            progress = (
+                sent.seq > entry.sent_seq
+                or sent.is_ended
+                or (sent.is_entered and not entry.is_entered)
+            )
+            entry.is_entered = sent.is_entered
             entry.sent_seq = max(entry.sent_seq, sent.seq)
             lacks = (entry.put_seq or 0) > sent.seq or (entry.has_ended and not sent.is_ended)
             entry.stalls = 0 if progress else entry.stalls + 1
@@ -196,7 +202,7 @@ class Backlog:
     def next_due(self, *, at_once: bool = False) -> float | None:
         """Return when `take` has something, by the monotonic clock; None when nothing waits."""
         with self._lock:
-            return min((self._when(run_id, at_once=at_once) for run_id in self._due), default=None)
+            return min((when for when, _ in self._waiting(at_once=at_once)), default=None)
 
     def running_in(self, job_id: str) -> str | None:
         """Return a run of a job that is under way, of which all so far has arrived."""
@@ -206,9 +212,12 @@ class Backlog:
                     return run_id
         return None
 
-    def _when(self, run_id: str, *, at_once: bool) -> float:
-        entry = self._entries[run_id]
-        return 0.0 if at_once and not entry.stalls else entry.due_at or 0.0
+    def _waiting(self, *, at_once: bool) -> Iterator[tuple[float, str]]:
+        """Yield what may be taken with when; a run that is on its way waits for its return."""
+        for run_id in self._due:
+            entry = self._entries[run_id]
+            if not entry.is_taken:
+                yield 0.0 if at_once and not entry.stalls else entry.due_at or 0.0, run_id
 
     def _entry(self, run_id: str, job_id: str) -> Entry:
         entry = self._entries.get(run_id)
@@ -216,13 +225,13 @@ class Backlog:
             entry = self._entries[run_id] = Entry(job_id)
         return entry
 
-    def _make_due(self, run_id: str, entry: Entry, wait_s: float = GATHER_S) -> bool:
+    def _make_due(self, run_id: str, entry: Entry, wait_s: float | None = None) -> bool:
         """Make a run due unless it is; tell whether it was not."""
         if entry.due_at is not None:
             return False
         if not entry.is_taken:
             self._open[entry.job_id] += 1
-        entry.due_at = time.monotonic() + wait_s
+        entry.due_at = time.monotonic() + (GATHER_S if wait_s is None else wait_s)
         self._due[run_id] = None
         return True
 

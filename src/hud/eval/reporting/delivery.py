@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import NotFound, bounded
 from hud._core.outcome import Outcome
 from hud.api import calls
 from hud.api.client import PlatformClient
@@ -113,7 +113,7 @@ class Delivery:
     async def _enter_job(self, job_id: str, name: str) -> None:
         try:
             full, plain = _job_begun(self._store.find_job(job_id))
-        except InputError:
+        except NotFound:
             full = plain = {"name": name, "group": 1}
         heard = await self._accepted(lambda body: calls.job_enter(job_id, body), (full, plain))
         self._on_heard(job_id, heard)
@@ -149,16 +149,17 @@ class Delivery:
         """Send spans, halving what is refused, until each is taken or left out."""
         try:
             return await self._client.send(calls.upload_spans(run_id, spans))
-        except (PlatformRefused, NotOnPlatform) as error:
-            if len(spans) == 1 and isinstance(error, PlatformRefused):
+        except NotOnPlatform as error:
+            error.hint = "HUD_TELEMETRY_URL says where spans go, when that is another place"
+            raise
+        except PlatformRefused as error:
+            if len(spans) == 1:
                 self.left_out += 1
                 logger.warning(
                     "the platform does not take a step of run %s (%s bytes): %s",
                     *(run_id, len(spans[0]), bounded(error.message, 300)),
                 )
                 return Heard()
-            if isinstance(error, NotOnPlatform):
-                raise
             half = len(spans) // 2
             one = await self._upload(run_id, spans[:half])
             other = await self._upload(run_id, spans[half:])
@@ -217,7 +218,8 @@ def span_of(step: StepRecord) -> bytes:
 
 
 def _job_begun(job: JobRecord) -> tuple[dict[str, Any], dict[str, Any]]:
-    plain = {"name": job.name, "group": job.group_size}
+    taskset_id = calls.dashed(job.taskset_id) if job.taskset_id else None
+    plain = {"name": job.name, "group": job.group_size, "taskset_id": taskset_id}
     full = {
         **plain,
         "taskset": job.taskset,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hud._core.errors import HudError, InputError, StoreError
+from hud._core.errors import HudError, NotFound, StoreError
 from hud.eval import cancelling
 from hud.eval.reporting.backlog import Backlog, Unsent
 from hud.eval.reporting.sent import Sent, SentLog
@@ -44,6 +44,7 @@ _JOIN_S = 1.0
 _IDLE_S = 0.5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _SWEPT_AT_ONCE = 200
+_SAID_AT_MOST = 5
 _REASON = "cancelled on the platform"
 
 
@@ -73,6 +74,7 @@ class Reporter:
         self._log = SentLog(home, place.identity, place.api_url.lower())
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._last_thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = self._room = asyncio.Event()
         self._holds: Counter[str] = Counter()
@@ -85,6 +87,7 @@ class Reporter:
         self._pause_s = _FIRST_PAUSE_S
         self._down_until = 0.0
         self._busy = 0
+        self._refusals = 0
 
     def put(self, event: Event) -> None:
         """Take note of what a run did."""
@@ -158,10 +161,10 @@ class Reporter:
 
     def _end(self) -> None:
         with self._lock:
-            thread, loop = self._thread, self._loop
+            thread, loop = self._thread or self._last_thread, self._loop
             if self._holds or thread is None:
                 return
-            self._is_ending = True
+            self._is_ending = self._thread is not None
             if loop is not None:
                 loop.call_soon_threadsafe(self._wake.set)
         thread.join(_JOIN_S)
@@ -189,7 +192,7 @@ class Reporter:
                 goes_on = self.halted is None and bool(self._holds)
                 self._is_ending = False
                 if not goes_on:
-                    self._thread = None
+                    self._last_thread, self._thread = self._thread, None
             for waiter in waiters:
                 _resolve(waiter)
             if not goes_on:
@@ -200,7 +203,7 @@ class Reporter:
         from hud.api.exchange import Patience
         from hud.eval.reporting.delivery import Delivery
 
-        self._wake, self._room = asyncio.Event(), asyncio.Event()
+        self._wake, self._room, self._busy = asyncio.Event(), asyncio.Event(), 0
         with self._lock:
             self._loop = asyncio.get_running_loop()
         store = open_store(self.home, create=False)
@@ -210,7 +213,8 @@ class Reporter:
             ) as client:
                 delivery = Delivery(client, store, self._log, self._on_heard)
                 for job_id in self._log.open_jobs():
-                    if job_id not in self._holds and job_holder(self.home, job_id) is None:
+                    is_known = job_id in self._holds or job_id in self._sweeps
+                    if not is_known and job_holder(self.home, job_id) is None:
                         self._sweeps.append(job_id)
                 async with asyncio.TaskGroup() as group:
                     for task in await self._dispatch(group, delivery, store):
@@ -245,11 +249,27 @@ class Reporter:
                 continue
             room = (1 if self.is_down else AT_ONCE) - self._busy
             for run_id, debug in self._backlog.take(room, at_once=is_urgent):
-                self._busy += 1
-                tasks.add(group.create_task(self._deliver(delivery, run_id, debug)))
+                tasks.add(self._start(group, delivery, run_id, debug))
             for run_id, job_id in self._silent_runs(now):
                 tasks.add(group.create_task(self._live(delivery, run_id, job_id)))
             tasks = {task for task in tasks if not task.done()}
+
+    def _start(
+        self, group: asyncio.TaskGroup, delivery: Delivery, run_id: str, debug: Sequence[bytes]
+    ) -> asyncio.Task[None]:
+        self._busy += 1
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._busy -= 1
+            if task.cancelled() or task.exception() is not None:
+                # It may not even have begun.
+                self._backlog.failed(run_id, debug, again=True)
+            self._wake.set()
+            self._room.set()
+
+        task = group.create_task(self._deliver(delivery, run_id, debug))
+        task.add_done_callback(ended)
+        return task
 
     def _wait_s(self, *, is_urgent: bool) -> float:
         """Return how long there is nothing to do unless something wakes this thread."""
@@ -283,27 +303,22 @@ class Reporter:
         return found
 
     async def _deliver(self, delivery: Delivery, run_id: str, debug: Sequence[bytes]) -> None:
-        from hud.api.errors import NotOnPlatform, PlatformError, PlatformRefused
+        from hud.api.errors import PlatformError, PlatformRefused
 
         try:
             sent, run = await delivery.run(run_id, debug)
             self._backlog.delivered(run_id, sent)
             self._close(run.job_id)
-        except InputError:
+        except NotFound:
             self._backlog.delivered(run_id, Sent())  # not in the local store yet
-        except (PlatformRefused, NotOnPlatform, StoreError) as error:
-            logger.warning("run %s is not reported: %s", run_id, error)
+        except (PlatformRefused, StoreError) as error:
+            self._refusals += 1
+            level = logging.WARNING if self._refusals <= _SAID_AT_MOST else logging.DEBUG
+            logger.log(level, "run %s is not reported: %s", run_id, error)
             self._backlog.failed(run_id, (), again=False)
         except PlatformError as error:
             self._failed(error)
             self._backlog.failed(run_id, debug, again=True)
-        except BaseException:
-            self._backlog.failed(run_id, debug, again=True)
-            raise
-        finally:
-            self._busy -= 1
-            self._wake.set()
-            self._room.set()
 
     async def _live(self, delivery: Delivery, run_id: str, job_id: str) -> None:
         from hud.api.errors import PlatformError

@@ -63,6 +63,15 @@ class Metered:
                 used=used,
                 is_cached=self.is_cached,
                 duration_ms=int(1000 * (time.monotonic() - self._began)),
-                error=self.error,
+                error=self._said(used),
             )
         )
+
+    def _said(self, used: Used) -> str | None:
+        """Return what is to be said of the call, None for nothing."""
+        error = self.error
+        if error is None and self.status == GONE:
+            error = "the client went away before the end"
+        if used.is_known:
+            return error
+        return f"{error or 'the provider told no usage'}; the tokens are estimated"

@@ -6,6 +6,7 @@ connections' buffers, and one that goes away ends the call.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import aiohttp
@@ -70,13 +71,13 @@ class Passing:
 
     Args:
         dialect: The client's.
-        keeps: Whether what the client gets is kept, to be written into the cache.
+        keep: Takes what the client got when it came to its end without an error, before the
+            client knows that it did.
 
     Attributes:
         has_begun: Whether the client was sent a byte.
         is_whole: Whether the answer came to its end.
         failure: What went wrong on the way, None for nothing.
-        kept: What the client got.
     """
 
     def __init__(
@@ -85,13 +86,13 @@ class Passing:
         reader: UsageReader,
         key: str,
         translator: Translator | None = None,
-        *,
-        keeps: bool = False,
+        keep: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self.has_begun = False
         self.is_whole = False
         self.failure: str | None = None
-        self.kept: list[bytes] | None = [] if keeps else None
+        self._keep = keep
+        self._kept: list[bytes] = []
         self._dialect = dialect
         self._reader = reader
         self._key = key
@@ -125,15 +126,15 @@ class Passing:
         rest = reader.rest()
         if self._translator is not None:
             rest = self._translator.feed(rest) + self._translator.end()
-        if self.kept is not None and rest:
-            self.kept.append(rest)
         self.is_whole = True
         self.failure = reader.error
+        if self._keep is not None and self.failure is None:
+            await self._keep(b"".join([*self._kept, rest]))
         await send(part_of(rest, more=False))
 
     async def _send(self, send: Send, shown: bytes) -> None:
-        if self.kept is not None:
-            self.kept.append(shown)
+        if self._keep is not None:
+            self._kept.append(shown)
         self._ends_event = shown.endswith((b"\n\n", b"\r\n\r\n"))
         await send(part_of(shown, more=True))
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import io
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
@@ -35,6 +36,7 @@ RETRIES = 3
 _IDLE_S = {"http": 4.0, "https": 50.0}
 _ERROR_BYTES = 1 << 20
 _READ_BYTES = 1 << 16
+_IN_PIECES_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,18 @@ class Upstream:
 
     @contextlib.asynccontextmanager
     async def reply(
-        self, request: Outgoing, route: Route, throttle: Throttle
+        self,
+        request: Outgoing,
+        route: Route,
+        throttle: Throttle,
+        on_sending: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send a request and yield the answer, whose body is still to come.
 
         Leaving the block before the body's end closes the connection, which stops the provider.
+
+        Args:
+            on_sending: Told before every attempt.
 
         Raises:
             Refused: when the provider says no, for good or for longer than the gateway waits.
@@ -106,6 +115,7 @@ class Upstream:
             if slot is None:
                 raise _busy(route, throttle)
             try:
+                on_sending()
                 response = await self._sent(request, route, throttle, slot)
                 if isinstance(response, aiohttp.ClientResponse):
                     try:
@@ -194,7 +204,7 @@ class Upstream:
             request.method,
             request.url,
             headers=request.headers,
-            data=request.body or None,
+            data=_payload(request.body),
             allow_redirects=False,
             proxy=route.provider.proxy,
         )
@@ -215,6 +225,11 @@ class Upstream:
                 read_bufsize=_READ_BYTES,
             )
         return session
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO | None:
+    """Return a body as the client wants it: a long one is written in pieces."""
+    return io.BytesIO(body) if len(body) > _IN_PIECES_BYTES else body or None
 
 
 def without_key(data: bytes, key: str) -> bytes:
@@ -240,7 +255,10 @@ def _unreachable(route: Route, error: BaseException) -> Refusal:
     match error:
         case ForbiddenAddress() | aiohttp.ClientConnectorError(os_error=ForbiddenAddress()):
             return Refusal(502, "provider_forbidden", f"{where} leads to an address never asked")
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+        case aiohttp.ConnectionTimeoutError():
+            message = f"{where} cannot be reached: no connection in {CONNECT_TIMEOUT_S:g} s"
+            return Refusal(504, "provider_timeout", message, may_pass=True)
+        case aiohttp.ClientConnectorError():
             reason = plain_reason(error)
             message = f"{where} cannot be reached: {reason}"
             return Refusal(502, "provider_unreachable", message, may_pass=True)

@@ -59,8 +59,14 @@ class Used:
 
 
 def used_nothing(route: Route) -> Used:
-    """Return what a call took that was never answered."""
+    """Return what a call took that the provider refused, or that never reached it."""
     return Used(route.provider.endpoint.provider, (route.upstream,))
+
+
+def used_unanswered(route: Route, prompt_tokens: int) -> Used:
+    """Return what a call took whose client went away before the answer began: its prompt."""
+    names = (route.upstream,)
+    return Used(route.provider.endpoint.provider, names, prompt_tokens, is_known=False)
 
 
 def used_at_most(route: Route, prompt_tokens: int, completion_tokens: int) -> Used:
@@ -69,29 +75,37 @@ def used_at_most(route: Route, prompt_tokens: int, completion_tokens: int) -> Us
     return Used(route.provider.endpoint.provider, names, prompt_tokens, completion_tokens)
 
 
-def used_by(route: Route, reader: UsageReader, prompt_tokens: int, *, is_whole: bool) -> Used:
+def used_by(
+    route: Route,
+    reader: UsageReader,
+    prompt_tokens: int,
+    *,
+    is_whole: bool,
+    has_answer: bool = True,
+) -> Used:
     """Return what an answered call took.
 
-    A provider bills for what it wrote before it was cut off, and does not say how much that was:
-    then it is estimated, so that going away early is no way around a budget.
+    A provider bills for what it wrote before it was cut off, and does not say how much that was;
+    some never say it. Then it is estimated, so that neither is a way around a budget.
 
     Args:
         prompt_tokens: An estimate of the prompt's.
         is_whole: Whether the answer came to its end.
+        has_answer: Whether it has tokens of its own; an embedding has none.
     """
     told = reader.usage() or Usage()
     names = tuple(dict.fromkeys(name for name in (route.upstream, reader.model) if name))
     prompt, completion = told.prompt_tokens, told.completion_tokens
-    is_known = prompt is not None and completion is not None
-    if not is_whole:
-        is_known = False
-        prompt = prompt if prompt is not None else prompt_tokens
+    if not has_answer:
+        completion = completion or 0
+    is_known = is_whole and prompt is not None and completion is not None
+    if not is_known:
         seen = reader.events if reader.events else reader.size_bytes // _BYTES_PER_TOKEN
-        completion = max(completion or 0, seen)
+        completion = max(completion or 0, seen) if has_answer else 0
     return Used(
         route.provider.endpoint.provider,
         names,
-        prompt or 0,
+        prompt_tokens if prompt is None else prompt,
         completion or 0,
         told.cached_tokens or 0,
         told.cache_write_tokens or 0,

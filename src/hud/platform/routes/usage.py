@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from hud._core.errors import StoreError
 from hud._core.ids import normal_id
 from hud.platform.accounts import audit
 from hud.platform.cursors import decode_cursor, encode_cursor
@@ -27,7 +29,14 @@ from hud.platform.routes.models import gateway_of
 from hud.platform.services import services_of
 from hud.platform.times import iso_required
 
-router = APIRouter(prefix="/v2", tags=["usage"])
+
+async def _written(request: Request) -> None:
+    """Have every call that has ended here written down before it is read."""
+    with contextlib.suppress(StoreError):
+        await gateway_of(request).usage.flush()
+
+
+router = APIRouter(prefix="/v2", tags=["usage"], dependencies=[Depends(_written)])
 
 WholeId = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9a-fA-F-]+$")]
 Since = Annotated[datetime | None, Query(description="ISO 8601; without a zone it is UTC.")]
@@ -206,7 +215,7 @@ def set_budget(request: Request, caller: Admin, wanted: BudgetWanted) -> BudgetI
         limits = wanted.model_dump(include={"max_cost_usd", "max_tokens"})
         name = f"{budget.scope} {subject}".strip()
         audit.note(connection, caller.team, caller.name, "budget.put", name, **limits)
-    gateway_of(request).budgets.forget(caller.team)
+    gateway_of(request).calls.budgets.forget(caller.team)
     return _budget(budget, spent)
 
 
@@ -230,7 +239,7 @@ def _removed(request: Request, caller: Admin, scope: BudgetScope, subject: str) 
         if not remove_budget(connection, caller.team, scope, subject):
             not_found("budget", name)
         audit.note(connection, caller.team, caller.name, "budget.remove", name)
-    gateway_of(request).budgets.forget(caller.team)
+    gateway_of(request).calls.budgets.forget(caller.team)
     return BudgetRemoved(scope=scope, subject=subject)
 
 

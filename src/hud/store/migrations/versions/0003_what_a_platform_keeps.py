@@ -297,22 +297,29 @@ def _columns() -> None:
     op.add_column("runs", sa.Column("parent_id", sa.String(32)))
     op.add_column("runs", sa.Column("invalid_reason", sa.Text))
     op.create_index("runs_newest", "runs", ["team", "started_at", "id"])
-    unfinished = sa.text("ended_at IS NULL")
-    op.create_index(
-        "runs_unfinished",
-        "runs",
-        ["team", "job_id"],
-        sqlite_where=unfinished,
-        postgresql_where=unfinished,
-    )
+    for name, where, columns in (
+        ("model", "model IS NOT NULL", ["team", "model", "started_at", "id"]),
+        ("status", "status <> 'completed'", ["team", "status", "started_at", "id"]),
+        ("outcome", "outcome <> 'graded'", ["team", "outcome", "started_at", "id"]),
+    ):
+        _partial_index(f"runs_by_{name}", "runs", columns, where)
+    _partial_index("runs_unfinished", "runs", ["team", "job_id"], "ended_at IS NULL")
     op.add_column("steps", sa.Column("span_id", sa.String(32)))
+    spans = ["team", "run_id", "span_id"]
+    _partial_index("steps_by_span", "steps", spans, "span_id IS NOT NULL", unique=True)
+
+
+def _partial_index(
+    name: str, table: str, columns: list[str], where: str, *, unique: bool = False
+) -> None:
+    condition = sa.text(where)
     op.create_index(
-        "steps_by_span",
-        "steps",
-        ["team", "run_id", "span_id"],
-        unique=True,
-        sqlite_where=sa.text("span_id IS NOT NULL"),
-        postgresql_where=sa.text("span_id IS NOT NULL"),
+        name,
+        table,
+        columns,
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
     )
 
 
