@@ -344,10 +344,11 @@ def test_no_path_parameter_leads_out_of_where_it_belongs(
                         json=None if place.method in ("GET", "DELETE") else body,
                     )
                     where = f"{place} with {name} = {odd!r}"
-                    assert reply.status_code < 500 or reply.status_code == 501, where
+                    is_unbuilt = place.is_page and reply.status_code == 503
+                    assert reply.status_code < 500 or reply.status_code == 501 or is_unbuilt, where
                     assert "root:" not in reply.text, where
                     assert "x-injected" not in reply.headers, where
-                    if place.method == "GET" and reply.status_code == 200:
+                    if place.method == "GET" and reply.status_code == 200 and not place.is_page:
                         assert "/rl/" in path or "items" in reply.text, f"{where}: {reply.text}"
 
 
