@@ -19,6 +19,7 @@ from hud.platform.accounts import keys, teams
 from hud.platform.accounts.keys import SCOPES, Scope
 from hud.platform.accounts.teams import Role
 from hud.platform.app import create_app
+from hud.platform.assets import PAGES
 from hud.platform.config import PlatformConfig
 from hud.platform.database import Database, now_us
 from hud.platform.services import Services
@@ -66,6 +67,11 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a page of the web UI, the same for everybody, or a file that it loads."""
+        return self.path in PAGES or self.path == "/assets/{name}"
 
     @property
     def parameters(self) -> list[str]:
@@ -141,7 +147,7 @@ def own_everything(server: Server, team: str) -> Owned:
     run, job, second = new_id(), new_id(), new_id()
     _have_used(server, team, job)
     blob = f"{MARK} {team}".encode()
-    with contextlib.closing(open_store(server.home)) as store:
+    with contextlib.closing(open_store(server.home, database=server.database)) as store:
         store.put(BlobRow(content=blob, media_type="text/plain", team=team))
         store.flush()
     with server.client(key) as client:
@@ -196,6 +202,7 @@ def own_everything(server: Server, team: str) -> Owned:
             "/v2/tasksets/{taskset:path}/publications": {"job_id": job},
             "/v2/compare": {"job": [job, second]},
             "/v2/models/resolve": {"model": "their-model"},
+            "/v2/trace/{trace_id}/search": {"q": "zebra"},
         },
         special={
             "/v2/providers/{name}": {"name": "their-provider"},

@@ -55,7 +55,7 @@ def cookie(server: Server) -> str:
 
 
 def _session_of(server: Server) -> str:
-    with contextlib.closing(Database(server.home)) as database:
+    with contextlib.closing(Database(server.home, server.database)) as database:
         owner = teams.ensure_first_owner(database)
         with database.writing() as connection:
             return sessions.begin_session(connection, team="local", user_id=owner)
@@ -344,10 +344,11 @@ def test_no_path_parameter_leads_out_of_where_it_belongs(
                         json=None if place.method in ("GET", "DELETE") else body,
                     )
                     where = f"{place} with {name} = {odd!r}"
-                    assert reply.status_code < 500 or reply.status_code == 501, where
+                    is_unbuilt = place.is_page and reply.status_code == 503
+                    assert reply.status_code < 500 or reply.status_code == 501 or is_unbuilt, where
                     assert "root:" not in reply.text, where
                     assert "x-injected" not in reply.headers, where
-                    if place.method == "GET" and reply.status_code == 200:
+                    if place.method == "GET" and reply.status_code == 200 and not place.is_page:
                         assert "/rl/" in path or "items" in reply.text, f"{where}: {reply.text}"
 
 
@@ -393,7 +394,7 @@ def _broken_audit(server: Server, owned: Owned) -> str:
     """Make the server fail at a request that carries a key in its address, and return its reply."""
     audit = metadata.tables["audit"]
     with (
-        contextlib.closing(Database(server.home)) as database,
+        contextlib.closing(Database(server.home, server.database)) as database,
         database.writing() as connection,
     ):
         connection.execute(

@@ -15,6 +15,7 @@ from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.door import GatewayDoor, ServerApp
 from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
+from hud.platform.ingest.bodies import Gate
 from hud.platform.ingest.intake import Intake
 from hud.platform.live import Live
 from hud.platform.routes import (
@@ -88,6 +89,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.gateway = gateway
     app.state.intake = Intake(services.store, services.database)
+    app.state.uploads = Gate(tasksets.UPLOADS_TOGETHER_BYTES)
     app.state.live = Live(services.store)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)

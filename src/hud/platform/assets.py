@@ -142,7 +142,7 @@ def _content(path: Path) -> bytes | None:
     """Return a file of the build, None when there is none; what is read is remembered."""
     try:
         changed_ns = path.stat().st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL is no file's
         return None
     return _read(path, changed_ns)
 

@@ -15,6 +15,8 @@ from tests.contenders import record_job
 from tests.platform.registry.known import team_of
 from tests.platform.server import Server
 
+DATABASES = ("sqlite", "postgres")
+
 GOOD = {f"t{n}": [1.0, 1.0] for n in range(8)}
 BAD = {f"t{n}": [0.0, 0.0] for n in range(8)}
 
@@ -26,7 +28,7 @@ def team(server: Server, client: httpx.Client) -> str:
 
 @pytest.fixture
 def store(server: Server) -> Iterator[Store]:
-    with contextlib.closing(open_store(server.home)) as opened:
+    with contextlib.closing(open_store(server.home, database=server.database)) as opened:
         yield opened
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.platform.registry.known import know, team_of
 from tests.platform.server import Server
 
+DATABASES = ("sqlite", "postgres")
+
 ADD = {
     "type": "object",
     "properties": {"a": {"type": "integer"}, "b": {"type": "integer", "default": 2}},

@@ -11,6 +11,8 @@ import pytest
 from tests.platform.registry.known import know, team_of
 from tests.platform.server import Server
 
+DATABASES = ("sqlite", "postgres")
+
 
 def test_every_team_has_a_default_project_from_the_first_look_on(client: httpx.Client) -> None:
     page = client.get("/v2/projects").json()

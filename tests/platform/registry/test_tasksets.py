@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from hud.environment.task import default_slug
+
+DATABASES = ("sqlite", "postgres")
 
 
 def item(name: str, *, env: str = "shop", task_id: str = "buy", **more: Any) -> dict[str, Any]:
@@ -327,3 +330,21 @@ def test_an_export_is_what_the_taskset_held_when_it_began(client: httpx.Client) 
         upload(client, [item(f"t{n}", args={"big": big, "v": 2}) for n in range(30)])
         seen += b"".join(parts)
     assert {task["args"]["v"] for task in json.loads(seen)["tasks"]} == {1}
+
+
+def test_uploads_at_the_same_time_make_one_taskset_and_count_its_versions_up(
+    client: httpx.Client,
+) -> None:
+    def one(number: int) -> Any:
+        tasks = [item(f"t{n}", args={"by": number}) for n in range(20)]
+        return upload(client, tasks, name="raced")
+
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(one, range(8)))
+    [taskset] = {reply["taskset_id"] for reply in done}
+    assert sum(reply["tasks_created"] for reply in done) == 20
+    assert sum(reply["tasks_updated"] for reply in done) == 7 * 20
+    assert len({task["args"]["by"] for task in export(client, taskset)["tasks"]}) == 1
+    versions = client.get(f"/v2/tasksets/{taskset}/task/versions", params={"slug": "t3"}).json()
+    assert [one["version"] for one in versions["items"]] == list(range(8, 0, -1))
+    assert client.get("/v2/projects").json()["total"] == 1

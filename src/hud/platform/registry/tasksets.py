@@ -85,11 +85,6 @@ def create_taskset(connection: Connection, team: str, name: str, project_id: str
             for a name that is taken.
     """
     called = plain_name("taskset", name)
-    project = (
-        default_project(connection, team)
-        if project_id is None
-        else find_project(connection, team, project_id)
-    )
     if taskset_or_none(connection, team, called) is not None:
         raise ApiError(
             409,
@@ -97,6 +92,22 @@ def create_taskset(connection: Connection, team: str, name: str, project_id: str
             kind="taken",
             hint="upload tasks to it: hud sync tasks NAME",
         )
+    return add_taskset(connection, team, called, project_id)
+
+
+def add_taskset(connection: Connection, team: str, name: str, project_id: str | None) -> Taskset:
+    """Make an empty taskset of a name that was looked at.
+
+    Raises:
+        ApiError: with status 404, for an unknown project.
+        IntegrityError: when somebody made one of this name meanwhile.
+    """
+    called = plain_name("taskset", name)
+    project = (
+        default_project(connection, team)
+        if project_id is None
+        else find_project(connection, team, project_id)
+    )
     now = now_us()
     taskset = Taskset(new_id(), called, project.id, now, now)
     connection.execute(

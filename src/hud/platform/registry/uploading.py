@@ -19,7 +19,7 @@ from hud.platform.registry.naming import plain_name, slugged
 from hud.platform.registry.projects import find_project
 from hud.platform.registry.tasksets import (
     Taskset,
-    create_taskset,
+    add_taskset,
     find_taskset,
     hold_taskset,
     taskset_or_none,
@@ -69,7 +69,7 @@ def take_upload(database: Database, caller: Caller, upload: Upload) -> Uploaded:
         _check_against_manifests(connection, team, changed)
 
     def keep(connection: Connection) -> Uploaded:
-        taskset = _target(connection, team, upload) or create_taskset(
+        taskset = _target(connection, team, upload) or add_taskset(
             connection, team, upload.taskset_name or "", upload.project_id
         )
         hold_taskset(connection, team, taskset.id)

@@ -14,6 +14,8 @@ from starlette.responses import StreamingResponse
 from hud.platform.accounts import audit
 from hud.platform.cursors import decode_cursor, encode_cursor
 from hud.platform.identity import Admin, Caller, Reader, Recorder
+from hud.platform.ingest.bodies import Gate
+from hud.platform.ingest.reporting import intake_of
 from hud.platform.registry import contents, tasksets
 from hud.platform.registry.incoming import read_upload
 from hud.platform.registry.naming import as_uuid, optional_uuid
@@ -25,6 +27,9 @@ from hud.platform.services import services_of
 from hud.platform.times import iso_required
 
 router = APIRouter(prefix="/v2", tags=["tasksets"])
+
+UPLOADS_TOGETHER_BYTES = 64 * 1024 * 1024
+"""How much is read apart at a time: a task takes several times its text in memory."""
 
 
 class TasksetName(BaseModel):
@@ -217,8 +222,10 @@ def export_taskset(request: Request, caller: Reader, taskset_id: Id) -> Response
 )
 async def upload_tasks(request: Request, caller: Recorder) -> UploadDone:
     """Keep tasks: new ones, and a new version of each that changed; all of them or none."""
-    body = await request.body()
-    done = await run_in_threadpool(_upload, request, caller, body)
+    limit = services_of(request).config.body_limit_bytes
+    gate: Gate = request.app.state.uploads
+    async with intake_of(request).bodies.read(request, limit) as body, gate.hold(len(body)):
+        done = await run_in_threadpool(_upload, request, caller, body)
     return UploadDone(
         taskset_id=as_uuid(done.taskset.id),
         taskset_name=done.taskset.name,
