@@ -67,17 +67,16 @@ export function Timeline(props: TimelineProps) {
     else for (let row = Math.max(0, first - BEYOND); row <= Math.min(count - 1, last + BEYOND); row += 1) source.want(placeAt(row), placeAt(row));
   });
 
-  // A run that goes on is followed at its end, as long as the reader is there.
-  const before = useRef(count);
+  // What arrives at the end of a run that is followed comes onto the screen.
+  const before = useRef(0);
   useEffect(() => {
     const grew = count > before.current;
-    const wasLast = cursor >= placeAt(before.current - 1) - 1;
     before.current = count;
-    if (!props.follows || !grew || !wasLast) return;
+    if (!props.follows || !grew) return;
     const element = box.current;
     if (element) place(count - 1, Math.max(READING_LINE_PX, element.clientHeight - 160));
     onCursor(placeAt(count - 1));
-  }, [count, cursor, placeAt, place, props.follows, onCursor, box]);
+  }, [count, placeAt, place, props.follows, onCursor, box]);
 
   return (
     <div className="timeline" ref={box} tabIndex={0} role="feed" aria-label="Steps" aria-busy={source.state === "loading"}>

@@ -23,6 +23,7 @@ import { TraceHead, Verdict } from "./TraceHead";
 import { useFound, useHighlight } from "./useFound";
 import { useNeighbours } from "./useNeighbours";
 import { useStored, useWide } from "./useStored";
+import { useTitle } from "../parts/useTitle";
 import "./trace.css";
 
 export function TracePage() {
@@ -66,6 +67,7 @@ function useTraceSource(id: string, run: RunDetail, first: number | null): Trace
 }
 
 function Trace({ id, run }: { id: string; run: RunDetail }) {
+  useTitle(run.task_slug, "trace");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const [wanted] = useState(() => seqIn(search.step, window.location.hash));
@@ -94,11 +96,13 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
 
   // Once the first lines are here: to the step of the address, else to the beginning.
   const isReady = source.state === "ready";
+  const [isOver] = useState(run.end_time !== null);
   useEffect(() => {
     if (!isReady) return;
-    const place = wanted === null ? 0 : source.placeOf(wanted);
+    const place = wanted !== null ? source.placeOf(wanted) : isOver ? 0 : source.total - 1;
     setCursor(Math.max(0, place));
     if (place > 0) requestAnimationFrame(() => timeline.current?.reveal(place, "start"));
+    // Where a run stood when it was opened, not where it went since.
   }, [isReady, source, wanted]);
 
   // The address follows the reader, a little later.
@@ -117,11 +121,24 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
   );
   const onToggle = useCallback((seq: number) => setFlipped((set) => toggled(set, seq)), []);
   const onRaw = useCallback((seq: number) => setRaw((set) => toggled(set, seq)), []);
-  const go = useCallback((place: number, how: "start" | "auto" = "auto") => {
-    setCursor(place);
-    timeline.current?.reveal(place, how);
-  }, []);
+  // A run that goes on is followed as long as its last step is the one that is looked at.
+  const [isFollowing, setFollowing] = useState(!isOver && wanted === null);
+  const go = useCallback(
+    (place: number, how: "start" | "auto" = "auto") => {
+      setCursor(place);
+      setFollowing(place >= source.total - 1);
+      timeline.current?.reveal(place, how);
+    },
+    [source],
+  );
   const onGo = useCallback((place: number) => go(place), [go]);
+  const look = useCallback(
+    (place: number) => {
+      setCursor(place);
+      setFollowing(place >= source.total - 1);
+    },
+    [source],
+  );
   const onGoStart = useCallback((place: number) => go(place, "start"), [go]);
   const onLink = useCallback((seq: number) => go(Math.max(0, source.placeOf(seq))), [go, source]);
 
@@ -220,7 +237,7 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
                 {run.end_time === null ? "Steps appear here as they are recorded." : "It ended before it began: what is said above is all there is."}
               </Empty>
             ) : (
-              <Timeline source={source} places={places} cursor={cursor} isOpen={isOpen} raw={raw} onCursor={setCursor} onToggle={onToggle} onRaw={onRaw} onLink={onLink} handle={timeline} follows={run.end_time === null} />
+              <Timeline source={source} places={places} cursor={cursor} isOpen={isOpen} raw={raw} onCursor={look} onToggle={onToggle} onRaw={onRaw} onLink={onLink} handle={timeline} follows={isFollowing && !isOver} />
             )}
           </section>
           {isStaged && stage ? <Stage source={source} cursor={cursor} stages={stages} current={stage} onStage={setStageName} onGo={onGo} onClose={() => setStage(false)} /> : null}

@@ -20,6 +20,7 @@ import { pictureOf } from "../stage/ScreenStage";
 import { Line } from "../Text";
 import { useRows } from "../useRows";
 import { align, differences, type Pair } from "./align";
+import { useTitle } from "../../parts/useTitle";
 import "../step.css";
 import "../trace.css";
 import "./beside.css";
@@ -53,6 +54,7 @@ function useWhole(run: RunDetail): TraceSource {
 }
 
 function Beside({ left, right }: { left: RunDetail; right: RunDetail }) {
+  useTitle(left.task_slug, "side by side");
   const [one, other] = [useWhole(left), useWhole(right)];
   const isComplete = one.isComplete && other.isComplete;
   const pairs = useMemo(() => (isComplete ? align(one.lines(MOST_ALIGNED), other.lines(MOST_ALIGNED)) : []), [one, other, isComplete]);
@@ -90,6 +92,9 @@ function Beside({ left, right }: { left: RunDetail; right: RunDetail }) {
   useShortcuts({ n: () => go(1), N: () => go(-1), j: () => step(1), k: () => step(-1), Enter: () => shown[cursor] && flip(shown[cursor]) });
   return (
     <div className="trace">
+      <h1 className="visually-hidden">
+        Two runs side by side: <Line>{left.task_slug}</Line>
+      </h1>
       <header className="beside-head">
         <Side run={left} />
         <Link to="/trace/$traceId/beside/$otherId" params={{ traceId: right.id, otherId: left.id }} className="icon-button" title="Change sides" aria-label="Change sides">
@@ -125,7 +130,7 @@ function Beside({ left, right }: { left: RunDetail; right: RunDetail }) {
           <input type="checkbox" checked={onlyDiffer} onChange={(event) => setOnly(event.target.checked)} /> Only differences
         </label>
       </div>
-      <div className="timeline" ref={rows.box} tabIndex={0} aria-label="Steps of both runs">
+      <div className="timeline" ref={rows.box} tabIndex={0} role="group" aria-label="Steps of both runs">
         <div className="timeline-all" style={{ height: rows.total + 200 }}>
           {Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => {
             const row = first + index;
