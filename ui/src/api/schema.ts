@@ -2040,12 +2040,61 @@ export interface components {
             approve: boolean;
         };
         /**
+         * DeviceError
+         * @description RFC 8628, section 3.5.
+         */
+        DeviceError: {
+            /**
+             * Error
+             * @enum {string}
+             */
+            error: "authorization_pending" | "slow_down" | "expired_token" | "access_denied";
+        };
+        /**
+         * DeviceSignedIn
+         * @description The key of a device that was confirmed, told once.
+         */
+        DeviceSignedIn: {
+            /** Api Key */
+            api_key: string;
+            user: components["schemas"]["DeviceUser"];
+            team: components["schemas"]["DeviceTeam"];
+        };
+        /**
+         * DeviceTeam
+         * @description Whose things the key is for.
+         */
+        DeviceTeam: {
+            /** Name */
+            name: string;
+        };
+        /**
          * DeviceToken
          * @description A code to exchange for a key.
          */
         DeviceToken: {
             /** Device Code */
             device_code: string;
+        };
+        /**
+         * DeviceUser
+         * @description Whose key it is.
+         */
+        DeviceUser: {
+            /** Email */
+            email: string;
+        };
+        /**
+         * DeviceWaits
+         * @description Why there is no key, or not yet.
+         */
+        DeviceWaits: {
+            /**
+             * Error
+             * @enum {string}
+             */
+            error: "authorization_pending" | "slow_down" | "expired_token" | "access_denied";
+            detail: components["schemas"]["DeviceError"];
         };
         /**
          * EnvironmentItem
@@ -4897,7 +4946,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["DeviceSignedIn"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceWaits"] | components["schemas"]["ErrorBody"];
                 };
             };
             /** @description Client Error */
@@ -6428,9 +6486,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6486,9 +6542,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6544,9 +6598,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6841,9 +6893,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6901,9 +6951,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6961,9 +7009,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */

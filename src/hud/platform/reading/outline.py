@@ -181,8 +181,9 @@ def _read(source: str | None, step: Mapping[str, Any]) -> tuple[Kind, str]:
             call = _table(step.get("task_call"))
             name = _text(call.get("name")) or "task"
             if call.get("phase") == "evaluate":
-                score = _table(call.get("result")).get("score")
-                return "grade", f"{name} graded{'' if score is None else f': {score}'}"
+                score: Any = _table(call.get("result")).get("score")
+                spelled = f": {score:.4g}" if type(score) in (int, float) else ""
+                return "grade", f"{name} graded{spelled}"
             return "setup", error or f"{name} set up"
         case "user":
             messages = [_table(message) for message in _list(step.get("messages"))]

@@ -53,7 +53,7 @@ export function RobotStage({ source, cursor, onGo }: RobotStageProps) {
   if (!episode) return <p className="stage-note">Loading…</p>;
   return (
     <>
-      <div className="robot-stage">
+      <div className="robot-stage" tabIndex={0} role="group" aria-label="Cameras and signals">
         {episode.cameras.length ? (
           <div className="robot-cameras">
             {episode.cameras.map((camera) => (
