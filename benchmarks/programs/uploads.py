@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,8 @@ def batch(run_id: str, first: int, text: str) -> bytes:
     return _encode({"telemetry": spans})
 
 
-@asynccontextmanager
-async def platform(work: Work) -> AsyncGenerator[tuple[str, str, int]]:
+@contextmanager
+def platform(work: Work) -> Generator[tuple[str, str, int]]:
     """Run a platform on a folder of its own; yield its address, a key and its process."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         home = Path(folder) / "home"
@@ -126,10 +126,12 @@ async def upload(work: Work, url: str, key: str, until: float, waits: list[float
                 if time.perf_counter() >= until:
                     return
 
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(work.concurrent):
-                tasks.create_task(one(session))
+    async with (
+        aiohttp.ClientSession(connector=connector, headers=headers) as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for _ in range(work.concurrent):
+            tasks.create_task(one(session))
     return count
 
 
@@ -141,7 +143,7 @@ def cpu_of(pid: int) -> float:
 
 async def main() -> None:
     work = spec.read(Work)
-    async with platform(work) as (url, key, pid):
+    with platform(work) as (url, key, pid):
         await upload(work, url, key, time.perf_counter() + WARM_S, [])
         waits: list[float] = []
         server_s, own = cpu_of(pid), resource.getrusage(resource.RUSAGE_SELF)

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
@@ -21,7 +21,8 @@ _teams = itertools.count(1)
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of a module that names `DATABASES` on a server with each of them."""
-    databases = getattr(metafunc.module, "DATABASES", None)
+    module: Any = metafunc.module  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    databases = getattr(cast("object", module), "DATABASES", None)
     if databases is not None and "server" in metafunc.fixturenames:
         metafunc.parametrize("server", databases, indirect=True, scope="module")
 

@@ -31,6 +31,11 @@ def step(
     )
 
 
+def attributes(**named: Any) -> dict[str, Any]:
+    """Return attributes by name, a dot for two underscores."""
+    return {name.replace("__", "."): value for name, value in named.items()}
+
+
 def span(run_id: str, name: str, *, span_id: str | None = None, **attributes: Any) -> Any:
     """Return a span of a run."""
     return {

@@ -152,7 +152,8 @@ def test_steps_come_in_pages_that_are_bounded_in_bytes(client: httpx.Client) -> 
         spans = [step(run, number, {"content": text}) for number in range(first, first + 100)]
         post(client, upload_path(run), {"telemetry": spans})
     numbers: list[int] = []
-    after, sizes = 0, []
+    sizes: list[int] = []
+    after = 0
     while after is not None:
         answer = client.get(f"/v2/trace/{run}/steps", params={"after": after, "limit": 1000})
         sizes.append(len(answer.content))

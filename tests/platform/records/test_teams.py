@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -59,7 +59,8 @@ def stranger(server: Any, open_client: Any) -> httpx.Client:
 
 def spelled(text: Any, ids: dict[str, str]) -> Any:
     if isinstance(text, dict):
-        return {key: spelled(value, ids) for key, value in text.items()}
+        table = cast("dict[str, Any]", text)
+        return {key: spelled(value, ids) for key, value in table.items()}
     return text.format(**ids) if isinstance(text, str) else text
 
 

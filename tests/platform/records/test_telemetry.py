@@ -16,7 +16,7 @@ from hud.trace.file_steps import files_of
 from hud.trace.robot_steps import ObservationStep
 from hud.trace.steps import Step, Trace
 from tests.platform.server import Server
-from tests.platform.spans import ENDED, STARTED, span, step, upload_path
+from tests.platform.spans import ENDED, STARTED, attributes, span, step, upload_path
 
 DATABASES = ("sqlite", "postgres")
 
@@ -35,7 +35,11 @@ def steps_of(client: httpx.Client, run: str, **query: Any) -> list[dict[str, Any
 
 def test_a_step_is_kept_as_it_came(client: httpx.Client) -> None:
     run = new_id()
-    payload = {"content": "ünï\n", "tool_calls": [{"name": "t", "meta": {}}], "extra": {"a": None}}
+    payload: dict[str, Any] = {
+        "content": "ünï\n",
+        "tool_calls": [{"name": "t", "meta": {}}],
+        "extra": {"a": None},
+    }
     told = upload(client, run, step(run, 3, payload))
     assert told == {
         "id": run,
@@ -64,7 +68,12 @@ def test_spans_come_twice_and_in_any_order(client: httpx.Client) -> None:
 
 def test_a_number_is_taken_from_where_the_client_put_it(client: httpx.Client) -> None:
     run = new_id()
-    upload(client, run, step(run, None, **{"hud.seq": 5}), step(run, 9, **{"hud.seq": 6}))
+    upload(
+        client,
+        run,
+        step(run, None, **attributes(hud__seq=5)),
+        step(run, 9, **attributes(hud__seq=6)),
+    )
     upload(client, run, step(run, None), step(run, -4), step(run, 2**70), step(run, 6))
     numbers = [each["seq"] for each in steps_of(client, run)]
     assert numbers[:2] == [5, 6]
@@ -129,7 +138,7 @@ def test_hostile_fields_come_back_as_data(client: httpx.Client) -> None:
         run,
         step(run, 1, {"content": nasty, "model": nasty, "usage": nasty, "tool_calls": nasty}),
         step(run, 2, {"usage": {"prompt_tokens": -5, "cost_usd": "free", "llm_call_count": [1]}}),
-        step(run, 3, source=nasty, **{"hud.seq": nasty}),
+        step(run, 3, source=nasty, **attributes(hud__seq=nasty)),
         {**step(run, 4), "start_time": nasty, "end_time": 10**30, "name": [nasty]},
         {**step(run, 5), "attributes": {"hud.schema": [nasty], "hud.payload": nasty}},
     )
@@ -202,8 +211,8 @@ def test_robot_steps_and_tracked_files_are_read_as_steps(
 
 def test_debug_spans_are_kept_beside_the_steps(client: httpx.Client) -> None:
     run = new_id()
-    debug = span(run, "my.function", **{"code.function": "f"})
-    unknown = span(run, "step.new", **{"hud.schema": "hud.step.v9", "hud.payload": {"a": 1}})
+    debug = span(run, "my.function", **attributes(code__function="f"))
+    unknown = span(run, "step.new", **attributes(hud__schema="hud.step.v9", hud__payload={"a": 1}))
     upload(client, run, debug, unknown, debug, step(run, 1))
     kept = client.get(f"/v2/trace/{run}/spans").json()["items"]
     assert {each["name"]: each["span"] for each in kept} == {
@@ -260,7 +269,7 @@ def test_a_run_recorded_beside_the_server_is_not_doubled_by_its_reports(
     store.put(StepRow(run_id=run, seq=1, payload=b'{"source": "user"}', source="user"))
     store.flush()
     local = open_client(server.key())
-    client_spans = [step(run, 1, **{"hud.seq": 1}), step(run, 2, **{"hud.seq": 2})]
+    client_spans = [step(run, 1, **attributes(hud__seq=1)), step(run, 2, **attributes(hud__seq=2))]
     upload(local, run, *client_spans)
     assert [each["source"] for each in steps_of(local, run)] == ["user", "agent"]
     store.close()

@@ -24,7 +24,8 @@ def test_a_secret_comes_back_as_it_was_and_is_not_readable_in_between(tmp_path: 
 
 def test_the_key_file_is_readable_by_its_owner_only_and_made_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        kept = list(pool.map(lambda _: SecretBox(tmp_path).encrypt("x"), range(8)))
+        waiting = [pool.submit(SecretBox(tmp_path).encrypt, "x") for _ in range(8)]
+        kept = [each.result() for each in waiting]
     assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
     assert {SecretBox(tmp_path).decrypt(text) for text in kept} == {"x"}
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
