@@ -20,6 +20,7 @@ from benchmarks import (
     local,
     machine,
     numbers,
+    pages,
     robot,
     sandbox,
     screens,
@@ -48,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "concurrency": concurrency.measure,
     "gateway": gateway.measure,
     "serving": serving.measure,
+    "pages": pages.measure,
 }
 
 PREFACE = """# Benchmarks

@@ -81,6 +81,20 @@ def test_a_line_says_what_a_step_is(client: httpx.Client, run: str) -> None:
     assert screen["has_image"] and failed["is_error"]
 
 
+def test_kinds_of_very_many_steps_take_few_bytes(client: httpx.Client, run: str) -> None:
+    page = client.get(f"/v2/trace/{run}/kinds").json()
+    lines = read(client, run)["items"]
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    assert [page["names"][letters.index(letter)] for letter in page["kinds"]] == [
+        line["kind"] for line in lines
+    ]
+    marks = [line.get("is_error", False) + 2 * line.get("has_image", False) for line in lines]
+    assert page["marks"] == "".join(str(int(mark)) for mark in marks)
+    assert (page["runs"], page["offset"], page["total"]) == ([[1, 11]], 0, 11)
+    rest = client.get(f"/v2/trace/{run}/kinds", params={"after": 4, "limit": 3}).json()
+    assert (rest["runs"], rest["offset"], rest["kinds"]) == ([[5, 3]], 4, page["kinds"][4:7])
+
+
 def test_lines_are_read_from_any_place(client: httpx.Client, run: str) -> None:
     middle = read(client, run, offset=4, limit=2)
     assert [line["seq"] for line in middle["items"]] == [5, 6] and middle["offset"] == 4

@@ -402,6 +402,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/trace/{trace_id}/kinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kinds
+         * @description Read which kind each step of a run is, after the number `after`.
+         */
+        get: operations["kinds_v2_trace__trace_id__kinds_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/trace/{trace_id}/search": {
         parameters: {
             query?: never;
@@ -2462,6 +2482,31 @@ export interface components {
             expires_in_s?: number | null;
         };
         /**
+         * KindsPage
+         * @description The kinds of consecutive steps in few bytes; the first is number `offset`, from 0.
+         *
+         *     `runs` holds their numbers: the first of some consecutive ones, and how many those are.
+         *     `kinds` has a letter for each, `a` being the first of `names`; `marks` a digit: 1 for an error,
+         *     2 for a picture, 3 for both.
+         */
+        KindsPage: {
+            /** Names */
+            names: string[];
+            /** Runs */
+            runs: [
+                number,
+                number
+            ][];
+            /** Kinds */
+            kinds: string;
+            /** Marks */
+            marks: string;
+            /** Offset */
+            offset: number;
+            /** Total */
+            total: number;
+        };
+        /**
          * LeaderboardReply
          * @description Who does best on a taskset, and which places can be told apart.
          */
@@ -4399,6 +4444,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OutlinePage"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    kinds_v2_trace__trace_id__kinds_get: {
+        parameters: {
+            query?: {
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                trace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KindsPage"];
                 };
             };
             /** @description Client Error */

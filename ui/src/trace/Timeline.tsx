@@ -38,12 +38,18 @@ export function Timeline(props: TimelineProps) {
   useSource(source);
   const count = places ? places.length : source.total;
   const placeAt = useCallback((row: number) => (places ? (places[row] ?? -1) : row), [places]);
-  const keyOf = useCallback((row: number) => source.line(placeAt(row))?.seq ?? `at ${placeAt(row)}`, [source, placeAt]);
+  const keyOf = useCallback(
+    (row: number) => {
+      const seq = source.seqAt(placeAt(row));
+      return seq < 0 ? `at ${placeAt(row)}` : seq;
+    },
+    [source, placeAt],
+  );
   const estimate = useCallback(
     (row: number) => {
-      const line = source.line(placeAt(row));
-      if (!line) return CLOSED_HEIGHT;
-      return isOpen(line.seq, line.kind) ? KINDS[line.kind].height : CLOSED_HEIGHT;
+      const place = placeAt(row);
+      const kind = source.kindAt(place);
+      return kind && isOpen(source.seqAt(place), kind) ? KINDS[kind].height : CLOSED_HEIGHT;
     },
     [source, placeAt, isOpen],
   );
@@ -86,7 +92,8 @@ export function Timeline(props: TimelineProps) {
           const at = placeAt(row);
           const line = source.line(at);
           const step = source.view(at);
-          const seq = line?.seq ?? -1;
+          const seq = source.seqAt(at);
+          const kind = step?.kind ?? source.kindAt(at);
           return (
             <div key={keyOf(row)} data-row={row} ref={rows.measure} className="timeline-row" style={{ transform: `translateY(${rows.offsetOf(row)}px)` }}>
               <StepCard
@@ -94,7 +101,7 @@ export function Timeline(props: TimelineProps) {
                 step={step}
                 failure={source.failure(at)}
                 place={at}
-                isOpen={line !== undefined && isOpen(seq, step?.kind ?? line.kind)}
+                isOpen={kind !== undefined && isOpen(seq, kind)}
                 isCurrent={at === cursor}
                 isRaw={props.raw.has(seq)}
                 onToggle={props.onToggle}

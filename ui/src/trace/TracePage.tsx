@@ -107,8 +107,8 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
 
   // The address follows the reader, a little later.
   useEffect(() => {
-    const seq = source.line(cursor)?.seq;
-    if (seq === undefined || (cursor === 0 && !search.step)) return;
+    const seq = source.seqAt(cursor);
+    if (seq < 0 || (cursor === 0 && !search.step)) return;
     const timer = setTimeout(() => {
       if (search.step !== String(seq)) void navigate({ to: ".", search: { ...search, step: String(seq) }, hash: "", replace: true });
     }, 250);
@@ -164,19 +164,18 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
     }
   };
   const isError = (place: number) => {
-    const line = source.line(place);
-    return line !== undefined && (line.is_error === true || line.kind === "error");
+    return source.isError(place) || source.kindAt(place) === "error";
   };
-  const isTurn = (place: number) => source.line(place)?.kind === "turn";
+  const isTurn = (place: number) => source.kindAt(place) === "turn";
   const match = (by: 1 | -1) => {
     if (!found?.seqs.length) return;
-    const here = source.line(cursor)?.seq ?? 0;
+    const here = source.seqAt(cursor);
     const next = by === 1 ? (found.seqs.find((seq) => seq > here) ?? found.seqs[0]) : (found.seqs.findLast((seq) => seq < here) ?? found.seqs.at(-1));
     if (next !== undefined) go(source.placeOf(next), "start");
   };
   const neighbours = useNeighbours(run);
   const toRun = (id: string | undefined) => id && void navigate({ to: "/trace/$traceId", params: { traceId: id }, search: {} });
-  const seqHere = source.line(cursor)?.seq;
+  const seqHere = source.seqAt(cursor);
   const searchBox = useRef<HTMLInputElement>(null);
   useShortcuts({
     j: () => step(1),
@@ -186,8 +185,8 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
     e: () => step(1, isError),
     g: () => go(places?.[0] ?? 0),
     G: () => go(places ? (places.at(-1) ?? 0) : Math.max(0, source.total - 1), "start"),
-    Enter: () => seqHere !== undefined && onToggle(seqHere),
-    r: () => seqHere !== undefined && onRaw(seqHere),
+    Enter: () => seqHere >= 0 && onToggle(seqHere),
+    r: () => seqHere >= 0 && onRaw(seqHere),
     x: () => {
       setAllClosed(!allClosed);
       setFlipped(new Set());
@@ -224,7 +223,7 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
               words={words}
               onWords={(next) => void navigate({ to: ".", search: { ...search, q: next || undefined }, replace: true })}
               found={found}
-              cursorSeq={seqHere ?? null}
+              cursorSeq={seqHere < 0 ? null : seqHere}
               onMatch={match}
               box={searchBox}
             />
@@ -275,8 +274,7 @@ function rowAfter(places: number[], place: number, by: 1 | -1): number {
 
 function errorPlace(source: TraceSource): number | null {
   for (let place = source.total - 1; place >= 0; place -= 1) {
-    const line = source.line(place);
-    if (line?.kind === "error") return place;
+    if (source.kindAt(place) === "error") return place;
   }
   return null;
 }
@@ -287,8 +285,8 @@ function useShown(source: TraceSource, kinds: ReadonlySet<Kind>): number[] | nul
     if (!kinds.size) return null;
     const found: number[] = [];
     for (let place = 0; place < source.total; place += 1) {
-      const line = source.line(place);
-      if (line && kinds.has(line.kind)) found.push(place);
+      const kind = source.kindAt(place);
+      if (kind && kinds.has(kind)) found.push(place);
     }
     return found;
   }, [source, version, kinds]);
@@ -299,12 +297,11 @@ function useStages(source: TraceSource): StageName[] {
   const key = useMemo(() => {
     const found = new Set<StageName>();
     for (let place = 0; place < source.total && found.size < 4; place += 1) {
-      const line = source.line(place);
-      if (!line) continue;
-      if (line.has_image) found.add("screen");
-      if (line.kind === "shell") found.add("terminal");
-      if (line.kind === "files") found.add("files");
-      if (line.kind === "robot") found.add("robot");
+      const kind = source.kindAt(place);
+      if (source.hasPicture(place)) found.add("screen");
+      if (kind === "shell") found.add("terminal");
+      if (kind === "files") found.add("files");
+      if (kind === "robot") found.add("robot");
     }
     return (["screen", "robot", "terminal", "files"] as const).filter((name) => found.has(name)).join();
   }, [source, version]);
