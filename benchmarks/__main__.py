@@ -21,6 +21,7 @@ from benchmarks import (
     local,
     machine,
     numbers,
+    pages,
     robot,
     sandbox,
     screens,
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "gateway": gateway.measure,
     "serving": serving.measure,
     "ingest": ingest.measure,
+    "pages": pages.measure,
 }
 
 PREFACE = """# Benchmarks

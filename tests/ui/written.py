@@ -23,7 +23,7 @@ class Writer:
     """One job of one run each."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
 
     def run(
         self,
@@ -36,13 +36,13 @@ class Writer:
     ) -> str:
         """Write a run with these steps and return its id; bytes are stored as they are."""
         job_id, run_id, now = new_id(), new_id(), micros()
-        self._store.put(JobRow(id=job_id, created_at=now, name=slug, agent="claude"))
-        self._store.put(RunStart(id=run_id, job_id=job_id, task_slug=slug, started_at=now))
+        self.store.put(JobRow(id=job_id, created_at=now, name=slug, agent="claude"))
+        self.store.put(RunStart(id=run_id, job_id=job_id, task_slug=slug, started_at=now))
         for number, payload in enumerate(payloads, 1):
             self.step(run_id, number, payload, now + number * 10_000)
         if ends:
             outcome = Outcome.GRADED if error is None else Outcome.ENVIRONMENT
-            self._store.put(
+            self.store.put(
                 RunEnd(
                     id=run_id,
                     job_id=job_id,
@@ -54,15 +54,15 @@ class Writer:
                     evaluation=evaluation,
                 )
             )
-            self._store.put(JobEnd(id=job_id, status="completed", ended_at=micros()))
-        self._store.flush(60)
+            self.store.put(JobEnd(id=job_id, status="completed", ended_at=micros()))
+        self.store.flush(60)
         return run_id
 
     def step(self, run_id: str, number: int, payload: Any, at: int) -> None:
         """Write one step."""
         source = cast("dict[str, Any]", payload).get("source") if isinstance(payload, dict) else 0
         encoded = payload if isinstance(payload, bytes) else json.encode(payload)
-        self._store.put(
+        self.store.put(
             StepRow(
                 run_id=run_id,
                 seq=number,
@@ -74,7 +74,7 @@ class Writer:
         )
 
     def flush(self) -> None:
-        self._store.flush(60)
+        self.store.flush(60)
 
 
 @contextlib.contextmanager

@@ -71,12 +71,6 @@ const beside = createRoute({
   component: lazyRouteComponent(() => import("./trace/beside/BesidePage"), "BesidePage"),
 });
 
-const tasksets = createRoute({
-  getParentRoute: () => root,
-  path: "/tasksets",
-  component: lazyRouteComponent(() => import("./tasksets/TasksetsPage"), "TasksetsPage"),
-});
-
 // Names hold slashes.
 const taskset = createRoute({
   getParentRoute: () => root,
@@ -142,7 +136,7 @@ const elsewhere = [
   }),
 );
 
-const pages = [home, jobs, job, trace, beside, tasksets, taskset, compare, models, usage, environments, environment, settings, section] as const;
+const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, settings, section] as const;
 
 export const router = createRouter({
   routeTree: root.addChildren([...pages, ...elsewhere]),

@@ -38,11 +38,11 @@ const FIRST_LINES = 400;
 const FIRST_STEPS = 16;
 
 /** The lines that a trace is opened with: around the step `seq`, or from the beginning. */
-export function firstLinesQuery(id: string, seq: number | null, digests = false) {
+export function firstLinesQuery(id: string, seq: number | null) {
   const from = seq === null ? { offset: 0 } : { after: Math.max(0, seq - 1 - FIRST_LINES / 4) };
   return queryOptions({
-    queryKey: ["first lines", id, seq, digests],
-    queryFn: ({ signal }) => get("/v2/trace/{trace_id}/outline", { path: { trace_id: id }, query: { ...from, limit: FIRST_LINES, digests }, signal }),
+    queryKey: ["first lines", id, seq],
+    queryFn: ({ signal }) => get("/v2/trace/{trace_id}/outline", { path: { trace_id: id }, query: { ...from, limit: FIRST_LINES }, signal }),
     staleTime: 0,
     gcTime: 0,
   });

@@ -402,6 +402,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/trace/{trace_id}/kinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kinds
+         * @description Read which kind each step of a run is, after the number `after`.
+         */
+        get: operations["kinds_v2_trace__trace_id__kinds_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/trace/{trace_id}/search": {
         parameters: {
             query?: never;
@@ -2040,12 +2060,61 @@ export interface components {
             approve: boolean;
         };
         /**
+         * DeviceError
+         * @description RFC 8628, section 3.5.
+         */
+        DeviceError: {
+            /**
+             * Error
+             * @enum {string}
+             */
+            error: "authorization_pending" | "slow_down" | "expired_token" | "access_denied";
+        };
+        /**
+         * DeviceSignedIn
+         * @description The key of a device that was confirmed, told once.
+         */
+        DeviceSignedIn: {
+            /** Api Key */
+            api_key: string;
+            user: components["schemas"]["DeviceUser"];
+            team: components["schemas"]["DeviceTeam"];
+        };
+        /**
+         * DeviceTeam
+         * @description Whose things the key is for.
+         */
+        DeviceTeam: {
+            /** Name */
+            name: string;
+        };
+        /**
          * DeviceToken
          * @description A code to exchange for a key.
          */
         DeviceToken: {
             /** Device Code */
             device_code: string;
+        };
+        /**
+         * DeviceUser
+         * @description Whose key it is.
+         */
+        DeviceUser: {
+            /** Email */
+            email: string;
+        };
+        /**
+         * DeviceWaits
+         * @description Why there is no key, or not yet.
+         */
+        DeviceWaits: {
+            /**
+             * Error
+             * @enum {string}
+             */
+            error: "authorization_pending" | "slow_down" | "expired_token" | "access_denied";
+            detail: components["schemas"]["DeviceError"];
         };
         /**
          * EnvironmentItem
@@ -2411,6 +2480,31 @@ export interface components {
             scopes?: ("read" | "write" | "inference" | "admin")[] | null;
             /** Expires In S */
             expires_in_s?: number | null;
+        };
+        /**
+         * KindsPage
+         * @description The kinds of consecutive steps in few bytes; the first is number `offset`, from 0.
+         *
+         *     `runs` holds their numbers: the first of some consecutive ones, and how many those are.
+         *     `kinds` has a letter for each, `a` being the first of `names`; `marks` a digit: 1 for an error,
+         *     2 for a picture, 3 for both.
+         */
+        KindsPage: {
+            /** Names */
+            names: string[];
+            /** Runs */
+            runs: [
+                number,
+                number
+            ][];
+            /** Kinds */
+            kinds: string;
+            /** Marks */
+            marks: string;
+            /** Offset */
+            offset: number;
+            /** Total */
+            total: number;
         };
         /**
          * LeaderboardReply
@@ -4363,6 +4457,40 @@ export interface operations {
             };
         };
     };
+    kinds_v2_trace__trace_id__kinds_get: {
+        parameters: {
+            query?: {
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                trace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KindsPage"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     search_v2_trace__trace_id__search_get: {
         parameters: {
             query: {
@@ -4897,7 +5025,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["DeviceSignedIn"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceWaits"] | components["schemas"]["ErrorBody"];
                 };
             };
             /** @description Client Error */
@@ -6428,9 +6565,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6486,9 +6621,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6544,9 +6677,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6841,9 +6972,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6901,9 +7030,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */
@@ -6961,9 +7088,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
+                    "application/json": unknown;
                 };
             };
             /** @description No valid key. */

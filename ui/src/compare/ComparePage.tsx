@@ -14,6 +14,7 @@ import { Mean } from "../parts/Mean";
 import { rewardClass } from "../parts/outcome";
 import { Line } from "../trace/Text";
 import { Difference, signed } from "./Difference";
+import { useTitle } from "../parts/useTitle";
 import "../jobs/jobs.css";
 import "../jobs/summary.css";
 import "./compare.css";
@@ -32,6 +33,7 @@ export function unlisted(values: string[]): string | undefined {
 }
 
 export function ComparePage() {
+  useTitle("Compare");
   const search = useSearch({ strict: false });
   const jobs = listed(search.jobs);
   const sides = listed(search.sides);

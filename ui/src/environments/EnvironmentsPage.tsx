@@ -12,6 +12,7 @@ import { Moment } from "../parts/Moment";
 import { Reward } from "../parts/Reward";
 import { Line } from "../trace/Text";
 import type { Run } from "../api/types";
+import { useTitle } from "../parts/useTitle";
 import "../jobs/jobs.css";
 
 type Environment = Schemas["EnvironmentItem"];
@@ -44,6 +45,7 @@ const COLUMNS: Column<Environment>[] = [
 ];
 
 export function EnvironmentsPage() {
+  useTitle("Environments");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const query = useQuery({ queryKey: ["environments"], queryFn: ({ signal }) => get("/v2/registry", { query: { limit: 100, sort_by: "date" }, signal }) });
@@ -89,6 +91,7 @@ export function EnvironmentPage() {
   const { environmentId } = useParams({ from: "/environments/$environmentId" });
   const query = useQuery({ queryKey: ["environment", environmentId], queryFn: ({ signal }) => get("/v2/registry/{environment_id}", { path: { environment_id: environmentId }, signal }) });
   const name = query.data?.name;
+  useTitle(name, "environment");
   const runs = useQuery({ queryKey: ["runs in", name], queryFn: ({ signal }) => get("/v2/traces", { query: { limit: 200, env: name ?? "" }, signal }), enabled: name !== undefined });
   if (query.error)
     return (

@@ -39,7 +39,7 @@ export function Frame() {
         <ul>
           {PLACES.map((place) => (
             <li key={place.to}>
-              <Link to={place.to} className="place" activeProps={{ className: "place here", "aria-current": "page" }}>
+              <Link to={place.to as "/jobs"} className="place" activeProps={{ className: "place here", "aria-current": "page" }}>
                 <Icon name={place.icon} />
                 <span>{place.label}</span>
               </Link>

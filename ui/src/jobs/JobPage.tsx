@@ -22,6 +22,7 @@ import { JobStatus } from "./JobStatus";
 import { Legend, Matrix } from "./Matrix";
 import { Summary } from "./Summary";
 import { members, taskRows, useRuns } from "./useRuns";
+import { useTitle } from "../parts/useTitle";
 import "./jobs.css";
 
 export function JobPage() {
@@ -83,6 +84,7 @@ function Why({ run }: { run: Run }) {
 }
 
 function JobView({ job }: { job: JobDetail }) {
+  useTitle(job.name, "job");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const runs = useRuns(job.id);

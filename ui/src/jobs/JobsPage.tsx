@@ -17,6 +17,7 @@ import { Moment } from "../parts/Moment";
 import { Line } from "../trace/Text";
 import { JobStatus } from "./JobStatus";
 import { Progress } from "./Progress";
+import { useTitle } from "../parts/useTitle";
 import "./jobs.css";
 
 const PAGE = 200;
@@ -53,6 +54,7 @@ function boundsOf(job: Job): [number, number] | null {
 }
 
 export function JobsPage() {
+  useTitle("Jobs");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const filters = useMemo(() => ({ name: search.name, status: search.status as Job["status"] | undefined, model: search.model, taskset: search.taskset }), [search.name, search.status, search.model, search.taskset]);

@@ -65,7 +65,7 @@ const Cell = memo(function Cell({ run, isSmall }: { run: Run | undefined; isSmal
   const says = [`${run.task_slug}, repeat ${run.member + 1}`, isGraded ? `reward ${reward(run.reward ?? 0)}` : ending.says, took === null ? null : duration(took), run.attempt > 1 ? `attempt ${run.attempt}` : null].filter(Boolean).join(" · ");
   const shown = isGraded ? short(run.reward ?? 0) : (LETTERS[ending.short] ?? "?");
   return (
-    <Link to="/trace/$traceId" params={{ traceId: run.id }} preload={false} className={`cell ${isGraded ? rewardClass(run.reward ?? 0) : `cell-${ending.short === "running" ? "running" : ending.tone === "bad" ? "broken" : "open"}`}`} title={says} aria-label={says}>
+    <Link to="/trace/$traceId" params={{ traceId: run.id }} preload={false} className={`cell ${isGraded ? rewardClass(run.reward ?? 0) : `cell-${ending.short === "running" ? "running" : ending.tone === "bad" ? "broken" : "open"}`}`} title={says} aria-label={isSmall || !shown ? says : `${shown}: ${says}`}>
       {isSmall && isGraded ? "" : shown}
     </Link>
   );

@@ -11,6 +11,7 @@ import { Failure } from "../parts/Failure";
 import { compact, count, dollars } from "../parts/format";
 import { Icon } from "../parts/Icon";
 import { Line } from "../trace/Text";
+import { useTitle } from "../parts/useTitle";
 import "../jobs/jobs.css";
 import "../jobs/summary.css";
 
@@ -24,10 +25,11 @@ const MODEL_COLUMNS: Column<Model>[] = [
   { id: "context", header: "Context", width: "86px", isRight: true, value: (model) => model.context_window, cell: (model) => (model.context_window ? compact(model.context_window) : <span className="quiet">–</span>) },
   { id: "input", header: "In / M", width: "80px", isRight: true, title: "US dollars for a million tokens of the prompt", value: (model) => model.price?.input, cell: (model) => (model.price ? dollars(model.price.input) : <span className="quiet">–</span>) },
   { id: "output", header: "Out / M", width: "80px", isRight: true, title: "US dollars for a million tokens of the answer", value: (model) => model.price?.output, cell: (model) => (model.price ? dollars(model.price.output) : <span className="quiet">–</span>) },
-  { id: "sees", header: "", width: "120px", value: (model) => (model.images ? 1 : 0), cell: (model) => <>{model.images ? <span className="badge">sees</span> : null} {model.reasoning ? <span className="badge">reasons</span> : null}</> },
+  { id: "sees", header: "Can", width: "120px", value: (model) => (model.images ? 1 : 0), cell: (model) => <>{model.images ? <span className="badge">sees</span> : null} {model.reasoning ? <span className="badge">reasons</span> : null}</> },
 ];
 
 export function ModelsPage() {
+  useTitle("Models");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const query = useQuery({ queryKey: ["models"], queryFn: ({ signal }) => get("/v2/models", { signal }) });
@@ -63,6 +65,7 @@ const GROUPS = { model: "Model", provider: "Provider", key: "Key", job: "Job" } 
 const SINCE: Record<string, [string, number | null]> = { day: ["the last day", 1], week: ["the last week", 7], month: ["the last 30 days", 30], all: ["all time", null] };
 
 export function UsagePage() {
+  useTitle("Usage");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const by = search.by && search.by in GROUPS ? (search.by as keyof typeof GROUPS) : "model";

@@ -13,6 +13,7 @@ import { Keys } from "./Keys";
 import { Members } from "./Members";
 import { Projects } from "./Projects";
 import { Providers } from "./Providers";
+import { useTitle } from "../parts/useTitle";
 import "../jobs/jobs.css";
 import "./settings.css";
 
@@ -30,6 +31,7 @@ export function SettingsPage() {
   const me = useQuery(meQuery);
   const name = section && section in SECTIONS ? section : "keys";
   const shown = SECTIONS[name];
+  useTitle(shown?.label, "settings");
   return (
     <div className="settings">
       <nav aria-label="Settings">

@@ -10,7 +10,9 @@ import { Icon, type IconName } from "../parts/Icon";
 import { Line } from "../trace/Text";
 import { Leaderboard } from "./Leaderboard";
 import { TasksetJobs } from "./TasksetJobs";
+import { TasksetsPage } from "./TasksetsPage";
 import { TasksetTasks } from "./TasksetTasks";
+import { useTitle } from "../parts/useTitle";
 import "../jobs/jobs.css";
 import "./tasksets.css";
 
@@ -20,9 +22,14 @@ const VIEWS: Record<string, { label: string; icon: IconName }> = {
   jobs: { label: "Jobs", icon: "jobs" },
 };
 
+/** The page of the address: of all tasksets where it names none. */
 export function TasksetPage() {
   const { _splat } = useParams({ from: "/tasksets/$" });
-  const name = _splat ?? "";
+  return _splat ? <Taskset name={_splat} /> : <TasksetsPage />;
+}
+
+function Taskset({ name }: { name: string }) {
+  useTitle(name, "taskset");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const by = search.by === "model" || search.by === "agent" || search.by === "job" ? search.by : "agent-model";
@@ -44,7 +51,9 @@ export function TasksetPage() {
       <header className="list-head">
         <div>
           <nav className="crumbs" aria-label="Where this is">
-            <Link to="/tasksets">tasksets</Link>
+            <Link to="/tasksets/$" params={{ _splat: undefined }}>
+              tasksets
+            </Link>
           </nav>
           <h1>
             <Line>{query.data?.taskset ?? name}</Line>

@@ -11,6 +11,7 @@ import { Failure } from "../parts/Failure";
 import { count, moment } from "../parts/format";
 import { Moment } from "../parts/Moment";
 import { Line } from "../trace/Text";
+import { useTitle } from "../parts/useTitle";
 import "../jobs/jobs.css";
 
 const LOOKED_AT = 500;
@@ -35,13 +36,14 @@ const COLUMNS: Column<Row>[] = [
       </Link>
     ),
   },
-  { id: "kept", header: "", width: "120px", value: (row) => (row.isKept ? 1 : 0), cell: (row) => (row.isKept ? <span className="badge">kept here</span> : <span className="quiet">from files</span>) },
+  { id: "kept", header: "Kept", width: "120px", value: (row) => (row.isKept ? 1 : 0), cell: (row) => (row.isKept ? <span className="badge">kept here</span> : <span className="quiet">from files</span>) },
   { id: "tasks", header: "Tasks", width: "80px", isRight: true, value: (row) => row.tasks, cell: (row) => (row.tasks === null ? <span className="quiet">–</span> : count(row.tasks)) },
   { id: "jobs", header: "Jobs", width: "80px", isRight: true, value: (row) => row.jobs, cell: (row) => count(row.jobs) },
   { id: "last", header: "Last used", width: "140px", isRight: true, value: (row) => (row.last ? moment(row.last)?.getTime() : null), cell: (row) => (row.last ? <Moment iso={row.last} /> : <span className="quiet">–</span>) },
 ];
 
 export function TasksetsPage() {
+  useTitle("Tasksets");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const kept = useQuery({ queryKey: ["tasksets"], queryFn: ({ signal }) => get("/v2/tasksets", { query: { limit: LOOKED_AT }, signal }) });

@@ -89,7 +89,7 @@ export function Filters(props: FiltersProps) {
 function countsOf(source: TraceSource): Map<Kind, number> {
   const counts = new Map<Kind, number>();
   for (let place = 0; place < source.total; place += 1) {
-    const kind = source.line(place)?.kind;
+    const kind = source.kindAt(place);
     if (kind) counts.set(kind, (counts.get(kind) ?? 0) + 1);
   }
   return counts;

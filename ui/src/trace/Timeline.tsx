@@ -38,12 +38,18 @@ export function Timeline(props: TimelineProps) {
   useSource(source);
   const count = places ? places.length : source.total;
   const placeAt = useCallback((row: number) => (places ? (places[row] ?? -1) : row), [places]);
-  const keyOf = useCallback((row: number) => source.line(placeAt(row))?.seq ?? `at ${placeAt(row)}`, [source, placeAt]);
+  const keyOf = useCallback(
+    (row: number) => {
+      const seq = source.seqAt(placeAt(row));
+      return seq < 0 ? `at ${placeAt(row)}` : seq;
+    },
+    [source, placeAt],
+  );
   const estimate = useCallback(
     (row: number) => {
-      const line = source.line(placeAt(row));
-      if (!line) return CLOSED_HEIGHT;
-      return isOpen(line.seq, line.kind) ? KINDS[line.kind].height : CLOSED_HEIGHT;
+      const place = placeAt(row);
+      const kind = source.kindAt(place);
+      return kind && isOpen(source.seqAt(place), kind) ? KINDS[kind].height : CLOSED_HEIGHT;
     },
     [source, placeAt, isOpen],
   );
@@ -67,17 +73,16 @@ export function Timeline(props: TimelineProps) {
     else for (let row = Math.max(0, first - BEYOND); row <= Math.min(count - 1, last + BEYOND); row += 1) source.want(placeAt(row), placeAt(row));
   });
 
-  // A run that goes on is followed at its end, as long as the reader is there.
-  const before = useRef(count);
+  // What arrives at the end of a run that is followed comes onto the screen.
+  const before = useRef(0);
   useEffect(() => {
     const grew = count > before.current;
-    const wasLast = cursor >= placeAt(before.current - 1) - 1;
     before.current = count;
-    if (!props.follows || !grew || !wasLast) return;
+    if (!props.follows || !grew) return;
     const element = box.current;
     if (element) place(count - 1, Math.max(READING_LINE_PX, element.clientHeight - 160));
     onCursor(placeAt(count - 1));
-  }, [count, cursor, placeAt, place, props.follows, onCursor, box]);
+  }, [count, placeAt, place, props.follows, onCursor, box]);
 
   return (
     <div className="timeline" ref={box} tabIndex={0} role="feed" aria-label="Steps" aria-busy={source.state === "loading"}>
@@ -87,7 +92,8 @@ export function Timeline(props: TimelineProps) {
           const at = placeAt(row);
           const line = source.line(at);
           const step = source.view(at);
-          const seq = line?.seq ?? -1;
+          const seq = source.seqAt(at);
+          const kind = step?.kind ?? source.kindAt(at);
           return (
             <div key={keyOf(row)} data-row={row} ref={rows.measure} className="timeline-row" style={{ transform: `translateY(${rows.offsetOf(row)}px)` }}>
               <StepCard
@@ -95,7 +101,7 @@ export function Timeline(props: TimelineProps) {
                 step={step}
                 failure={source.failure(at)}
                 place={at}
-                isOpen={line !== undefined && isOpen(seq, step?.kind ?? line.kind)}
+                isOpen={kind !== undefined && isOpen(seq, kind)}
                 isCurrent={at === cursor}
                 isRaw={props.raw.has(seq)}
                 onToggle={props.onToggle}

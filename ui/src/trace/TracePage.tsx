@@ -23,6 +23,7 @@ import { TraceHead, Verdict } from "./TraceHead";
 import { useFound, useHighlight } from "./useFound";
 import { useNeighbours } from "./useNeighbours";
 import { useStored, useWide } from "./useStored";
+import { useTitle } from "../parts/useTitle";
 import "./trace.css";
 
 export function TracePage() {
@@ -66,6 +67,7 @@ function useTraceSource(id: string, run: RunDetail, first: number | null): Trace
 }
 
 function Trace({ id, run }: { id: string; run: RunDetail }) {
+  useTitle(run.task_slug, "trace");
   const search = useSearch({ strict: false });
   const navigate = useNavigate();
   const [wanted] = useState(() => seqIn(search.step, window.location.hash));
@@ -94,17 +96,19 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
 
   // Once the first lines are here: to the step of the address, else to the beginning.
   const isReady = source.state === "ready";
+  const [isOver] = useState(run.end_time !== null);
   useEffect(() => {
     if (!isReady) return;
-    const place = wanted === null ? 0 : source.placeOf(wanted);
+    const place = wanted !== null ? source.placeOf(wanted) : isOver ? 0 : source.total - 1;
     setCursor(Math.max(0, place));
     if (place > 0) requestAnimationFrame(() => timeline.current?.reveal(place, "start"));
+    // Where a run stood when it was opened, not where it went since.
   }, [isReady, source, wanted]);
 
   // The address follows the reader, a little later.
   useEffect(() => {
-    const seq = source.line(cursor)?.seq;
-    if (seq === undefined || (cursor === 0 && !search.step)) return;
+    const seq = source.seqAt(cursor);
+    if (seq < 0 || (cursor === 0 && !search.step)) return;
     const timer = setTimeout(() => {
       if (search.step !== String(seq)) void navigate({ to: ".", search: { ...search, step: String(seq) }, hash: "", replace: true });
     }, 250);
@@ -117,11 +121,24 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
   );
   const onToggle = useCallback((seq: number) => setFlipped((set) => toggled(set, seq)), []);
   const onRaw = useCallback((seq: number) => setRaw((set) => toggled(set, seq)), []);
-  const go = useCallback((place: number, how: "start" | "auto" = "auto") => {
-    setCursor(place);
-    timeline.current?.reveal(place, how);
-  }, []);
+  // A run that goes on is followed as long as its last step is the one that is looked at.
+  const [isFollowing, setFollowing] = useState(!isOver && wanted === null);
+  const go = useCallback(
+    (place: number, how: "start" | "auto" = "auto") => {
+      setCursor(place);
+      setFollowing(place >= source.total - 1);
+      timeline.current?.reveal(place, how);
+    },
+    [source],
+  );
   const onGo = useCallback((place: number) => go(place), [go]);
+  const look = useCallback(
+    (place: number) => {
+      setCursor(place);
+      setFollowing(place >= source.total - 1);
+    },
+    [source],
+  );
   const onGoStart = useCallback((place: number) => go(place, "start"), [go]);
   const onLink = useCallback((seq: number) => go(Math.max(0, source.placeOf(seq))), [go, source]);
 
@@ -147,19 +164,18 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
     }
   };
   const isError = (place: number) => {
-    const line = source.line(place);
-    return line !== undefined && (line.is_error === true || line.kind === "error");
+    return source.isError(place) || source.kindAt(place) === "error";
   };
-  const isTurn = (place: number) => source.line(place)?.kind === "turn";
+  const isTurn = (place: number) => source.kindAt(place) === "turn";
   const match = (by: 1 | -1) => {
     if (!found?.seqs.length) return;
-    const here = source.line(cursor)?.seq ?? 0;
+    const here = source.seqAt(cursor);
     const next = by === 1 ? (found.seqs.find((seq) => seq > here) ?? found.seqs[0]) : (found.seqs.findLast((seq) => seq < here) ?? found.seqs.at(-1));
     if (next !== undefined) go(source.placeOf(next), "start");
   };
   const neighbours = useNeighbours(run);
   const toRun = (id: string | undefined) => id && void navigate({ to: "/trace/$traceId", params: { traceId: id }, search: {} });
-  const seqHere = source.line(cursor)?.seq;
+  const seqHere = source.seqAt(cursor);
   const searchBox = useRef<HTMLInputElement>(null);
   useShortcuts({
     j: () => step(1),
@@ -169,8 +185,8 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
     e: () => step(1, isError),
     g: () => go(places?.[0] ?? 0),
     G: () => go(places ? (places.at(-1) ?? 0) : Math.max(0, source.total - 1), "start"),
-    Enter: () => seqHere !== undefined && onToggle(seqHere),
-    r: () => seqHere !== undefined && onRaw(seqHere),
+    Enter: () => seqHere >= 0 && onToggle(seqHere),
+    r: () => seqHere >= 0 && onRaw(seqHere),
     x: () => {
       setAllClosed(!allClosed);
       setFlipped(new Set());
@@ -207,7 +223,7 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
               words={words}
               onWords={(next) => void navigate({ to: ".", search: { ...search, q: next || undefined }, replace: true })}
               found={found}
-              cursorSeq={seqHere ?? null}
+              cursorSeq={seqHere < 0 ? null : seqHere}
               onMatch={match}
               box={searchBox}
             />
@@ -220,7 +236,7 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
                 {run.end_time === null ? "Steps appear here as they are recorded." : "It ended before it began: what is said above is all there is."}
               </Empty>
             ) : (
-              <Timeline source={source} places={places} cursor={cursor} isOpen={isOpen} raw={raw} onCursor={setCursor} onToggle={onToggle} onRaw={onRaw} onLink={onLink} handle={timeline} follows={run.end_time === null} />
+              <Timeline source={source} places={places} cursor={cursor} isOpen={isOpen} raw={raw} onCursor={look} onToggle={onToggle} onRaw={onRaw} onLink={onLink} handle={timeline} follows={isFollowing && !isOver} />
             )}
           </section>
           {isStaged && stage ? <Stage source={source} cursor={cursor} stages={stages} current={stage} onStage={setStageName} onGo={onGo} onClose={() => setStage(false)} /> : null}
@@ -258,8 +274,7 @@ function rowAfter(places: number[], place: number, by: 1 | -1): number {
 
 function errorPlace(source: TraceSource): number | null {
   for (let place = source.total - 1; place >= 0; place -= 1) {
-    const line = source.line(place);
-    if (line?.kind === "error") return place;
+    if (source.kindAt(place) === "error") return place;
   }
   return null;
 }
@@ -270,8 +285,8 @@ function useShown(source: TraceSource, kinds: ReadonlySet<Kind>): number[] | nul
     if (!kinds.size) return null;
     const found: number[] = [];
     for (let place = 0; place < source.total; place += 1) {
-      const line = source.line(place);
-      if (line && kinds.has(line.kind)) found.push(place);
+      const kind = source.kindAt(place);
+      if (kind && kinds.has(kind)) found.push(place);
     }
     return found;
   }, [source, version, kinds]);
@@ -282,12 +297,11 @@ function useStages(source: TraceSource): StageName[] {
   const key = useMemo(() => {
     const found = new Set<StageName>();
     for (let place = 0; place < source.total && found.size < 4; place += 1) {
-      const line = source.line(place);
-      if (!line) continue;
-      if (line.has_image) found.add("screen");
-      if (line.kind === "shell") found.add("terminal");
-      if (line.kind === "files") found.add("files");
-      if (line.kind === "robot") found.add("robot");
+      const kind = source.kindAt(place);
+      if (source.hasPicture(place)) found.add("screen");
+      if (kind === "shell") found.add("terminal");
+      if (kind === "files") found.add("files");
+      if (kind === "robot") found.add("robot");
     }
     return (["screen", "robot", "terminal", "files"] as const).filter((name) => found.has(name)).join();
   }, [source, version]);

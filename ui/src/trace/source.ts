@@ -1,68 +1,69 @@
 /**
- * The steps of one run, however many: their lines, and the steps themselves where somebody looks.
+ * The steps of one run, however many: which there are, their lines and themselves where somebody looks.
  *
- * A place is a step's number in order, from 0; `seq` is what the platform calls it. Lines are loaded
- * where the reader is first, then all of them; steps only on demand, the oldest let go of again.
+ * A place is a step's number in order, from 0; `seq` is what the platform calls it. Of every step the
+ * kind is loaded; lines and steps only on demand, those that were looked at longest ago let go of again.
  */
 
 import { useSyncExternalStore } from "react";
 
-import { follow } from "../api/live";
 import { get } from "../api/http";
+import { follow } from "../api/live";
 import { firstLinesQuery, firstStepsQuery, queries } from "../api/queries";
-import type { OutlineItem, RunDetail, StepItem } from "../api/types";
+import type { Kind, OutlineItem, RunDetail, StepItem } from "../api/types";
+import { StepIndex } from "./index";
 import { type StepView, view } from "./step";
 
-const FIRST_LINES = 400;
-const MORE_LINES = 4000;
-const MANY_LINES = 20_000;
-const NEWS_MS = 600;
+const LINES_TOGETHER = 400;
+const LINES_KEPT = 8_000;
+const KINDS_TOGETHER = 20_000;
 const STEPS_TOGETHER = 40;
-const STEPS_KEPT = 1500;
+const STEPS_KEPT = 1_500;
 const QUIET_MS = 120;
+const RANGES_AT_MOST = 90;
 
 export type State = "loading" | "ready" | "failed";
 
 export class TraceSource {
-  total = 0;
   state: State = "loading";
   error: unknown = null;
-  /** Whether every line is here. */
-  isComplete = false;
   isLive = false;
-  /** Counts what changed of the lines, not of the steps. */
+  /** Counts what became known of which steps there are. */
   linesVersion = 0;
 
-  #lines: (OutlineItem | undefined)[] = [];
-  #places = new Map<number, number>();
-  #known = 0;
-  #asked = new Set<number>();
+  readonly #index = new StepIndex();
+  #lines = new Map<number, OutlineItem>();
   #views = new Map<number, StepView>();
+  #asked = new Set<number>();
   #failed = new Map<number, unknown>();
   #pending = new Set<number>();
   #listeners = new Set<() => void>();
   #version = 0;
   #ending = new AbortController();
   #tailTimer: ReturnType<typeof setTimeout> | null = null;
-  #heard = 0;
   #lowest = Number.POSITIVE_INFINITY;
 
-  /** @param digests Whether lines come with a hash of what their steps say. */
-  constructor(
-    readonly runId: string,
-    readonly digests = false,
-  ) {}
+  constructor(readonly runId: string) {}
 
-  /** Begin to load. Lines around the step `seq` come first, else those at the beginning. */
+  get total(): number {
+    return this.#index.total;
+  }
+
+  /** Whether the kind of every step is known. */
+  get isComplete(): boolean {
+    return this.#index.isComplete;
+  }
+
+  /** Begin to load. What is around the step `seq` comes first, else the beginning. */
   async open(seq: number | null): Promise<void> {
     try {
-      const [lines, steps] = await Promise.all([queries.fetchQuery(firstLinesQuery(this.runId, seq, this.digests)), queries.fetchQuery(firstStepsQuery(this.runId, seq))]);
+      const [lines, steps] = await Promise.all([queries.fetchQuery(firstLinesQuery(this.runId, seq)), queries.fetchQuery(firstStepsQuery(this.runId, seq))]);
       if (this.#ending.signal.aborted) return;
       for (const item of steps.items) this.#keep(item);
       this.#takeLines(lines);
       this.state = "ready";
       this.#tell();
-      void this.#loadTheRest();
+      void this.#loadKinds();
     } catch (error) {
       if (this.#ending.signal.aborted) return;
       this.state = "failed";
@@ -76,41 +77,43 @@ export class TraceSource {
     if (this.#tailTimer) clearTimeout(this.#tailTimer);
   }
 
-  line(place: number): OutlineItem | undefined {
-    return this.#lines[place];
+  seqAt(place: number): number {
+    return this.#index.seqAt(place);
   }
 
-  /** The first lines, as many as are there without a hole. */
-  lines(most: number): OutlineItem[] {
-    const found: OutlineItem[] = [];
-    for (const line of this.#lines) {
-      if (line === undefined || found.length >= most) break;
-      found.push(line);
-    }
-    return found;
+  kindAt(place: number): Kind | undefined {
+    return this.#index.kindAt(place);
   }
 
-  /** The place of a step, -1 while it is not known. */
+  isError(place: number): boolean {
+    return this.#index.isError(place);
+  }
+
+  hasPicture(place: number): boolean {
+    return this.#index.hasPicture(place);
+  }
+
   placeOf(seq: number): number {
-    const place = this.#places.get(seq);
-    return place !== undefined && this.#lines[place]?.seq === seq ? place : -1;
+    return this.#index.placeOf(seq);
+  }
+
+  line(place: number): OutlineItem | undefined {
+    return this.#lines.get(place);
   }
 
   view(place: number): StepView | undefined {
-    const line = this.#lines[place];
-    return line && this.#views.get(line.seq);
+    return this.#views.get(this.#index.seqAt(place));
   }
 
   failure(place: number): unknown {
-    const line = this.#lines[place];
-    return line && this.#failed.get(line.seq);
+    return this.#failed.get(this.#index.seqAt(place));
   }
 
   /** See that the lines at these places get here. */
   wantLines(from: number, to: number): void {
     const last = Math.min(to, this.total - 1);
     for (let place = Math.max(0, from); place <= last; place += 1) {
-      if (this.#lines[place] === undefined) void this.#linesAt(place);
+      if (!this.#lines.has(place)) void this.#linesAt(place);
     }
   }
 
@@ -121,16 +124,15 @@ export class TraceSource {
     this.wantLines(first, last);
     const wanted: number[] = [];
     for (let place = first; place <= last; place += 1) {
-      const seq = this.#lines[place]?.seq;
-      if (seq !== undefined && !this.#views.has(seq) && !this.#pending.has(seq) && !this.#failed.has(seq)) wanted.push(place);
+      const seq = this.#index.seqAt(place);
+      if (seq >= 0 && !this.#views.has(seq) && !this.#pending.has(seq) && !this.#failed.has(seq)) wanted.push(place);
     }
     for (const [start, count] of together(wanted)) void this.#loadSteps(start, count);
   }
 
   /** Try again to load a step that could not be had. */
   retry(place: number): void {
-    const line = this.#lines[place];
-    if (line) this.#failed.delete(line.seq);
+    this.#failed.delete(this.#index.seqAt(place));
     this.want(place, place);
   }
 
@@ -145,7 +147,7 @@ export class TraceSource {
   follow(onRun: (run: RunDetail) => void): () => void {
     return follow({
       url: `/v2/trace/${this.runId}/live`,
-      lastEventId: () => this.#seen(),
+      lastEventId: () => this.#index.ranges(RANGES_AT_MOST).map(([first, last]) => `${first}-${last}`).join(","),
       onState: (state) => {
         this.isLive = state === "open";
         this.#tell();
@@ -169,39 +171,38 @@ export class TraceSource {
     for (const listener of this.#listeners) listener();
   }
 
-  async #loadLines(from: { offset?: number; after?: number }, limit: number, isNews = true): Promise<number> {
+  async #loadLines(from: { offset?: number; after?: number }): Promise<OutlineItem[]> {
     const page = await get("/v2/trace/{trace_id}/outline", {
       path: { trace_id: this.runId },
-      query: { ...from, limit, digests: this.digests },
+      query: { ...from, limit: LINES_TOGETHER },
       signal: this.#ending.signal,
     });
-    this.#takeLines(page, isNews);
-    return page.items.length;
+    this.#takeLines(page);
+    return page.items;
   }
 
-  #takeLines(page: { items: OutlineItem[]; offset: number; total: number }, isNews = true): void {
-    this.total = Math.max(page.total, page.offset + page.items.length);
+  #takeLines(page: { items: OutlineItem[]; offset: number; total: number }): void {
+    const [known, total] = [this.#index.known, this.total];
+    let isNews = false;
+    this.#index.grow(page.total);
     page.items.forEach((item, index) => {
-      if (this.#lines[page.offset + index] === undefined) this.#known += 1;
-      this.#lines[page.offset + index] = item;
-      this.#places.set(item.seq, page.offset + index);
+      const place = page.offset + index;
+      isNews ||= this.#index.seqAt(place) !== item.seq;
+      this.#index.set(place, item.seq, item.kind, item.is_error === true, item.has_image === true);
+      this.#lines.delete(place);
+      this.#lines.set(place, item);
     });
-    this.isComplete = this.#known >= this.total;
-    // Of very many lines that only fill up, who counts them hears now and then.
-    const now = performance.now();
-    if (isNews || this.isComplete || now - this.#heard > NEWS_MS) {
-      this.#heard = now;
-      this.linesVersion += 1;
-      this.#tell();
-    }
+    letGo(this.#lines, LINES_KEPT);
+    if (isNews || known !== this.#index.known || total !== this.total) this.linesVersion += 1;
+    this.#tell();
   }
 
   async #linesAt(place: number): Promise<void> {
-    const start = Math.floor(place / FIRST_LINES) * FIRST_LINES;
+    const start = Math.floor(place / LINES_TOGETHER) * LINES_TOGETHER;
     if (this.#asked.has(start)) return;
     this.#asked.add(start);
     try {
-      await this.#loadLines({ offset: start }, FIRST_LINES);
+      await this.#loadLines({ offset: start });
     } catch {
       // Whoever still looks there asks again.
     } finally {
@@ -209,28 +210,47 @@ export class TraceSource {
     }
   }
 
-  async #loadTheRest(): Promise<void> {
-    let place = 0;
+  /** Load which steps there are, in order, while the page has nothing else to do. */
+  async #loadKinds(): Promise<void> {
     let failures = 0;
     while (!this.isComplete && !this.#ending.signal.aborted && failures < 5) {
-      while (place < this.total && this.#lines[place] !== undefined) place += 1;
-      if (place >= this.total) return;
+      await idle();
+      const gap = this.#index.gap();
       try {
-        const before = this.#lines[place - 1];
-        await this.#loadLines(before ? { after: before.seq } : { offset: 0 }, MORE_LINES, false);
+        const page = await get("/v2/trace/{trace_id}/kinds", {
+          path: { trace_id: this.runId },
+          query: { after: gap > 0 ? this.#index.seqAt(gap - 1) : 0, limit: KINDS_TOGETHER },
+          signal: this.#ending.signal,
+        });
         failures = 0;
-        if (this.total > MANY_LINES) await idle();
+        if (!page.kinds) return;
+        this.#takeKinds(page);
       } catch {
         failures += 1;
       }
     }
   }
 
+  #takeKinds(page: { names: string[]; runs: number[][]; kinds: string; marks: string; offset: number; total: number }): void {
+    this.#index.grow(page.total);
+    let at = 0;
+    for (const [first = 0, count = 0] of page.runs) {
+      for (let index = 0; index < count; index += 1) {
+        const kind = page.names[page.kinds.charCodeAt(at) - 97] as Kind | undefined;
+        const mark = page.marks.charCodeAt(at) - 48;
+        this.#index.set(page.offset + at, first + index, kind ?? "unknown", (mark & 1) !== 0, (mark & 2) !== 0);
+        at += 1;
+      }
+    }
+    this.linesVersion += 1;
+    this.#tell();
+  }
+
   async #loadSteps(place: number, count: number): Promise<void> {
     const seqs: number[] = [];
     for (let at = place; at < place + count; at += 1) {
-      const seq = this.#lines[at]?.seq;
-      if (seq !== undefined) seqs.push(seq);
+      const seq = this.#index.seqAt(at);
+      if (seq >= 0) seqs.push(seq);
     }
     const first = seqs[0];
     if (first === undefined) return;
@@ -261,11 +281,7 @@ export class TraceSource {
   #keep(item: StepItem): void {
     this.#views.delete(item.seq);
     this.#views.set(item.seq, view(item));
-    while (this.#views.size > STEPS_KEPT) {
-      const [oldest] = this.#views.keys();
-      if (oldest === undefined) break;
-      this.#views.delete(oldest);
-    }
+    letGo(this.#views, STEPS_KEPT);
   }
 
   #arrived(item: StepItem): void {
@@ -282,9 +298,9 @@ export class TraceSource {
     try {
       let from = after;
       for (;;) {
-        const got = await this.#loadLines({ after: from }, MORE_LINES);
-        const last = this.#lines.at(-1);
-        if (got < MORE_LINES || last === undefined) return;
+        const lines = await this.#loadLines({ after: from });
+        const last = lines.at(-1);
+        if (lines.length < LINES_TOGETHER || !last) return;
         from = last.seq;
       }
     } catch {
@@ -292,24 +308,13 @@ export class TraceSource {
       if (!this.#ending.signal.aborted) this.#tailTimer ??= setTimeout(() => void this.#loadTail(), 10 * QUIET_MS);
     }
   }
+}
 
-  /** The numbers of the steps that are here already, as the live stream takes them. */
-  #seen(): string {
-    const ranges: string[] = [];
-    let start = 0;
-    let end = -1;
-    for (const line of this.#lines) {
-      if (line === undefined) break;
-      if (end < 0) start = end = line.seq;
-      else if (line.seq === end + 1) end = line.seq;
-      else {
-        ranges.push(`${start}-${end}`);
-        start = end = line.seq;
-      }
-      if (ranges.length >= 90) break;
-    }
-    if (end >= 0) ranges.push(`${start}-${end}`);
-    return ranges.join(",");
+/** Let go of what was put in first, until there are no more than so many. */
+function letGo(held: Map<number, unknown>, most: number): void {
+  for (const key of held.keys()) {
+    if (held.size <= most) return;
+    held.delete(key);
   }
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel
 from sqlalchemy import Connection, Select, func, select
@@ -37,6 +37,20 @@ Kind = Literal[
     "unknown",
 ]
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
+KIND_LETTERS = "abcdefghijklm"
+"""A letter for each kind, in the order of `KINDS`."""
+
+_LETTER_OF = dict(zip(KINDS, KIND_LETTERS, strict=True))
+# Sources whose steps are of one kind.
+_PLAIN: dict[str, Kind] = {
+    "agent": "turn",
+    "user": "prompt",
+    "observation": "robot",
+    "inference": "robot",
+    "video_segment": "robot",
+    "subagent": "subagent",
+}
 _SHELLS = frozenset({"bash", "shell", "sh", "local_shell", "terminal", "run_command", "execute"})
 _SCREENS = frozenset({"computer", "computer_use", "browser"})
 _TELLING = ("command", "commands", "path", "url", "query", "action", "text", "task", "item", "name")
@@ -98,6 +112,40 @@ def read_outline(
     return [_item(*row, is_digested=digests) for row in rows]
 
 
+def read_kinds(
+    connection: Connection, run: RunRecord, *, after: int, limit: int
+) -> tuple[list[int], str, str]:
+    """Return of the steps after a number: their numbers, a letter each for the kind, and a mark.
+
+    The letter's place in `KIND_LETTERS` is that of the kind among all kinds. A mark is 1 for an
+    error, 2 for a picture, 3 for both.
+    """
+    query = (
+        select(steps.c.seq, steps.c.source, steps.c.payload)
+        .where(*_of(run), steps.c.seq > after)
+        .order_by(steps.c.seq)
+        .limit(limit)
+    )
+    seqs: list[int] = []
+    kinds: list[str] = []
+    marks: list[str] = []
+    for seq, source, payload in connection.execute(query).yield_per(_READ_TOGETHER):
+        kind, mark = _kind_and_mark(source, payload)
+        seqs.append(seq)
+        kinds.append(_LETTER_OF[kind])
+        marks.append(mark)
+    return seqs, "".join(kinds), "".join(marks)
+
+
+def _kind_and_mark(source: str | None, payload: str) -> tuple[Kind, str]:
+    plain = _PLAIN.get(source or "")
+    if plain is not None and '"error":' not in payload and '"image"' not in payload:
+        return plain, "0"
+    step = _table(_decoded(payload))
+    kind, _ = _read(source, step)
+    return kind, str(int(_is_error(step)) + 2 * int(_picture(step)[1]))
+
+
 def find_steps(
     connection: Connection, run: RunRecord, words: str, *, after: int = 0
 ) -> tuple[list[int], int | None]:
@@ -151,13 +199,17 @@ def _item(
         title=_line(title),
         at_us=started_at,
         took_us=None if started_at is None or ended_at is None else max(ended_at - started_at, 0),
-        is_error=bool(step.get("error")) or _table(step.get("result")).get("isError") is True,
+        is_error=_is_error(step),
         image=image,
         has_image=has_image,
         tokens=None if prompt is None or completion is None else (prompt, completion),
         cost_usd=float(cost) if type(cost) in (int, float) else None,
         digest=_digest(step) if is_digested else None,
     )
+
+
+def _is_error(step: Mapping[str, Any]) -> bool:
+    return bool(step.get("error")) or _table(step.get("result")).get("isError") is True
 
 
 def _digest(step: Mapping[str, Any]) -> str:
@@ -181,8 +233,9 @@ def _read(source: str | None, step: Mapping[str, Any]) -> tuple[Kind, str]:
             call = _table(step.get("task_call"))
             name = _text(call.get("name")) or "task"
             if call.get("phase") == "evaluate":
-                score = _table(call.get("result")).get("score")
-                return "grade", f"{name} graded{'' if score is None else f': {score}'}"
+                score: Any = _table(call.get("result")).get("score")
+                spelled = f": {score:.4g}" if type(score) in (int, float) else ""
+                return "grade", f"{name} graded{spelled}"
             return "setup", error or f"{name} set up"
         case "user":
             messages = [_table(message) for message in _list(step.get("messages"))]

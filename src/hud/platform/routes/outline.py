@@ -10,7 +10,14 @@ from pydantic import BaseModel
 from hud._core import json
 from hud.platform.identity import Reader
 from hud.platform.reading.finding import RecordId, find_run
-from hud.platform.reading.outline import OutlineItem, count_steps, find_steps, read_outline
+from hud.platform.reading.outline import (
+    KINDS,
+    OutlineItem,
+    count_steps,
+    find_steps,
+    read_kinds,
+    read_outline,
+)
 from hud.platform.services import services_of
 
 router = APIRouter(prefix="/v2/trace", tags=["traces"])
@@ -20,6 +27,22 @@ class OutlinePage(BaseModel):
     """Lines of consecutive steps; the first is number `offset`, from 0, of `total`."""
 
     items: list[OutlineItem]
+    offset: int
+    total: int
+
+
+class KindsPage(BaseModel):
+    """The kinds of consecutive steps in few bytes; the first is number `offset`, from 0.
+
+    `runs` holds their numbers: the first of some consecutive ones, and how many those are.
+    `kinds` has a letter for each, `a` being the first of `names`; `marks` a digit: 1 for an error,
+    2 for a picture, 3 for both.
+    """
+
+    names: list[str]
+    runs: list[tuple[int, int]]
+    kinds: str
+    marks: str
     offset: int
     total: int
 
@@ -54,6 +77,41 @@ def outline(
     lines = [item.model_dump(exclude_defaults=True) for item in items]
     body = json.encode({"items": lines, "offset": offset, "total": max(total, offset + len(items))})
     return Response(body, media_type="application/json")
+
+
+@router.get("/{trace_id}/kinds")
+def kinds(
+    request: Request,
+    caller: Reader,
+    trace_id: RecordId,
+    after: Annotated[int, Query(ge=0, lt=2**62)] = 0,
+    limit: Annotated[int, Query(ge=1, le=50_000)] = 20_000,
+) -> KindsPage:
+    """Read which kind each step of a run is, after the number `after`."""
+    services = services_of(request)
+    run = find_run(services, caller, trace_id)
+    with services.database.reading() as connection:
+        total = count_steps(connection, run)
+        offset = count_steps(connection, run, up_to=after) if after else 0
+        seqs, letters, marks = read_kinds(connection, run, after=after, limit=limit)
+    return KindsPage(
+        names=list(KINDS),
+        runs=_runs(seqs),
+        kinds=letters,
+        marks=marks,
+        offset=offset,
+        total=max(total, offset + len(seqs)),
+    )
+
+
+def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and number == sum(found[-1]):
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((number, 1))
+    return found
 
 
 @router.get("/{trace_id}/search")

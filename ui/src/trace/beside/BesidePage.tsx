@@ -4,8 +4,9 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useCallback, useEffect, useMemo, useState } from "react";
 
+import { get } from "../../api/http";
 import { runQuery } from "../../api/queries";
-import type { RunDetail } from "../../api/types";
+import type { OutlineItem, RunDetail } from "../../api/types";
 import { Failure } from "../../parts/Failure";
 import { compact, duration, plural, secondsBetween, shortId } from "../../parts/format";
 import { Icon } from "../../parts/Icon";
@@ -20,11 +21,13 @@ import { pictureOf } from "../stage/ScreenStage";
 import { Line } from "../Text";
 import { useRows } from "../useRows";
 import { align, differences, type Pair } from "./align";
+import { useTitle } from "../../parts/useTitle";
 import "../step.css";
 import "../trace.css";
 import "./beside.css";
 
 const MOST_ALIGNED = 20_000;
+const LINES_TOGETHER = 4_000;
 
 export function BesidePage() {
   const { traceId, otherId } = useParams({ from: "/trace/$traceId/beside/$otherId" });
@@ -40,10 +43,26 @@ export function BesidePage() {
   return <Beside key={traceId + otherId} left={left.data} right={right.data} />;
 }
 
+/** All lines of a run, each with a hash of what its step says. */
+function linesQuery(id: string) {
+  return {
+    queryKey: ["lines", id],
+    queryFn: async ({ signal }: { signal: AbortSignal }) => {
+      const lines: OutlineItem[] = [];
+      while (lines.length < MOST_ALIGNED) {
+        const page = await get("/v2/trace/{trace_id}/outline", { path: { trace_id: id }, query: { offset: lines.length, limit: LINES_TOGETHER, digests: true }, signal });
+        lines.push(...page.items);
+        if (page.items.length < LINES_TOGETHER) break;
+      }
+      return lines;
+    },
+  };
+}
+
 function useWhole(run: RunDetail): TraceSource {
-  const [source, setSource] = useState(() => new TraceSource(run.id, true));
+  const [source, setSource] = useState(() => new TraceSource(run.id));
   useEffect(() => {
-    const opened = new TraceSource(run.id, true);
+    const opened = new TraceSource(run.id);
     setSource(opened);
     void opened.open(null);
     return () => opened.close();
@@ -53,9 +72,11 @@ function useWhole(run: RunDetail): TraceSource {
 }
 
 function Beside({ left, right }: { left: RunDetail; right: RunDetail }) {
+  useTitle(left.task_slug, "side by side");
   const [one, other] = [useWhole(left), useWhole(right)];
-  const isComplete = one.isComplete && other.isComplete;
-  const pairs = useMemo(() => (isComplete ? align(one.lines(MOST_ALIGNED), other.lines(MOST_ALIGNED)) : []), [one, other, isComplete]);
+  const [lines, others] = [useQuery(linesQuery(left.id)), useQuery(linesQuery(right.id))];
+  const isComplete = lines.data !== undefined && others.data !== undefined && one.isComplete && other.isComplete;
+  const pairs = useMemo(() => (lines.data && others.data ? align(lines.data, others.data) : []), [lines.data, others.data]);
   const [onlyDiffer, setOnly] = useState(false);
   const shown = useMemo(() => (onlyDiffer ? pairs.filter((pair) => !pair.isAlike) : pairs), [pairs, onlyDiffer]);
   const [open, setOpen] = useState<ReadonlyMap<Pair, boolean>>(new Map());
@@ -90,6 +111,9 @@ function Beside({ left, right }: { left: RunDetail; right: RunDetail }) {
   useShortcuts({ n: () => go(1), N: () => go(-1), j: () => step(1), k: () => step(-1), Enter: () => shown[cursor] && flip(shown[cursor]) });
   return (
     <div className="trace">
+      <h1 className="visually-hidden">
+        Two runs side by side: <Line>{left.task_slug}</Line>
+      </h1>
       <header className="beside-head">
         <Side run={left} />
         <Link to="/trace/$traceId/beside/$otherId" params={{ traceId: right.id, otherId: left.id }} className="icon-button" title="Change sides" aria-label="Change sides">
@@ -125,7 +149,7 @@ function Beside({ left, right }: { left: RunDetail; right: RunDetail }) {
           <input type="checkbox" checked={onlyDiffer} onChange={(event) => setOnly(event.target.checked)} /> Only differences
         </label>
       </div>
-      <div className="timeline" ref={rows.box} tabIndex={0} aria-label="Steps of both runs">
+      <div className="timeline" ref={rows.box} tabIndex={0} role="group" aria-label="Steps of both runs">
         <div className="timeline-all" style={{ height: rows.total + 200 }}>
           {Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => {
             const row = first + index;
@@ -212,8 +236,8 @@ function PairRow({ pair, left, right, isOpen, isCurrent, isFirst, onToggle }: Pa
 }
 
 function Alone({ source, place }: { source: TraceSource; place: number | null }) {
-  const seq = place === null ? undefined : source.line(place)?.seq;
-  if (seq === undefined) return null;
+  const seq = place === null ? -1 : source.seqAt(place);
+  if (seq < 0) return null;
   return (
     <p className="quiet">
       Only one of them took this step.{" "}

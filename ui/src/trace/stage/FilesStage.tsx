@@ -30,7 +30,7 @@ export function FilesStage({ source, cursor }: { source: TraceSource; cursor: nu
   if (until < 0) return <p className="stage-note">Up to this step no file has changed.</p>;
   const shown = files.find((file) => file.patch.path === chosen) ?? files[0];
   return (
-    <div className="files-stage">
+    <div className="files-stage" tabIndex={0} role="group" aria-label="Changed files">
       <div className="files-list">
         {files.slice(0, 500).map(({ patch, times }) => (
           <button key={patch.path} type="button" aria-pressed={patch === shown?.patch} onClick={() => setChosen(patch.path)}>

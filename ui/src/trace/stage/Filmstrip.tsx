@@ -21,15 +21,19 @@ export function Filmstrip({ source, places, index, onGo }: FilmstripProps) {
   useEffect(() => {
     list.scrollToIndex(index, { align: "auto" });
   }, [index, list]);
+  const items = list.getVirtualItems();
+  useEffect(() => {
+    for (const item of items) source.wantLines(places[item.index] ?? -1, places[item.index] ?? -1);
+  });
   return (
     <div className="filmstrip" ref={box}>
       <div style={{ width: list.getTotalSize() }}>
-        {list.getVirtualItems().map((item) => {
+        {items.map((item) => {
           const place = places[item.index] ?? 0;
           const line = source.line(place);
           return (
             <div key={item.key} className="frame-of" style={{ transform: `translateX(${item.start}px)` }}>
-              <Still image={line?.image ?? null} seq={line?.seq ?? 0} isHere={item.index === index} place={place} onGo={onGo} isError={line?.is_error ?? false} />
+              <Still image={line?.image ?? null} seq={source.seqAt(place)} isHere={item.index === index} place={place} onGo={onGo} isError={source.isError(place)} />
             </div>
           );
         })}

@@ -19,11 +19,11 @@ interface RobotStageProps {
 export function RobotStage({ source, cursor, onGo }: RobotStageProps) {
   useSource(source);
   const places = usePlaces(source, isRobot);
-  const from = source.line(places[0] ?? -1)?.seq;
-  const to = source.line(places.at(-1) ?? -1)?.seq;
+  const from = source.seqAt(places[0] ?? -1);
+  const to = source.isComplete ? source.seqAt(places.at(-1) ?? -1) : -1;
   const [episode, error] = useEpisode(source.runId, from, to);
   const here = lastAt(places, cursor);
-  const seq = source.line(places[Math.max(0, here)] ?? -1)?.seq ?? 0;
+  const seq = source.seqAt(places[Math.max(0, here)] ?? -1);
   const tick = useMemo(() => (episode ? tickOf(episode, seq) : 0), [episode, seq]);
   const [plays, setPlays] = useState(false);
   const goTick = useCallback(
@@ -53,7 +53,7 @@ export function RobotStage({ source, cursor, onGo }: RobotStageProps) {
   if (!episode) return <p className="stage-note">Loading…</p>;
   return (
     <>
-      <div className="robot-stage">
+      <div className="robot-stage" tabIndex={0} role="group" aria-label="Cameras and signals">
         {episode.cameras.length ? (
           <div className="robot-cameras">
             {episode.cameras.map((camera) => (
@@ -78,11 +78,11 @@ export function RobotStage({ source, cursor, onGo }: RobotStageProps) {
   );
 }
 
-function useEpisode(runId: string, from: number | undefined, to: number | undefined): [Episode | null, unknown] {
+function useEpisode(runId: string, from: number, to: number): [Episode | null, unknown] {
   const [episode, setEpisode] = useState<Episode | null>(null);
   const [error, setError] = useState<unknown>(null);
   useEffect(() => {
-    if (from === undefined || to === undefined) return;
+    if (from < 0 || to < 0) return;
     const ending = new AbortController();
     const builder = new EpisodeBuilder();
     readEpisode(runId, from, to, builder, () => setEpisode(builder.build()), ending.signal).catch((caught: unknown) => {

@@ -2,18 +2,18 @@
 
 import { useMemo } from "react";
 
-import type { OutlineItem } from "../../api/types";
 import { type TraceSource, useSource } from "../source";
 
-/** The places whose lines fit, in order; grows while lines arrive. */
-export function usePlaces(source: TraceSource, fits: (line: OutlineItem) => boolean): number[] {
+type Fits = (source: TraceSource, place: number) => boolean;
+
+/** The places that fit, in order; grows while more becomes known. */
+export function usePlaces(source: TraceSource, fits: Fits): number[] {
   useSource(source);
   const version = source.linesVersion;
   return useMemo(() => {
     const found: number[] = [];
     for (let place = 0; place < source.total; place += 1) {
-      const line = source.line(place);
-      if (line && fits(line)) found.push(place);
+      if (fits(source, place)) found.push(place);
     }
     return found;
   }, [source, version, fits]);
@@ -30,7 +30,7 @@ export function lastAt(places: number[], place: number): number {
   return low - 1;
 }
 
-export const hasPicture = (line: OutlineItem): boolean => line.has_image === true;
-export const isShell = (line: OutlineItem): boolean => line.kind === "shell";
-export const isFiles = (line: OutlineItem): boolean => line.kind === "files";
-export const isRobot = (line: OutlineItem): boolean => line.kind === "robot";
+export const hasPicture: Fits = (source, place) => source.hasPicture(place);
+export const isShell: Fits = (source, place) => source.kindAt(place) === "shell";
+export const isFiles: Fits = (source, place) => source.kindAt(place) === "files";
+export const isRobot: Fits = (source, place) => source.kindAt(place) === "robot";
