@@ -53,7 +53,8 @@ def viewer(recorded: Path) -> Generator[Viewer]:
         yield started
 
 
-@pytest.fixture(scope="session")
+# For a module: while it is open its event loop counts as running, and no other test could have one.
+@pytest.fixture(scope="module")
 def chromium() -> Generator[Browser]:
     """Return a browser."""
     with browser() as opened:

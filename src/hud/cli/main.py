@@ -34,6 +34,7 @@ from hud.cli import (
     sync,
     task,
     trace,
+    upkeep,
     version,
     view,
 )
@@ -64,6 +65,8 @@ app.add_typer(export.app, name="export", short_help="Write runs and steps to fil
 app.add_typer(models.app, name="models", short_help="List the models that are known, or show one.")
 app.command("serve", short_help="Serve an environment until told to stop.")(serve.command)
 app.add_typer(task.app, name="task", short_help="List, start and grade single tasks.")
+for _name, _command in upkeep.COMMANDS.items():
+    platform.app.command(_name)(_command)
 app.add_typer(platform.app, name="platform", short_help="Run the platform.")
 app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.")
 app.add_typer(providers.app, name="providers", short_help="Say who serves models here.")
