@@ -124,15 +124,23 @@ def _listen(process: subprocess.Popen[str], said: list[str], ready: threading.Ev
     ready.set()
 
 
-def _programs() -> Path:
+def find_programs() -> Path | None:
+    """Return the folder of an installed server's programs, the newest where there are several."""
     found = shutil.which("initdb")
     folders = [Path(found).resolve().parent] if found else []
     folders += sorted(_INSTALLED.glob("*/bin"), key=lambda path: _version(path.parent.name))[::-1]
     for folder in folders:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
-    missing("PostgreSQL")
-    raise AssertionError
+    return None
+
+
+def _programs() -> Path:
+    folder = find_programs()
+    if folder is None:
+        missing("PostgreSQL")
+        raise AssertionError
+    return folder
 
 
 def _version(name: str) -> int:
