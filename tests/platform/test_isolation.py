@@ -76,6 +76,7 @@ SILENT = frozenset(
         "/v2/jobs/events",
         "/v2/jobs/{job_id}/events",
         "/v2/trace/{trace_id}/live",
+        "/v2/trace/{trace_id}/kinds",
         "/v2/trace/{trace_id}/search",
     )
 )

@@ -2493,10 +2493,7 @@ export interface components {
             /** Names */
             names: string[];
             /** Runs */
-            runs: [
-                number,
-                number
-            ][];
+            runs: number[][];
             /** Kinds */
             kinds: string;
             /** Marks */

@@ -40,7 +40,7 @@ class KindsPage(BaseModel):
     """
 
     names: list[str]
-    runs: list[tuple[int, int]]
+    runs: list[list[int]]
     kinds: str
     marks: str
     offset: int
@@ -104,13 +104,13 @@ def kinds(
     )
 
 
-def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
+def _runs(numbers: list[int]) -> list[list[int]]:
+    found: list[list[int]] = []
     for number in numbers:
         if found and number == sum(found[-1]):
-            found[-1] = (found[-1][0], found[-1][1] + 1)
+            found[-1][1] += 1
         else:
-            found.append((number, 1))
+            found.append([number, 1])
     return found
 
 
