@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx2
+import aiohttp
 import pytest
 from google.genai import Client, types
 from google.genai.errors import APIError, ClientError, ServerError
@@ -190,7 +190,7 @@ async def test_a_wrong_key_is_a_400(google: Client, server: ModelServer) -> None
 
 async def test_a_stream_may_break_or_fail(google: Client, server: ModelServer) -> None:
     server.rule = lambda question: HangUp(after_events=2)
-    with pytest.raises(httpx2.RemoteProtocolError):
+    with pytest.raises(aiohttp.ClientPayloadError):
         await streamed(google)
     server.rule = lambda question: ApiError(503, "went away", after_events=2)
     with pytest.raises(ServerError, match="went away"):
