@@ -9,8 +9,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from hud._core import json
 
 STATE_FILE = "platform.json"
@@ -50,6 +48,8 @@ def running_here(home: Path, *, wait_s: float = 0.0) -> dict[str, Any] | None:
 
 
 def _answering(home: Path) -> dict[str, Any] | None:
+    import httpx  # a server that starts asks nobody
+
     try:
         state = json.decode((home / STATE_FILE).read_bytes())
         url, pid = str(state["url"]), int(state["pid"])
