@@ -16,7 +16,9 @@ def _agents(incomplete: str) -> list[str]:
 
 
 def _places(incomplete: str) -> list[str]:
-    return [name for name in ("local", "subprocess", "tcp://") if name.startswith(incomplete)]
+    from hud.eval.places import known_places
+
+    return [name for name in (*known_places(), "tcp://") if name.startswith(incomplete)]
 
 
 @guarded
@@ -64,7 +66,8 @@ def command(
     runtime: Annotated[
         str | None,
         typer.Option(
-            help="Where rollouts run: local, subprocess, tcp://host:port or unix:///path.",
+            help="Where rollouts run: NAME or NAME:ARGUMENT, such as local or subprocess; or the "
+            "address of what serves already, tcp://host:port or unix:///path.",
             show_default="subprocess",
             autocompletion=_places,
         ),

@@ -17,7 +17,7 @@ from hud.cli.streams import note
 from hud.eval.budget import Budget
 from hud.eval.job import Job
 from hud.eval.loading import TaskSource, load_tasks
-from hud.eval.places import is_address, place_at
+from hud.eval.places import needs_source, place_at
 from hud.eval.recording import default_store
 from hud.eval.resume import (
     JobSpec,
@@ -112,7 +112,7 @@ def prepare(request: Request) -> Ready:
 def _new(request: Request) -> Ready:
     source, kind = _who_and_what(request.source, request.agent)
     runtime = request.runtime or DEFAULT_RUNTIME
-    loaded = load_tasks(source, environment=request.env_source, is_served=is_address(runtime))
+    loaded = load_tasks(source, environment=request.env_source, is_served=not needs_source(runtime))
     names = names_in(request.task_ids)
     chosen = select(loaded.taskset, names, first_only=not (request.all_tasks or names))
     asked = JobSpec(
@@ -141,7 +141,7 @@ def _again(request: Request, resume: Resume) -> Ready:
     source, kind = _given(request.source, request.agent)
     runtime = request.runtime or was.runtime
     loaded = load_tasks(
-        source or was.source, environment=request.env_source, is_served=is_address(runtime)
+        source or was.source, environment=request.env_source, is_served=not needs_source(runtime)
     )
     names = names_in(request.task_ids)
     if names or request.all_tasks:

@@ -1,18 +1,35 @@
-"""The places a command line can name: `local`, `subprocess`, or the address of what serves."""
+"""The places a command line can name: `NAME[:ARGUMENT]`, or the address of what serves already.
+
+A runtime's module offers itself with `named(argument, source, env)`; other packages add theirs as
+entry points of the group `hud.runtimes`.
+"""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import cast
 
 from hud._core.errors import InputError, bounded
 from hud.clients.connect import connect
 from hud.clients.dial import check_url
-from hud.environment.loader import resolve
 from hud.runtimes.base import Provider, Runtime
 
+Named = Callable[[str | None, Path | str | None, str | None], Provider]
+
+ENTRY_POINTS = "hud.runtimes"
 LOCAL, SUBPROCESS = "local", "subprocess"
 READY_TIMEOUT_S = 10.0
 
+# What makes each from its argument, the Python source and the environment's name.
+_NAMED = {
+    LOCAL: "hud.runtimes.local:named",
+    SUBPROCESS: "hud.runtimes.subprocess:named",
+}
+# Those that run the Python source of this machine; all others bring the environment with them.
+_NEED_SOURCE = (LOCAL, SUBPROCESS)
 _SCHEMES = ("tcp://", "unix://")
 
 
@@ -21,12 +38,23 @@ def is_address(name: str) -> bool:
     return name.startswith(_SCHEMES)
 
 
+def needs_source(name: str) -> bool:
+    """Tell whether a place runs the Python source of this machine, rather than what it holds."""
+    return not is_address(name) and name.partition(":")[0] in _NEED_SOURCE
+
+
+def known_places() -> list[str]:
+    """Return the names a place can have, those other packages offer included."""
+    return [*_NAMED, *sorted({point.name for point in _offered()} - _NAMED.keys())]
+
+
 def place_at(name: str, source: Path | str | None, *, env: str | None = None) -> Provider:
     """Return the provider that `name` means.
 
     Args:
-        name: `local`, `subprocess`, `tcp://host:port` or `unix:///path`.
-        source: The Python file or folder the environment is in; an address needs none.
+        name: A runtime's name, with its argument after a colon; or `tcp://host:port` or
+            `unix:///path`.
+        source: The Python file or folder the environment is in, for a runtime that runs it.
         env: Which environment, when the source has several; the task's own otherwise.
 
     Raises:
@@ -35,25 +63,38 @@ def place_at(name: str, source: Path | str | None, *, env: str | None = None) ->
     if is_address(name):
         check_url(name)
         return Runtime(name, params={"ready_timeout": READY_TIMEOUT_S})
-    if name not in (LOCAL, SUBPROCESS):
+    kind, _, argument = name.partition(":")
+    make = _maker(kind)
+    if kind in _NEED_SOURCE and source is None:
         raise InputError(
-            f"there is no runtime {bounded(name)!r}",
-            hint="one of: local, subprocess, tcp://host:port, unix:///path",
-        )
-    if source is None:
-        raise InputError(
-            f"--runtime {name} needs the Python source of the environment",
+            f"--runtime {kind} needs the Python source of the environment",
             hint="name it with --source env.py, or give the address of a served one: "
             "--runtime tcp://host:port",
         )
-    resolve(source)
-    if name == LOCAL:
-        from hud.runtimes.local import LocalRuntime
+    return make(argument or None, source, env)
 
-        return LocalRuntime(source, env=env)
-    from hud.runtimes.subprocess import SubprocessRuntime
 
-    return SubprocessRuntime(source, env=env)
+def _maker(kind: str) -> Named:
+    if kind in _NAMED:
+        module, _, attribute = _NAMED[kind].partition(":")
+        return cast("Named", getattr(importlib.import_module(module), attribute))
+    for point in _offered():
+        if point.name == kind:
+            try:
+                return cast("Named", point.load())
+            except Exception as error:
+                raise InputError(
+                    f"runtime {kind} ({point.value}) cannot be loaded: "
+                    f"{type(error).__qualname__}: {bounded(str(error), 300)}"
+                ) from error
+    raise InputError(
+        f"there is no runtime {bounded(kind)!r}",
+        hint=f"one of: {', '.join(known_places())}, tcp://host:port, unix:///path",
+    )
+
+
+def _offered() -> list[EntryPoint]:
+    return list(entry_points(group=ENTRY_POINTS))
 
 
 async def check_place(provider: Provider) -> None:

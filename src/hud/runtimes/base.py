@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, runtime_checkable
 
-from hud._core.errors import Fault, InputError
+from hud._core.errors import Fault, InputError, bounded
 from hud._core.outcome import Outcome
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
@@ -109,6 +109,16 @@ async def _leave(
     except Exception as failure:
         if failure is not error:
             logger.warning("tearing a runtime down failed: %r", failure)
+
+
+def no_argument(runtime: str, argument: str | None) -> None:
+    """Refuse what stands after a runtime's name, for one that takes nothing there.
+
+    Raises:
+        InputError: when something does.
+    """
+    if argument is not None:
+        raise InputError(f"--runtime {runtime} takes no argument, so not {bounded(argument)!r}")
 
 
 def refuse_config(task: Task, runtime: str) -> None:

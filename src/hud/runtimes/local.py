@@ -21,7 +21,7 @@ from hud.environment.environment import Environment
 from hud.environment.loader import Loaded, Source, choose, execute, resolve, unload
 from hud.environment.server import EnvironmentServer
 from hud.environment.task import Task
-from hud.runtimes.base import Runtime, refuse_config
+from hud.runtimes.base import Provider, Runtime, no_argument, refuse_config
 
 _counter = itertools.count()
 _ADVICE = "run it with SubprocessRuntime (--runtime subprocess), or make that call async"
@@ -170,6 +170,13 @@ class LocalRuntime:
                 f"environment {server.env.name!r} was not ready within {self.ready_timeout:g} s",
                 hint="raise ready_timeout, or look at its initialize hooks",
             ) from None
+
+
+def named(argument: str | None, source: str | Path | None, env: str | None) -> Provider:
+    """Return what `--runtime local` means."""
+    no_argument("local", argument)
+    assert source is not None
+    return LocalRuntime(source, env=env)
 
 
 class _Place:

@@ -19,7 +19,7 @@ from hud._core.processes import LINUX
 from hud.environment.environment import Environment
 from hud.environment.loader import resolve
 from hud.environment.task import Task
-from hud.runtimes.base import Runtime, refuse_config
+from hud.runtimes.base import Provider, Runtime, no_argument, refuse_config
 from hud.runtimes.warm.link import Place
 from hud.runtimes.warm.scope import Plan, Scope
 
@@ -147,6 +147,14 @@ class SubprocessRuntime:
             "do that in @env.initialize to avoid this",
             reason,
         )
+
+
+def named(argument: str | None, source: str | Path | None, env: str | None) -> Provider:
+    """Return what `--runtime subprocess` means."""
+    no_argument("subprocess", argument)
+    assert source is not None
+    resolve(source)
+    return SubprocessRuntime(source, env=env)
 
 
 def source_file(env: Environment) -> Path:
