@@ -157,7 +157,7 @@ class _Envd(Process):
         self._machines = machines
 
     def _machine(self, ctx: RequestContext[Any, Any]) -> Machine:
-        headers = ctx.request_headers()
+        headers = ctx.request_headers
         if headers.get("x-access-token") != _TOKEN:
             raise ConnectError(Code.UNAUTHENTICATED, "no access token")
         machine = self._machines.living.get(headers.get("e2b-sandbox-id", ""))
