@@ -27,7 +27,6 @@ READY_TIMEOUT_S = 10.0
 _NAMED = {
     LOCAL: "hud.runtimes.local:named",
     SUBPROCESS: "hud.runtimes.subprocess:named",
-    "modal": "hud.runtimes.modal:named",
     "daytona": "hud.runtimes.daytona:named",
     "e2b": "hud.runtimes.e2b:named",
 }

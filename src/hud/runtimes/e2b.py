@@ -33,8 +33,7 @@ from hud.runtimes.cloud.scope import CloudScope
 from hud.runtimes.cloud.stdio import StdioStream, joining_command
 
 if TYPE_CHECKING:
-    from e2b import AsyncSandbox
-    from e2b.sandbox_async.commands.command_handle import AsyncCommandHandle
+    from e2b import AsyncCommandHandle, AsyncSandbox
 
 _LONGEST_LIFE_S = 86_400
 _REQUEST_S = 30.0
@@ -102,9 +101,8 @@ class E2BRuntime(CloudScope):
             raise InputError(
                 "E2BRuntime needs a template", hint="E2BRuntime('name'), or --runtime e2b:NAME"
             )
-        async with self:
-            async with placed(await self._cloud(), asks) as place:
-                yield place
+        async with self, placed(await self._cloud(), asks) as place:
+            yield place
 
     async def _open(self, stack: AsyncExitStack) -> Cloud:
         load_sdk("e2b", runtime="E2BRuntime", extra="e2b")
