@@ -5,7 +5,7 @@ Generated from `schema`; a test compares the two.
 
 from __future__ import annotations
 
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004")
 """Every schema revision, oldest first; the last is the one this package reads and writes."""
 
 STATEMENTS = (
@@ -34,11 +34,19 @@ STATEMENTS = (
         "NULL, PRIMARY KEY (team, scope, subject) )"
     ),
     (
+        "CREATE TABLE build_lines ( team VARCHAR(64) NOT NULL, build_id VARCHAR(32) NOT NULL, seq"
+        " INTEGER NOT NULL, at BIGINT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (team, build_id, "
+        "seq) )"
+    ),
+    (
         "CREATE TABLE builds ( team VARCHAR(64) NOT NULL, id VARCHAR(32) NOT NULL, environment_id"
         " VARCHAR(32), version INTEGER, status VARCHAR(16) NOT NULL, spec TEXT, manifest TEXT, "
         "lock TEXT, image TEXT, uri TEXT, error TEXT, created_at BIGINT NOT NULL, ended_at "
-        "BIGINT, PRIMARY KEY (team, id) )"
+        "BIGINT, actor TEXT, upload_sha256 VARCHAR(64), size_bytes BIGINT, sealed TEXT, "
+        "triggered_at BIGINT, started_at BIGINT, worker VARCHAR(64), heard_at BIGINT, attempts "
+        "INTEGER DEFAULT '0' NOT NULL, PRIMARY KEY (team, id) )"
     ),
+    "CREATE INDEX builds_by_status ON builds (status, triggered_at)",
     "CREATE INDEX builds_of_environment ON builds (team, environment_id, version)",
     (
         "CREATE TABLE cancellations ( team VARCHAR(64) NOT NULL, job_id VARCHAR(32) NOT NULL, "
@@ -54,7 +62,7 @@ STATEMENTS = (
     (
         "CREATE TABLE environments ( team VARCHAR(64) NOT NULL, id VARCHAR(32) NOT NULL, name "
         "TEXT NOT NULL, project_id VARCHAR(32), latest_version INTEGER, created_at BIGINT NOT "
-        "NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (team, id) )"
+        "NULL, updated_at BIGINT NOT NULL, variables TEXT, PRIMARY KEY (team, id) )"
     ),
     "CREATE UNIQUE INDEX environments_by_name ON environments (team, name)",
     (
