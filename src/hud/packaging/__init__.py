@@ -1,0 +1,1 @@
+"""Turn an environment into something that runs elsewhere: an image or a bundle."""
