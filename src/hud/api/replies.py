@@ -112,6 +112,21 @@ class RunState(Reply):
     evaluation_result: dict[str, Any] | None = None
 
 
+class Submitted(Reply):
+    """A rollout is in the platform's hands."""
+
+    trace_id: str | None = None
+    status: str | None = None
+
+
+class Lease(Reply):
+    """A lent environment. `status` is `starting`, `ready` or `ended`, where a platform says it."""
+
+    id: str = ""
+    status: str | None = None
+    reason: str | None = None
+
+
 class Events(Reply):
     """What happened in a run, one object each, in order; `kind` or `type` says what.
 

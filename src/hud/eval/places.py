@@ -27,6 +27,7 @@ READY_TIMEOUT_S = 10.0
 _NAMED = {
     LOCAL: "hud.runtimes.local:named",
     SUBPROCESS: "hud.runtimes.subprocess:named",
+    "hud": "hud.runtimes.leased:named",
 }
 # Those that run the Python source of this machine; all others bring the environment with them.
 _NEED_SOURCE = (LOCAL, SUBPROCESS)

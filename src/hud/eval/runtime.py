@@ -8,10 +8,12 @@ from hud.environment.runtime_config import (
     RuntimeTPU,
 )
 from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.leased import HUDRuntime
 from hud.runtimes.local import LocalRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
+    "HUDRuntime",
     "LocalRuntime",
     "Provider",
     "Runtime",

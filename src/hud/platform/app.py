@@ -17,6 +17,8 @@ from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
 from hud.platform.ingest.bodies import Gate
 from hud.platform.ingest.intake import Intake
+from hud.platform.leases.lending import Leases
+from hud.platform.leases.places import Places
 from hud.platform.live import Live
 from hud.platform.routes import (
     accounts,
@@ -28,6 +30,7 @@ from hud.platform.routes import (
     jobs,
     keys,
     leaderboards,
+    leases,
     models,
     outline,
     pages,
@@ -66,6 +69,7 @@ ROUTERS = (
     compare.router,
     scorecards.router,
     registry.router,
+    leases.router,
     qa.router,
     models.router,
     providers.router,
@@ -91,6 +95,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.intake = Intake(services.store, services.database)
     app.state.uploads = Gate(tasksets.UPLOADS_TOGETHER_BYTES)
     app.state.live = Live(services.store)
+    app.state.places = Places()
+    app.state.leases = Leases(services.database, services.secrets, app.state.places)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app
@@ -104,11 +110,12 @@ def openapi_document() -> dict[str, Any]:
 def _routes(gateway: Gateway | None = None) -> ServerApp:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        live: Live | None = getattr(app.state, "live", None)
-        async with (
-            gateway or contextlib.nullcontext(),
-            contextlib.nullcontext() if live is None else live.running(),
-        ):
+        async with contextlib.AsyncExitStack() as stack:
+            if gateway is not None:
+                await stack.enter_async_context(gateway)
+                await stack.enter_async_context(app.state.live.running())
+                stack.push_async_callback(app.state.places.aclose)
+                await stack.enter_async_context(app.state.leases.running())
             yield
 
     app = ServerApp(

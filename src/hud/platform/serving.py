@@ -111,6 +111,9 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         timeout_keep_alive=75,
         h11_max_incomplete_event_size=64 * 1024,
         ws_max_size=64 * 1024 * 1024,
+        # Whoever vanished without a word is noticed within both together.
+        ws_ping_interval=12,
+        ws_ping_timeout=24,
     )
     return _Server(config)
 
