@@ -73,6 +73,19 @@ def up(
             help="Serve models with the provider keys of this environment, to the local team.",
         ),
     ] = False,
+    rollouts: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=10_000,
+            help="Remote rollouts this process runs at a time; 0 leaves them to `hud platform "
+            "worker`.",
+            show_default="4 for each processor",
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What runs remote rollouts: embedded, or another's address.")
+    ] = "embedded",
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> None:
@@ -90,6 +103,8 @@ def up(
         port=port,
         public_url=public_url,
         env_providers=env_providers,
+        engine=engine,
+        **({} if rollouts is None else {"rollouts": rollouts}),
     )
 
     def say(ready: Ready) -> None:

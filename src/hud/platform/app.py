@@ -20,6 +20,8 @@ from hud.platform.ingest.intake import Intake
 from hud.platform.leases.lending import Leases
 from hud.platform.leases.places import Places
 from hud.platform.live import Live
+from hud.platform.rollouts.rollouts import Rollouts
+from hud.platform.rollouts.worker import Worker, make_worker
 from hud.platform.routes import (
     accounts,
     blobs,
@@ -39,6 +41,7 @@ from hud.platform.routes import (
     qa,
     registry,
     reports,
+    rollouts,
     scorecards,
     sign_in,
     tasks,
@@ -58,6 +61,7 @@ ROUTERS = (
     outline.router,
     blobs.router,
     cancel.router,
+    rollouts.router,
     accounts.router,
     keys.router,
     sign_in.router,
@@ -97,6 +101,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.live = Live(services.store)
     app.state.places = Places()
     app.state.leases = Leases(services.database, services.secrets, app.state.places)
+    worker = make_worker(services, app.state.places) if config.rollouts else None
+    app.state.rollouts = Rollouts(services, worker)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app
@@ -116,6 +122,9 @@ def _routes(gateway: Gateway | None = None) -> ServerApp:
                 await stack.enter_async_context(app.state.live.running())
                 stack.push_async_callback(app.state.places.aclose)
                 await stack.enter_async_context(app.state.leases.running())
+                worker: Worker | None = app.state.rollouts.worker
+                if worker is not None:
+                    await stack.enter_async_context(worker.running())
             yield
 
     app = ServerApp(

@@ -76,6 +76,8 @@ async def _serve(
         loop.add_signal_handler(name, stop)
     port: int = listener.getsockname()[1]
     url = config.url(port)
+    if app.state.rollouts.worker is not None:
+        app.state.rollouts.worker.gateway_url = f"{config.near_url(port)}/inference"
     with noted(config.home, url):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]))
