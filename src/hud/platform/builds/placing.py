@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, and_, select
 
+from hud._core import json
 from hud._core.errors import InputError, bounded
 from hud.platform.errors import ApiError
 from hud.platform.registry import tables
@@ -82,7 +83,10 @@ def find_built(connection: Connection, secrets: SecretBox, team: str, name: str)
         StoreError: when its variables cannot be decrypted.
     """
     found = connection.execute(
-        select(_environments.c.id, _environments.c.name, _builds.c.id.label("build"), _builds.c.uri)
+        select(
+            *(_environments.c.name, _environments.c.variables),
+            *(_builds.c.id.label("build"), _builds.c.uri),
+        )
         .outerjoin(
             _builds,
             and_(
@@ -100,4 +104,6 @@ def find_built(connection: Connection, secrets: SecretBox, team: str, name: str)
     if not found.build or not found.uri:
         message = f"environment {bounded(found.name)!r} has no build that can be run"
         raise ApiError(409, message, kind="not_built", hint=hint)
-    return Built(team, found.build, found.name, found.uri)
+    sealed: str | None = found.variables
+    variables: dict[str, str] = {} if not sealed else json.decode(secrets.decrypt(sealed))
+    return Built(team, found.build, found.name, found.uri, variables)

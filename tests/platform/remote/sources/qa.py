@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ async def ask(number: int = 1) -> AsyncGenerator[Any, Any]:
 async def slow(marker: str) -> AsyncGenerator[Any, Any]:
     """Wait in grading until the file `marker` is there; each wait leaves a line beside it."""
     yield "wait"
+    await asyncio.to_thread(_wait_for, Path(marker))
+    yield 1.0
+
+
+def _wait_for(marker: Path) -> None:
     with Path(f"{marker}.grading").open("a") as file:
         file.write("x\n")
-    while not Path(marker).exists():
-        await asyncio.sleep(0.02)
-    yield 1.0
+    while not marker.exists():
+        time.sleep(0.02)
 
 
 @env.template()
