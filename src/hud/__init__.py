@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hud.eval.sync import SyncPlan
     from hud.eval.taskset import Taskset
     from hud.runtimes.base import Runtime
+    from hud.runtimes.hosted import HostedRuntime
     from hud.runtimes.leased import HUDRuntime
     from hud.runtimes.local import LocalRuntime
     from hud.runtimes.subprocess import SubprocessRuntime
@@ -39,6 +40,7 @@ _HOMES = {
     "Environment": "hud.environment.environment",
     "Grade": "hud.agents.grade",
     "HUDRuntime": "hud.runtimes.leased",
+    "HostedRuntime": "hud.runtimes.hosted",
     "Job": "hud.eval.job",
     "LocalRuntime": "hud.runtimes.local",
     "Run": "hud.agents.run",
@@ -62,6 +64,7 @@ __all__ = [
     "Environment",
     "Grade",
     "HUDRuntime",
+    "HostedRuntime",
     "Job",
     "LocalRuntime",
     "Run",
