@@ -120,6 +120,44 @@ def up(
     serve(config, say)
 
 
+@app.command("worker")
+@guarded
+def worker(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the platform answers. Default: the one that runs on the same home.",
+            show_default=False,
+        ),
+    ] = None,
+    home: Home = None,
+    database: Database = None,
+    blobs: Blobs = None,
+    rollouts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="Rollouts at a time.",
+            show_default="4 for each processor",
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What runs them: embedded, or another's address.")
+    ] = "embedded",
+    verbose: Verbosity = 0,
+) -> None:
+    """Run remote rollouts of a platform, beside its server, until Ctrl-C or SIGTERM.
+
+    Any number may work on one database, and any may die: what it had is run by another.
+    """
+    from hud.platform.working import work
+
+    more = {} if rollouts is None else {"rollouts": rollouts}
+    config = configured(home, database, blobs, engine=engine, **more)
+    work(config, url, lambda where: streams.write(f"worker ready for {where}"))
+
+
 @app.command("sign-in")
 @guarded
 def sign_in(

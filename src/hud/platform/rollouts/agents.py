@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import InputError, RuntimeFault, bounded
 from hud.agents.api_agent import ApiAgent
 from hud.agents.base import Agent
 from hud.agents.noop import NoopAgent
@@ -62,13 +62,14 @@ def make_remote_agent(ask: AgentAsk, gateway: ModelGateway | None) -> Agent:
     """Return the agent, which asks its model through `gateway`.
 
     Raises:
-        InputError: as `check_agent`; and when there is no gateway.
+        InputError: as `check_agent`.
+        RuntimeFault: when there is no gateway.
     """
     check_agent(ask)
     if ask.type not in _MODEL_AGENTS:
         return NoopAgent()
     if gateway is None:
-        raise InputError("this worker knows no gateway for models")
+        raise RuntimeFault("this worker knows no gateway for models")
     config = _config(ask)
     provider = _provider_of(config.model)
     name = provider.name if provider is not None else None

@@ -19,7 +19,7 @@ from hud.platform.rollouts.order import Order, RolloutAsk
 from hud.store.schema import metadata, runs
 
 _table = metadata.tables["rollout_queue"]
-LEASE_US = 30 * 1_000_000
+LEASE_US = 20 * 1_000_000
 _KEPT_US = 24 * 3600 * 1_000_000
 _TOGETHER = 400
 

@@ -38,7 +38,7 @@ from hud.trace.sinks import RunEnded
 
 logger = logging.getLogger(__name__)
 
-_HEARTBEAT_S = LEASE_US / 1e6 / 3
+_HEARTBEAT_S = LEASE_US / 1e6 / 4
 _LOOK_S = 1.0
 _SWEEP_S = 5.0
 _HEARD_S = 60.0
