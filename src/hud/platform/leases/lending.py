@@ -22,7 +22,6 @@ from hud.platform.secrets import SecretBox
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S = 5.0
 _TOLD_EVERY_S = 20.0
 
 
@@ -36,6 +35,7 @@ class LendingLimits:
         tunnels: Connections through one lease at a time.
         unused_s: A lease nobody is connected to for so long is over: its client vanished.
         lifetime_s: No lease lasts longer.
+        look_s: How often they are looked at.
     """
 
     per_team: int = 100
@@ -43,6 +43,7 @@ class LendingLimits:
     tunnels: int = 256
     unused_s: float = 20.0
     lifetime_s: float = 24 * 3600.0
+    look_s: float = 5.0
 
 
 class Leases:
@@ -163,7 +164,7 @@ class Leases:
         last = -_TOLD_EVERY_S
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(self.limits.look_s)
             now = loop.time()
             for lease in list(self._held.values()):
                 self._judge(lease, now)
