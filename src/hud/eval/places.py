@@ -27,9 +27,10 @@ READY_TIMEOUT_S = 10.0
 _NAMED = {
     LOCAL: "hud.runtimes.local:named",
     SUBPROCESS: "hud.runtimes.subprocess:named",
+    "ray": "hud.runtimes.ray:named",
 }
 # Those that run the Python source of this machine; all others bring the environment with them.
-_NEED_SOURCE = (LOCAL, SUBPROCESS)
+_NEED_SOURCE = (LOCAL, SUBPROCESS, "ray")
 _SCHEMES = ("tcp://", "unix://")
 
 

@@ -9,11 +9,13 @@ from hud.environment.runtime_config import (
 )
 from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.local import LocalRuntime
+from hud.runtimes.ray import RayRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
     "LocalRuntime",
     "Provider",
+    "RayRuntime",
     "Runtime",
     "RuntimeConfig",
     "RuntimeGPU",
