@@ -60,6 +60,10 @@ class Scope:
         """Process id of the current warm parent, None while there is none."""
         return None if self._link is None else self._link.pid
 
+    async def warm_up(self) -> None:
+        """Start the warm parent now; what can go wrong is what `place` says."""
+        await self._current()
+
     @contextlib.asynccontextmanager
     async def place(self, env: str) -> AsyncGenerator[Place]:
         """Yield a process of its own for one rollout; when the block ends it is gone.
