@@ -7,14 +7,14 @@ a step that has none at all is `unknown`. The step itself is shown from its payl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel
 from sqlalchemy import Connection, Select, func, select
 
 from hud._core import json
-from hud.store import RunRecord
+from hud.store import RunRecord, StepRecord
 from hud.store.schema import steps
 
 TITLE_LIMIT = 160
@@ -112,6 +112,31 @@ def read_outline(
     return [_item(*row, is_digested=digests) for row in rows]
 
 
+def line_of(step: StepRecord) -> OutlineItem:
+    """Return the line of a step that was read already, with the hash of what it says."""
+    return _item(
+        step.seq, step.source, step.started_at, step.ended_at, step.payload, is_digested=True
+    )
+
+
+def kinds_of(lines: Iterable[OutlineItem]) -> tuple[str, str]:
+    """Return of lines what `read_kinds` does of steps: their letters and their marks."""
+    held = list(lines)
+    marks = (str(int(line.is_error) + 2 * int(line.has_image)) for line in held)
+    return "".join(_LETTER_OF[line.kind] for line in held), "".join(marks)
+
+
+def number_runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Return numbers in few: the first of some consecutive ones, and how many those are."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == sum(found[-1]):
+            found[-1][1] += 1
+        else:
+            found.append([number, 1])
+    return found
+
+
 def read_kinds(
     connection: Connection, run: RunRecord, *, after: int, limit: int
 ) -> tuple[list[int], str, str]:
@@ -183,7 +208,7 @@ def _item(
     source: str | None,
     started_at: int | None,
     ended_at: int | None,
-    payload: str,
+    payload: str | bytes,
     *,
     is_digested: bool,
 ) -> OutlineItem:

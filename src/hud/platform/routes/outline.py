@@ -15,6 +15,7 @@ from hud.platform.reading.outline import (
     OutlineItem,
     count_steps,
     find_steps,
+    number_runs,
     read_kinds,
     read_outline,
 )
@@ -96,22 +97,12 @@ def kinds(
         seqs, letters, marks = read_kinds(connection, run, after=after, limit=limit)
     return KindsPage(
         names=list(KINDS),
-        runs=_runs(seqs),
+        runs=number_runs(seqs),
         kinds=letters,
         marks=marks,
         offset=offset,
         total=max(total, offset + len(seqs)),
     )
-
-
-def _runs(numbers: list[int]) -> list[list[int]]:
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == sum(found[-1]):
-            found[-1][1] += 1
-        else:
-            found.append([number, 1])
-    return found
 
 
 @router.get("/{trace_id}/search")
