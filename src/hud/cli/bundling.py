@@ -29,7 +29,8 @@ def write(what: str | None, folder: Path, *, as_json: bool) -> None:
     """
     if what is None:
         raise InputError(
-            "--bundle needs to know which job", hint="hud view --bundle DIR JOB; hud jobs lists them"
+            "--bundle needs to know which job",
+            hint="hud view --bundle DIR JOB; hud jobs lists them",
         )
     with contextlib.closing(required_store(what, "job")) as store:
         job = _job(store, what)
