@@ -47,7 +47,7 @@ export function useRows(options: RowsOptions): Rows {
   const { count, keyOf, estimate, version, holdAt, padding } = options;
   const box = useRef<HTMLDivElement>(null);
   const heights = useMemo(() => new Heights(), []);
-  const measured = useRef(new Map<number | string, number>());
+  const measured = useRef(new Map<number | string, { height: number; row: number }>());
   const held = useRef({ row: 0, key: keyOf(0) as number | string, below: 0 });
   // Whoever moved the list last: the page itself, or the reader, by hand.
   const isReaders = useRef(false);
@@ -109,7 +109,19 @@ export function useRows(options: RowsOptions): Rows {
 
   useLayoutEffect(() => {
     const known = measured.current;
-    heights.fill(count, known.size ? (row) => known.get(keyOf(row)) ?? estimate(row) : estimate);
+    let isMoved = false;
+    heights.fill(count, estimate);
+    for (const [key, { height, row }] of known) {
+      if (row < count && keyOf(row) === key) heights.set(row, height);
+      else isMoved = true;
+    }
+    // Rows that stand elsewhere now have to be looked for.
+    for (let row = 0; isMoved && row < count; row += 1) {
+      const held = known.get(keyOf(row));
+      if (!held) continue;
+      held.row = row;
+      heights.set(row, held.height);
+    }
     const { key, row } = held.current;
     if (count && keyOf(row) !== key) {
       for (let away = 1; away < 5_000; away += 1) {
@@ -132,7 +144,7 @@ export function useRows(options: RowsOptions): Rows {
         const row = Number((entry.target as HTMLElement).dataset.row);
         const height = entry.borderBoxSize[0]?.blockSize ?? 0;
         if (!entry.target.isConnected || !Number.isInteger(row) || height === 0) continue;
-        measured.current.set(latest.current.keyOf(row), height);
+        measured.current.set(latest.current.keyOf(row), { height, row });
         isChanged = heights.set(row, height) || isChanged;
       }
       if (isChanged) look();
