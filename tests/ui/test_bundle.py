@@ -130,7 +130,9 @@ def page(chromium: Browser, host: Host, complaints: list[str]) -> Generator[Page
     asked: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
+    opened.on(
+        "console", lambda said: complaints.extend([said.text] if said.type == "error" else [])
+    )
     yield opened
     context.close()
     own = (host.url, f"blob:{host.url}", "data:image/", "file:")
