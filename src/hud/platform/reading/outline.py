@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from hud._core import json
 from hud.store import RunRecord, StepRecord
@@ -88,12 +88,15 @@ class OutlineItem(BaseModel):
     digest: str | None = None
 
 
-def count_steps(connection: Connection, run: RunRecord, *, up_to: int | None = None) -> int:
-    """Return how many steps a run has, all of them or those up to a number."""
-    query = select(func.count()).select_from(steps).where(*_of(run))
-    if up_to is not None:
-        query = query.where(steps.c.seq <= up_to)
-    return connection.execute(query).scalar_one()
+def count_steps(connection: Connection, run: RunRecord, *, up_to: int = 0) -> tuple[int, int]:
+    """Return how many steps a run has up to a number, and how many in all."""
+    if not up_to:
+        query = select(func.count()).select_from(steps).where(*_of(run))
+        return 0, connection.execute(query).scalar_one()
+    # Counting is reading all of them, once.
+    before = func.count(case((steps.c.seq <= up_to, 1)))
+    row = connection.execute(select(before, func.count()).select_from(steps).where(*_of(run))).one()
+    return row[0], row[1]
 
 
 def read_outline(

@@ -69,9 +69,9 @@ def outline(
     services = services_of(request)
     run = find_run(services, caller, trace_id)
     with services.database.reading() as connection:
-        total = count_steps(connection, run)
+        before, total = count_steps(connection, run, up_to=after or 0)
         if after is not None:
-            offset = count_steps(connection, run, up_to=after)
+            offset = before
         items = read_outline(
             connection, run, after=after, offset=offset, limit=limit, digests=digests
         )
@@ -92,8 +92,7 @@ def kinds(
     services = services_of(request)
     run = find_run(services, caller, trace_id)
     with services.database.reading() as connection:
-        total = count_steps(connection, run)
-        offset = count_steps(connection, run, up_to=after) if after else 0
+        offset, total = count_steps(connection, run, up_to=after)
         seqs, letters, marks = read_kinds(connection, run, after=after, limit=limit)
     return KindsPage(
         names=list(KINDS),
