@@ -30,6 +30,7 @@ from tests.e2e.harness.served import (
     agent_of,
     write_providers,
 )
+from tests.ui.workshop import REPEATS, Versatile, Workers, Workshop, taskset
 from tests.ui.writers import NOW_AND_THEN, Writers
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -129,8 +130,20 @@ async def notes() -> None:
     await with_writers(Writers(NOW_AND_THEN, breaks), MODELS["messages"], group=6)
 
 
+async def workshop() -> None:
+    async with ModelServer(Workers(), api_key=KEY) as server:
+        write_providers(home(), server)
+        os.environ["OPENAI_BASE_URL"] = server.base_url("chat")
+        try:
+            await taskset().run(
+                Versatile(), runtime=Workshop(), group=REPEATS, max_concurrent=4, retries=0
+            )
+        finally:
+            del os.environ["OPENAI_BASE_URL"]
+
+
 ALL: dict[str, Callable[[], Awaitable[None]]] = {
-    job.__name__: job for job in (quickstart, letters, tests, forms, desktop, shop, robots, notes)
+    job.__name__: job for job in (quickstart, letters, tests, forms, desktop, shop, robots, notes, workshop)
 }
 
 
