@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from hud.testing.model_server import Question, Say
+from hud.testing.model_server import Call, Question, Say
 from tests.e2e.harness import policies
 from tests.e2e.harness.hands import Hands
 
@@ -27,6 +28,10 @@ class Menders:
         self._every = every
 
     def __call__(self, question: Question) -> Say:
+        said = self._say(question)
+        return replace(said, calls=tuple(_quiet(call) for call in said.calls))
+
+    def _say(self, question: Question) -> Say:
         if "`discounted`" not in question.turns[0].text:
             return policies.mend(question)
         if question.turn == 0:
@@ -37,6 +42,14 @@ class Menders:
             return Say(_MARK, [test], reasoning="The test is what counts, so I read that first.")
         said = " ".join(turn.text for turn in question.turns if turn.role == "assistant")
         return _cheat(question) if _MARK in said else policies.mend(question)
+
+
+def _quiet(call: Call) -> Call:
+    """Have pytest say nothing of what is installed beside it."""
+    if call.name != "bash":
+        return call
+    command = str(call.arguments_object["command"]) if call.arguments_object else ""
+    return replace(call, arguments={"command": command.replace("python -m", "python -W ignore -m")})
 
 
 def _cheat(question: Question) -> Say:

@@ -137,7 +137,6 @@ SIGHTS = (
     Sight("settings-providers", _at("/settings/providers")),
     Sight("settings-budgets", _at("/settings/budgets")),
     Sight("settings-audit", _at("/settings/audit")),
-    Sight("no-such-page", _at("/nowhere")),
 )
 EMPTY = (
     Sight("empty-jobs", _at("/jobs")),
@@ -151,12 +150,12 @@ def settled(page: Page) -> None:
     """Wait until nothing is on its way: rows, letters, pictures, films."""
     expect(page.locator("main h1, main .empty").first).to_be_visible()
     expect(page.locator("[aria-busy=true], .skeleton")).to_have_count(0)
-    page.wait_for_load_state("networkidle")
     page.wait_for_function(
         "() => document.fonts.status === 'loaded'"
         " && [...document.images].every((i) => i.complete || i.loading === 'lazy')"
         " && [...document.querySelectorAll('video')].every((v) => v.readyState >= 2)"
     )
+    page.evaluate("() => new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))")
 
 
 def cut_off(page: Page) -> list[str]:

@@ -22,7 +22,7 @@ from hud.testing.model_server import ApiError, Question, Reply
 from tests.e2e.harness import policies
 from tests.e2e.harness.served import MODELS, Conversations
 from tests.ui.cheating import Menders
-from tests.ui.writers import Writers
+from tests.ui.writers import Writers, with_reviewer
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {
@@ -74,6 +74,7 @@ class Versatile(Agent[ClaudeConfig]):
     def __init__(self) -> None:
         super().__init__(ClaudeConfig(model=MODELS["messages"], model_retries=0, max_steps=30))
         self._talks = ClaudeAgent(self.config)
+        self._writes = with_reviewer(self.config)
         made = make_agent(f"{ROOT / 'examples' / 'robot_policy' / 'policy.py'}:agent")
         assert isinstance(made, RobotAgent)
         filming = RobotConfig(video=True)
@@ -84,8 +85,13 @@ class Versatile(Agent[ClaudeConfig]):
         return "versatile"
 
     async def __call__(self, run: Run) -> Any:
-        on_robot = run.env in ("push-t", "worn-table")
-        return await (self._drives if on_robot else self._talks)(run)
+        match run.env:
+            case "push-t" | "worn-table":
+                return await self._drives(run)
+            case "release-notes":
+                return await self._writes(run)
+            case _:
+                return await self._talks(run)
 
 
 class Workers:

@@ -30,6 +30,7 @@ export function TasksetJobs({ board, onChange }: { board: Board; onChange: () =>
       id: "published",
       header: "Published",
       width: "128px",
+      phone: "94px",
       value: (job) => (published.has(job.id) ? 1 : 0),
       cell: (job) =>
         published.has(job.id) ? (
