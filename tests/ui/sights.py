@@ -102,7 +102,7 @@ SIGHTS = (
     Sight("job-runs", lambda recorded: f"/jobs/{recorded.job('workshop')}?view=runs"),
     Sight("trace-shell", _trace("shell-fix-discount", reward=0.0), _press("G")),
     Sight("trace-browser", _trace("browser-sign-up-ada", 6)),
-    Sight("trace-desktop", _trace("desktop-note", 5)),
+    Sight("trace-desktop", _trace("desktop-note", 7)),
     Sight("trace-mcp", _trace("mcp-buy-cheese", 5)),
     Sight("trace-robot", _trace("robot-push-far", 40)),
     Sight("trace-judged", _trace("judged-notes-calendar", reward=1.0), _press("G")),
@@ -150,6 +150,7 @@ def settled(page: Page) -> None:
     """Wait until nothing is on its way: rows, letters, pictures, films."""
     expect(page.locator("main h1, main .empty").first).to_be_visible()
     expect(page.locator("[aria-busy=true], .skeleton")).to_have_count(0)
+    expect(page.get_by_text("Loading…")).to_have_count(0)
     page.wait_for_function(
         "() => document.fonts.status === 'loaded'"
         " && [...document.images].every((i) => i.complete || i.loading === 'lazy')"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import warnings
 from typing import Any
 
 
@@ -50,14 +49,14 @@ def main() -> None:
             # Not before: a package that the agent left there could declare a plugin of pytest.
             sys.path.extend(settings["paths"])
 
-    # What plugins that are installed here find amiss in their own settings is no result of a test.
-    warnings.simplefilter("ignore")
     os.chdir(settings["cwd"])
     tests: str = settings["tests"]
     exit_code = pytest.main(
         [
             *("-p", "no:cacheprovider", "--import-mode=importlib", "-q"),
             *("-c", os.devnull, "--rootdir", tests, "--confcutdir", tests),
+            # What a plugin that happens to be installed says of its settings is no result.
+            *("-W", "ignore::pytest.PytestDeprecationWarning"),
             *settings["args"],
             tests,
         ],
