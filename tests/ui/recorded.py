@@ -136,7 +136,8 @@ async def workshop() -> None:
 
 
 ALL: dict[str, Callable[[], Awaitable[None]]] = {
-    job.__name__: job for job in (quickstart, letters, tests, forms, desktop, shop, robots, notes, workshop)
+    job.__name__: job
+    for job in (quickstart, letters, tests, forms, desktop, shop, robots, notes, workshop)
 }
 
 

@@ -29,8 +29,8 @@ WINDOWS: dict[str, dict[str, Any]] = {
         "is_mobile": True,
     },
 }
+PLAIN: dict[str, Any] = {"reduced_motion": "reduce"}
 _COLOURS = 128
-_SMALL_DIFFERENCE = 60
 
 
 class Recorded:
@@ -160,22 +160,24 @@ def settled(page: Page) -> None:
 
 
 def cut_off(page: Page) -> list[str]:
-    """Return what lies outside of the window although nothing lets one scroll to it."""
+    """Return what is wider than the place it has, other than what is meant to be scrolled."""
     return page.evaluate(
-        """() => {
-          const width = document.documentElement.clientWidth, found = [];
-          if (document.documentElement.scrollWidth > width)
-            found.push(`the page is ${document.documentElement.scrollWidth} wide, not ${width}`);
-          return found;
-        }"""
+        """() => [document.documentElement, document.querySelector('main'),
+                  ...document.querySelectorAll('.list-head, .job-bar, .empty, .trace-head, .panel, '
+                    + '.datatable, .datatable-head > div, .warnings, .verdict, .settings-page')]
+          .filter((one) => one && one.scrollWidth > one.clientWidth + 1)
+          .map((one) => `${one.tagName} ${one.className}: ${one.scrollWidth} > ${one.clientWidth}`
+            + ` ${one.textContent.slice(0, 60)}`)"""
     )
 
 
-def taken(page: Page) -> Image.Image:
-    """Return a picture of the window, in few colours."""
+def keep(page: Page, name: str, window: str, scheme: str) -> None:
+    """Take a picture of the window, in few colours, for the docs."""
     shot = page.screenshot(animations="disabled", caret="hide")
     seen = Image.open(io.BytesIO(shot)).convert("RGB")
-    return seen.quantize(_COLOURS, dither=Image.Dither.NONE)
+    few = seen.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    FOLDER.mkdir(exist_ok=True)
+    few.save(place_of(name, window, scheme), optimize=True)
 
 
 def place_of(name: str, window: str, scheme: str) -> Path:

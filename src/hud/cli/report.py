@@ -167,6 +167,7 @@ def where_to_look(job: JobRecord, results: Results, *, env_source: str | None = 
     if (first := _worth_a_look(results)) is not None:
         commands.append((f"hud trace {first.run_id}", "one rollout, step by step"))
     commands.append((f"hud jobs {job.id}", "this job"))
+    commands.append((f"hud view {job.id}", "both in the browser"))
     if not results.is_complete:
         again = f" --source {one_line(env_source)}" if env_source else ""
         more = budgeting.flags_for_more(job, results)

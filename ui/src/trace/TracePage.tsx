@@ -209,10 +209,10 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
   return (
     <ReadingContext value={reading}>
       <div className="trace">
-        <TraceHead run={run} isLive={source.isLive}>
+        <TraceHead run={run} isLive={source.isLive} onGrade={lastOf(source, "grade") === null ? null : () => go(lastOf(source, "grade") ?? 0, "start")}>
           <Toolbar run={run} neighbours={neighbours} onRun={toRun} hasOutline={showsOutline} onOutline={() => setOutline(!hasOutline)} hasStage={isStaged} canStage={stage !== null && isWide} onStage={() => setStage(!hasStage)} onHelp={() => setHelp(true)} />
         </TraceHead>
-        <Verdict run={run} onError={errorPlace(source) === null ? null : () => go(errorPlace(source) ?? 0, "start")} />
+        <Verdict run={run} onError={lastOf(source, "error") === null ? null : () => go(lastOf(source, "error") ?? 0, "start")} />
         <div className={`trace-body${showsOutline ? " outlined" : ""}${isStaged ? " staged" : ""}`}>
           {showsOutline ? <OutlinePanel source={source} places={places} cursor={cursor} found={foundSet} onGo={onGoStart} /> : null}
           <section className="trace-middle" ref={setBox} aria-label="Timeline">
@@ -272,9 +272,9 @@ function rowAfter(places: number[], place: number, by: 1 | -1): number {
   return places.findLastIndex((one) => one < place);
 }
 
-function errorPlace(source: TraceSource): number | null {
+function lastOf(source: TraceSource, kind: Kind): number | null {
   for (let place = source.total - 1; place >= 0; place -= 1) {
-    if (source.kindAt(place) === "error") return place;
+    if (source.kindAt(place) === kind) return place;
   }
   return null;
 }
