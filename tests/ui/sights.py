@@ -30,7 +30,7 @@ WINDOWS: dict[str, dict[str, Any]] = {
     },
 }
 PLAIN: dict[str, Any] = {"reduced_motion": "reduce"}
-_COLOURS = 128
+_COLOURS = 256
 
 
 class Recorded:
@@ -175,11 +175,11 @@ def keep(page: Page, name: str, window: str, scheme: str) -> None:
     """Take a picture of the window, in few colours, for the docs."""
     shot = page.screenshot(animations="disabled", caret="hide")
     seen = Image.open(io.BytesIO(shot)).convert("RGB")
-    few = seen.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = seen.quantize(_COLOURS, kmeans=2, dither=Image.Dither.NONE).convert("RGB")
     FOLDER.mkdir(exist_ok=True)
-    few.save(place_of(name, window, scheme), optimize=True)
+    few.save(place_of(name, window, scheme), lossless=True, method=6)
 
 
 def place_of(name: str, window: str, scheme: str) -> Path:
     """Return where a picture is kept."""
-    return FOLDER / f"{name}-{window}-{scheme}.png"
+    return FOLDER / f"{name}-{window}-{scheme}.webp"

@@ -1,4 +1,4 @@
-"""The walk of the docs, as a reader takes it: what the page has them type, then the clicks it names."""
+"""The walk of the docs as a reader takes it: what the page has them type, then its clicks."""
 
 from __future__ import annotations
 
@@ -56,29 +56,27 @@ def test_why_a_run_failed_is_three_clicks_from_hud_view(
     walker: Reader, request: pytest.FixtureRequest
 ) -> None:
     page = walker.open("/")
-    page.get_by_role("link", name="(4 times)").click()
+    page.locator("a.row-link").click()
     expect(page.get_by_text("3 of 4 graded")).to_be_visible()
     expect(page.locator(".faults")).to_contain_text("Overloaded")
     picture(page, "1-job", request)
     page.locator("a.cell.r0").click()
-    expect(page.get_by_text("It gives 800 now.")).to_be_visible()
+    expect(page.get_by_text("I mend the line.")).to_be_visible()
     picture(page, "2-run", request)
     page.locator(".trace-head").get_by_role("button", name="how it was graded").click()
     log = page.locator(".grade-log")
     expect(log).to_be_in_viewport()
     expect(log).to_contain_text("where 800 = discounted(999, 0)")
     picture(page, "3-grade", request)
-    page.keyboard.press("k")
-    expect(page.locator(".timeline article.step[aria-current] .diff-add")).to_contain_text(
-        "return 800"
-    )
+    page.get_by_role("tab", name="Files").click()
+    expect(page.locator(".stage .diff-add").last).to_contain_text("return 800")
 
 
 def test_what_broke_is_two_clicks_from_hud_view(
     walker: Reader, request: pytest.FixtureRequest
 ) -> None:
     page = walker.open("/")
-    page.get_by_role("link", name="(4 times)").click()
+    page.locator("a.row-link").click()
     page.locator("a.cell-broken").click()
     expect(page.get_by_text("Not graded. The model's API failed.")).to_be_visible()
     expect(page.locator(".verdict")).to_contain_text("Overloaded")

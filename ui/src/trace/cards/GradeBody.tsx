@@ -90,12 +90,12 @@ function Branch({ of, total }: { of: Subscore; total: number }) {
 }
 
 function Info({ value }: { value: Record<string, unknown> }) {
+  // What the grader was given is in the step as it was recorded.
   const { log, _parameters, ...rest } = value;
   return (
     <>
       {typeof log === "string" && log ? <Text words={log} mono lines={14} className="grade-log" /> : null}
       {Object.keys(rest).length ? <Json value={rest} open={2} /> : null}
-      {_parameters === undefined ? null : <Json value={{ parameters: _parameters }} open={1} />}
     </>
   );
 }
