@@ -105,7 +105,13 @@ const environments = createRoute({
 const environment = createRoute({
   getParentRoute: () => root,
   path: "/environments/$environmentId",
-  component: lazyRouteComponent(() => import("./environments/EnvironmentsPage"), "EnvironmentPage"),
+  component: lazyRouteComponent(() => import("./environments/EnvironmentPage"), "EnvironmentPage"),
+});
+
+const build = createRoute({
+  getParentRoute: () => root,
+  path: "/environments/$environmentId/builds/$buildId",
+  component: lazyRouteComponent(() => import("./environments/BuildPage"), "BuildPage"),
 });
 
 const settings = createRoute({
@@ -136,7 +142,7 @@ const elsewhere = [
   }),
 );
 
-const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, settings, section] as const;
+const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, build, settings, section] as const;
 
 export const router = createRouter({
   routeTree: root.addChildren([...pages, ...elsewhere]),
