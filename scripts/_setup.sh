@@ -91,6 +91,17 @@ _fill_peer_venv() {
   printf '%s' "$stamp" >.venv-peer/.stamp
 }
 
+_fill_old_peer_venv() {
+  local stamp
+  stamp=$(stamp_of requirements/peer-old.txt)
+  if in_step .venv-peer-old "$stamp"; then return 0; fi
+  say "installing an older published client into .venv-peer-old (optional)"
+  rm -rf .venv-peer-old
+  .venv/bin/python -m venv .venv-peer-old >/dev/null 2>&1 || return 1
+  .venv-peer-old/bin/python -m pip install -q -r requirements/peer-old.txt >.venv-peer-old/install.log 2>&1 || return 1
+  printf '%s' "$stamp" >.venv-peer-old/.stamp
+}
+
 _fill_browser_use_venv() {
   local stamp
   stamp=$(stamp_of requirements/browser-use.txt)
@@ -181,6 +192,19 @@ setup_peer() {
     die "the published client could not be installed into .venv-peer, and with CI set its tests must run"
   else
     say "the published client could not be installed (see .venv-peer/install.log): what needs it is skipped"
+  fi
+}
+
+# Makes the venv of the older published client and exports HUD_TEST_OLD_PEER_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.
+setup_old_peer() {
+  unset HUD_TEST_OLD_PEER_PYTHON
+  if locked _fill_old_peer_venv; then
+    export HUD_TEST_OLD_PEER_PYTHON="$root/.venv-peer-old/bin/python"
+  elif [ -n "${CI:-}" ]; then
+    tail -n 5 .venv-peer-old/install.log >&2 || true
+    die "the older published client could not be installed into .venv-peer-old, and with CI set its tests must run"
+  else
+    say "the older published client could not be installed (see .venv-peer-old/install.log): what needs it is skipped"
   fi
 }
 

@@ -77,6 +77,12 @@ def peer_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def old_peer_python() -> Path:
+    """Return the interpreter of the venv that holds an older published client."""
+    return _interpreter("HUD_TEST_OLD_PEER_PYTHON", "the older published client is not installed")
+
+
+@pytest.fixture(scope="session")
 def browser_use_python() -> Path:
     """Return the interpreter of the venv that holds browser-use."""
     return _interpreter("HUD_TEST_BROWSER_USE_PYTHON", "browser-use is not installed")

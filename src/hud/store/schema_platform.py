@@ -335,3 +335,56 @@ def define_serving(metadata: MetaData) -> None:
         Column("has_blobs", SmallInteger, nullable=False),
         Column("payload", Text, nullable=False),
     )
+
+
+def define_remote(metadata: MetaData) -> None:
+    """Rollouts that wait for a worker or have one, and environments that are lent out."""
+    Table(
+        "rollout_queue",
+        metadata,
+        _team(),
+        # The run's own id: each is here once, however often it is submitted.
+        _id(),
+        Column("job_id", String(32), nullable=False),
+        # queued, leased or done.
+        Column("state", String(8), nullable=False),
+        # What to run, as JSON, and on whose behalf.
+        Column("spec", Text, nullable=False),
+        Column("user_id", String(32), nullable=False),
+        Column("key_id", String(32)),
+        Column("attempt", Integer, nullable=False),
+        _moment("created_at", required=True),
+        # A further attempt waits until then.
+        _moment("not_before", required=True),
+        # The worker's token, and until when it is believed to live.
+        Column("lease", String(32)),
+        _moment("leased_until"),
+        # Why it is to end, once somebody asked for that.
+        Column("cancel_reason", Text),
+        _moment("ended_at"),
+        Index("rollout_queue_next", "state", "team", "created_at", "id"),
+        Index("rollout_queue_of_job", "team", "job_id", "state"),
+        Index("rollout_queue_leases", "lease"),
+    )
+    Table(
+        "leases",
+        metadata,
+        _team(),
+        _id(),
+        Column("environment", Text, nullable=False),
+        Column("build_id", String(32), nullable=False),
+        Column("run_id", String(32)),
+        Column("user_id", String(32), nullable=False),
+        Column("key_id", String(32)),
+        # Which server process holds it.
+        Column("server", String(32), nullable=False),
+        # starting, ready or ended.
+        Column("state", String(8), nullable=False),
+        # Why it ended.
+        Column("reason", Text),
+        _moment("created_at", required=True),
+        _moment("heard_at", required=True),
+        _moment("ended_at"),
+        Index("leases_of_team", "team", "state"),
+        Index("leases_heard", "state", "heard_at"),
+    )
