@@ -22,10 +22,10 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from hud._core.ids import is_id, new_id
 from hud._core.paths import make_home
 from hud.platform.accounts.keys import hashed
+from hud.platform.builds.records import BuildStatus
 from hud.platform.database import Database, now_us
 from hud.platform.errors import ApiError
 from hud.platform.registry import tables
-from hud.platform.builds.records import BuildStatus
 from hud.platform.registry.naming import stored_id
 
 OPEN_FOR_S = 3600

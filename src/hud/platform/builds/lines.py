@@ -43,9 +43,7 @@ def append_lines(
 ) -> int:
     """Add lines, each with its time, and return how many there are then."""
     last = connection.execute(
-        select(func.max(_table.c.seq)).where(
-            _table.c.team == team, _table.c.build_id == build_id
-        )
+        select(func.max(_table.c.seq)).where(_table.c.team == team, _table.c.build_id == build_id)
     ).scalar()
     seq = -1 if last is None else int(last)
     rows = [

@@ -6,7 +6,7 @@ for becomes the latest version. Between teams, the one that is built least has i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select, update
@@ -31,6 +31,12 @@ _ERROR_AT_MOST = 2000
 _builds, _environments = tables.builds, tables.environments
 
 
+def is_anybody_waiting(connection: Connection) -> bool:
+    """Tell whether there is a build in the queue, whoever's turn it is."""
+    waiting = select(_builds.c.id).where(_builds.c.status == BuildStatus.QUEUED).limit(1)
+    return connection.execute(waiting).first() is not None
+
+
 def claim(connection: Connection, worker: str) -> BuildRecord | None:
     """Take the build whose turn it is for `worker`; None when there is none."""
     under_way = connection.execute(
@@ -49,9 +55,7 @@ def claim(connection: Connection, worker: str) -> BuildRecord | None:
         )
     }
     waiting = connection.execute(
-        select(
-            _builds.c.team, _builds.c.id, _builds.c.environment_id, _builds.c.triggered_at
-        )
+        select(_builds.c.team, _builds.c.id, _builds.c.environment_id, _builds.c.triggered_at)
         .where(_builds.c.status == BuildStatus.QUEUED)
         .order_by(_builds.c.triggered_at, _builds.c.id)
         .limit(_LOOKED_AT)
@@ -86,12 +90,31 @@ def claim(connection: Connection, worker: str) -> BuildRecord | None:
     return None
 
 
-def heartbeat(connection: Connection, worker: str) -> dict[str, BuildStatus]:
-    """Say that `worker` is alive; return the builds it has, by id, and what they are now."""
-    mine = and_(_builds.c.worker == worker, _builds.c.status.in_(UNDER_WAY))
+def heartbeat(
+    connection: Connection, worker: str, build_ids: Sequence[str]
+) -> dict[str, BuildStatus]:
+    """Say that `worker` builds these; return those that it has, by id, and what they are now."""
+    mine = and_(
+        _builds.c.worker == worker,
+        _builds.c.id.in_(build_ids),
+        _builds.c.status.in_(UNDER_WAY),
+    )
     connection.execute(update(_builds).where(mine).values(heard_at=now_us()))
     rows = connection.execute(select(_builds.c.id, _builds.c.status).where(mine))
     return {row.id: BuildStatus(row.status) for row in rows}
+
+
+def abandoned(connection: Connection) -> list[BuildRecord]:
+    """Return the builds under way whose server is gone."""
+    rows = connection.execute(
+        select(*COLUMNS, _builds.c.heard_at).where(_builds.c.status.in_(UNDER_WAY))
+    ).all()
+    silent = now_us() - int(SILENT_S * 1e6)
+    return [
+        BuildRecord.of(row, without=("heard_at",))
+        for row in rows
+        if is_known_gone(row.worker or "") or (row.heard_at or 0) <= silent
+    ]
 
 
 def recover(connection: Connection) -> list[tuple[BuildRecord, str]]:
@@ -99,30 +122,23 @@ def recover(connection: Connection) -> list[tuple[BuildRecord, str]]:
 
     Returns each of them as it is now, and what its log is to say.
     """
-    rows = connection.execute(
-        select(*COLUMNS, _builds.c.heard_at).where(_builds.c.status.in_(UNDER_WAY))
-    ).all()
-    silent = now_us() - int(SILENT_S * 1e6)
     found: list[tuple[BuildRecord, str]] = []
-    for row in rows:
-        if not is_known_gone(row.worker or "") and (row.heard_at or 0) > silent:
-            continue
-        mine = and_(
-            _builds.c.team == row.team,
-            _builds.c.id == row.id,
-            _builds.c.worker == row.worker,
-            _builds.c.status == row.status,
-        )
-        if row.status == BuildStatus.CANCELLING:
+    for record in abandoned(connection):
+        if record.status is BuildStatus.CANCELLING:
             said, values = "stopped", _ended(BuildStatus.STOPPED, "it was cancelled")
-        elif row.attempts >= ATTEMPTS_AT_MOST:
-            said = f"the server ended {row.attempts} times while this was built; giving up"
+        elif record.attempts >= ATTEMPTS_AT_MOST:
+            said = f"the server ended {record.attempts} times while this was built; giving up"
             values = _ended(BuildStatus.FAILED, said)
         else:
             said = "the server ended while this was built; it is built again"
             values = {"status": BuildStatus.QUEUED.value, "worker": None, "started_at": None}
-        if connection.execute(update(_builds).where(mine).values(**values)).rowcount == 1:
-            found.append((_read(connection, row.team, row.id), said))
+        changed = connection.execute(
+            update(_builds)
+            .where(*_is_mine(record), _builds.c.status == record.status)
+            .values(**values)
+        )
+        if changed.rowcount == 1:
+            found.append((_read(connection, record.team, record.id), said))
     return found
 
 
@@ -189,9 +205,7 @@ def succeed(
         return None
     connection.execute(
         update(_environments)
-        .where(
-            _environments.c.team == record.team, _environments.c.id == record.environment_id
-        )
+        .where(_environments.c.team == record.team, _environments.c.id == record.environment_id)
         .values(latest_version=version, updated_at=now)
     )
     if variables:

@@ -86,9 +86,9 @@ class BuildRecord:
     ended_at: int | None
 
     @classmethod
-    def of(cls, row: Row[Any]) -> BuildRecord:
-        """Return a row of `COLUMNS`."""
-        held: dict[str, Any] = dict(row._mapping)  # noqa: SLF001 -- the documented accessor
+    def of(cls, row: Row[Any], *, without: tuple[str, ...] = ()) -> BuildRecord:
+        """Return a row of `COLUMNS`, and of others that are left out."""
+        held = {str(name): value for name, value in row._mapping.items() if name not in without}
         held["status"] = BuildStatus(held["status"])
         held["spec"] = _object(held["spec"]) or {}
         for name in ("manifest", "lock"):
