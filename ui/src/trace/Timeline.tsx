@@ -41,7 +41,8 @@ export function Timeline(props: TimelineProps) {
   const keyOf = useCallback(
     (row: number) => {
       const seq = source.seqAt(placeAt(row));
-      return seq < 0 ? `at ${placeAt(row)}` : seq;
+      // Below zero: a place of which nothing is known yet.
+      return seq < 0 ? -1 - placeAt(row) : seq;
     },
     [source, placeAt],
   );

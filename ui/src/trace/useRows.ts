@@ -73,7 +73,8 @@ export function useRows(options: RowsOptions): Rows {
   }, [heights, padding]);
 
   useLayoutEffect(() => {
-    heights.fill(count, (row) => measured.current.get(keyOf(row)) ?? estimate(row));
+    const known = measured.current;
+    heights.fill(count, known.size ? (row) => known.get(keyOf(row)) ?? estimate(row) : estimate);
     const { key, row } = held.current;
     if (count && keyOf(row) !== key) {
       for (let away = 1; away < 5_000; away += 1) {

@@ -14,7 +14,7 @@ from hud._core.ids import new_id
 from hud.environment.runtime_config import RuntimeConfig
 from hud.platform.builds.builder import BuildAsk
 from hud.platform.builds.records import ENDED, BuildRecord, BuildStatus, find_build
-from hud.platform.builds.variables import checked, seal, unseal
+from hud.platform.builds.variables import checked, seal, unseal, variables_of
 from hud.platform.database import now_us
 from hud.platform.errors import ApiError
 from hud.platform.registry import tables
@@ -85,6 +85,8 @@ def opened(
 ) -> tuple[BuildAsk, dict[str, str]]:
     """Return what a build was asked for, decrypted, and the variables it brings along.
 
+    The code sees those that its environment has already too.
+
     Raises:
         StoreError: when it was encrypted with another key.
     """
@@ -92,14 +94,18 @@ def opened(
         select(_builds.c.sealed).where(_builds.c.team == record.team, _builds.c.id == record.id)
     ).scalar()
     sealed = unseal(box, text)
+    given: dict[str, str] = sealed.get("environment_variables") or {}
+    assert record.environment_id is not None
+    held = variables_of(connection, box, record.team, record.environment_id)
     ask = BuildAsk(
         name=str(record.spec.get("name", "")),
         no_cache=bool(record.spec.get("no_cache")),
         build_args=sealed.get("build_args") or {},
         build_secrets=sealed.get("build_secrets") or {},
+        variables=held | given,
         runtime_config=record.spec.get("runtime_config") or {},
     )
-    return ask, sealed.get("variables") or {}
+    return ask, given
 
 
 def _checked(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -119,7 +125,7 @@ def _checked(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any]]:
                 400, f"runtime_config: {bounded(' '.join(first), 300)}", kind="bad_input"
             ) from error
     sealed = {
-        "variables": checked("environment_variables", wanted.environment_variables),
+        "environment_variables": checked("environment_variables", wanted.environment_variables),
         "build_args": checked("build_args", wanted.build_args),
         "build_secrets": checked("build_secrets", wanted.build_secrets, is_variable=False),
     }

@@ -37,6 +37,7 @@ class BuildAsk:
         name: The environment's name, as its code declares it.
         build_args: Values by name that the build may use and keep.
         build_secrets: Values by id that the build may use and must not keep.
+        variables: What its rollouts are given, and so the code when it is loaded; not to be kept.
         runtime_config: What its rollouts ask for (resources, limits, image or compose).
     """
 
@@ -44,6 +45,7 @@ class BuildAsk:
     no_cache: bool = False
     build_args: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     build_secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     runtime_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 

@@ -271,7 +271,7 @@ class Builds:
         except HudError as error:
             await self._end(record, BuildStatus.FAILED, error.message)
             return
-        values = [*ask.build_secrets.values(), *variables.values()]
+        values = [*ask.build_secrets.values(), *ask.variables.values()]
         log = BuildLog(self._database, record, Secrecy(values), lambda: self.tell(record.id))
         async with log.writing():
             try:

@@ -133,7 +133,7 @@ class BuildDetail(BuildRow):
 
     Attributes:
         asked: The name in the code, and `no_cache`, `runtime_config`, and the names of
-            `variables`, `build_args` and `build_secrets` where there are some.
+            `environment_variables`, `build_args` and `build_secrets` where there are some.
     """
 
     registry_name: str | None
