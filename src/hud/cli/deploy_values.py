@@ -53,7 +53,10 @@ def secrets(given: Iterable[str], folder: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for each in given:
-        parts = dict(part.strip().partition("=")[::2] for part in each.split(","))
+        parts = {
+            name: value
+            for name, _, value in (part.strip().partition("=") for part in each.split(","))
+        }
         name = parts.get("id", "")
         if not name:
             raise InputError(

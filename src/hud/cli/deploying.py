@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hud._core.errors import HudError, InputError, bounded
 from hud.api import calls
@@ -281,8 +281,7 @@ def _show(
     place: PlatformPlace,
 ) -> None:
     link = place.link(f"/environments/{triggered.registry_id}")
-    manifest = state.manifest or {}
-    tasks = [str(task.get("id")) for task in manifest.get("tasks") or []]
+    tasks = _named(state.manifest, "tasks", "id")
     if request.as_json:
         streams.write_json(
             {
@@ -297,9 +296,7 @@ def _show(
                 "error": state.error_message,
                 "duration_s": state.duration_seconds,
                 "tasks": tasks,
-                "capabilities": [
-                    str(each.get("name")) for each in manifest.get("capabilities") or []
-                ],
+                "capabilities": _named(state.manifest, "capabilities", "name"),
                 "link": link,
             }
         )
@@ -317,3 +314,9 @@ def _show(
         said = state.error_message or "it says not why"
         streams.note(f"error: the build {state.status.lower().replace('_', ' ')}: {one_line(said)}")
     streams.note(f"at {link}")
+
+
+def _named(manifest: dict[str, Any] | None, what: str, by: str) -> list[str]:
+    found: Any = (manifest or {}).get(what)
+    rows = cast("list[Any]", found) if isinstance(found, list) else []
+    return [str(row[by]) for row in rows if isinstance(row, dict) and by in row]

@@ -300,7 +300,6 @@ class Builds:
                 await log.flush()
                 await self._end(record, BuildStatus.FAILED, "the server failed at this build")
                 return
-            log.say(f"built {built.uri}")
             await log.flush()
             await asyncio.shield(asyncio.to_thread(self._succeed, record, built, variables))
 

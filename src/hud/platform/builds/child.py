@@ -78,8 +78,7 @@ def environment(extra: dict[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("HUD_")
-        and not any(word in name.upper() for word in _SECRET_WORDS)
+        if not name.startswith("HUD_") and not any(word in name.upper() for word in _SECRET_WORDS)
     }
     return {**kept, **extra, "PYTHONUNBUFFERED": "1"}
 

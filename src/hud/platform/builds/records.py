@@ -88,7 +88,7 @@ class BuildRecord:
     @classmethod
     def of(cls, row: Row[Any], *, without: tuple[str, ...] = ()) -> BuildRecord:
         """Return a row of `COLUMNS`, and of others that are left out."""
-        held = {str(name): value for name, value in row._mapping.items() if name not in without}
+        held = {str(name): value for name, value in row._asdict().items() if name not in without}
         held["status"] = BuildStatus(held["status"])
         held["spec"] = _object(held["spec"]) or {}
         for name in ("manifest", "lock"):

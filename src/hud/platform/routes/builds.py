@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from hud._core.errors import HudError
+from hud.packaging.lock import Lock
 from hud.platform.builds import queue
 from hud.platform.builds.asking import Wanted, trigger
 from hud.platform.builds.building import Builds
@@ -242,7 +243,7 @@ def build_status(request: Request, caller: Reader, build_id: Id) -> BuildState:
         registry_name=name,
         error_message=record.error,
         manifest=record.manifest,
-        lock=record.lock,
+        lock=_lock(record),
     )
 
 
@@ -317,6 +318,16 @@ def _found(services: Services, team: str, build_id: str) -> tuple[BuildRecord, s
         if record.environment_id is None:
             return record, None
         return record, find_environment(connection, team, record.environment_id).name
+
+
+def _lock(record: BuildRecord) -> dict[str, Any] | None:
+    """Return a lock in the shape that existing clients show, with all it holds besides."""
+    if record.lock is None:
+        return None
+    try:
+        return {**record.lock, **Lock.model_validate(record.lock).summary()}
+    except ValueError:
+        return record.lock
 
 
 def _row(record: BuildRecord) -> dict[str, Any]:
