@@ -10,6 +10,9 @@ from fastapi import FastAPI
 
 from hud._version import __version__
 from hud.platform import assets
+from hud.platform.builds.building import Builds
+from hud.platform.builds.bundle_builder import BundleBuilder
+from hud.platform.builds.contexts import Contexts
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.door import GatewayDoor, ServerApp
@@ -21,6 +24,7 @@ from hud.platform.live import Live
 from hud.platform.routes import (
     accounts,
     blobs,
+    builds,
     cancel,
     compare,
     device_page,
@@ -43,6 +47,7 @@ from hud.platform.routes import (
     telemetry,
     traces,
     usage,
+    versions,
 )
 from hud.platform.services import Services
 
@@ -66,6 +71,8 @@ ROUTERS = (
     compare.router,
     scorecards.router,
     registry.router,
+    builds.router,
+    versions.router,
     qa.router,
     models.router,
     providers.router,
@@ -91,6 +98,14 @@ def create_app(services: Services) -> FastAPI:
     app.state.intake = Intake(services.store, services.database)
     app.state.uploads = Gate(tasksets.UPLOADS_TOGETHER_BYTES)
     app.state.live = Live(services.store)
+    app.state.builds = Builds(
+        services.database,
+        services.secrets,
+        Contexts(config.home),
+        BundleBuilder(config.home),
+        at_once=config.builds_at_once,
+        timeout_s=config.build_timeout_s,
+    )
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app
@@ -104,11 +119,11 @@ def openapi_document() -> dict[str, Any]:
 def _routes(gateway: Gateway | None = None) -> ServerApp:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        live: Live | None = getattr(app.state, "live", None)
-        async with (
-            gateway or contextlib.nullcontext(),
-            contextlib.nullcontext() if live is None else live.running(),
-        ):
+        async with contextlib.AsyncExitStack() as stack:
+            if gateway is not None:
+                await stack.enter_async_context(gateway)
+                await stack.enter_async_context(app.state.live.running())
+                await stack.enter_async_context(app.state.builds.running())
             yield
 
     app = ServerApp(

@@ -26,6 +26,9 @@ class PlatformConfig:
         public_url: The address people reach it at, when that is not where it listens.
         env_providers: Whether the local team may use the provider keys of the environment.
         body_limit_bytes: The longest request body; telemetry may be tens of MiB.
+        context_limit_bytes: The longest context of a build.
+        builds_at_once: How many environments are built here together; 0 leaves it to others.
+        build_timeout_s: How long one build may take.
     """
 
     home: Path
@@ -36,6 +39,9 @@ class PlatformConfig:
     public_url: str | None = None
     env_providers: bool = False
     body_limit_bytes: int = 96 * 1024 * 1024
+    context_limit_bytes: int = 256 * 1024 * 1024
+    builds_at_once: int = 2
+    build_timeout_s: float = 1800.0
 
     def __post_init__(self) -> None:
         if self.public_url is not None:

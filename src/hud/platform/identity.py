@@ -15,6 +15,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from hud.platform.accounts import keys, tables
 from hud.platform.accounts.keys import SCOPES, Scope
@@ -168,7 +169,7 @@ def credentials_of(headers: Mapping[str, str], query_key: str | None = None) -> 
     return headers.get("x-api-key") or headers.get("x-goog-api-key") or query_key
 
 
-def caller_of(request: Request, *, query_key: str | None = None) -> Caller:
+def caller_of(request: HTTPConnection, *, query_key: str | None = None) -> Caller:
     """Return who a request comes from; blocks on the database.
 
     Raises:
@@ -189,7 +190,7 @@ def caller_of(request: Request, *, query_key: str | None = None) -> Caller:
     )
 
 
-async def caller_of_async(request: Request, scope: Scope) -> Caller:
+async def caller_of_async(request: HTTPConnection, scope: Scope) -> Caller:
     """Do as `caller_of` and `check` from an event loop; a remembered key costs no thread.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Environments that are known here, over the API; and that nothing is built or leased here yet."""
+"""Environments that are known here, over the API; and that none is leased here yet."""
 
 from __future__ import annotations
 
@@ -75,13 +75,6 @@ def get_environment(request: Request, caller: Reader, environment_id: Id) -> Env
     """Return one environment."""
     with services_of(request).database.reading() as connection:
         return _item(environments.find_environment(connection, caller.team, environment_id))
-
-
-@router.post("/v2/builds/upload-url", response_model=None, responses=refusals(501))
-@router.post("/v2/builds/trigger", response_model=None, responses=refusals(501))
-def build(caller: Recorder) -> NoReturn:
-    """Refuse: this platform builds no environments."""
-    _not_here("deploy is not available on this platform yet", "serve it: hud serve env.py")
 
 
 @router.post("/runtime/sessions", response_model=None, responses=refusals(501))
