@@ -107,7 +107,13 @@ const environments = createRoute({
 const environment = createRoute({
   getParentRoute: () => root,
   path: "/environments/$environmentId",
-  component: lazyRouteComponent(() => import("./environments/EnvironmentsPage"), "EnvironmentPage"),
+  component: lazyRouteComponent(() => import("./environments/EnvironmentPage"), "EnvironmentPage"),
+});
+
+const build = createRoute({
+  getParentRoute: () => root,
+  path: "/environments/$environmentId/builds/$buildId",
+  component: lazyRouteComponent(() => import("./environments/BuildPage"), "BuildPage"),
 });
 
 const settings = createRoute({
@@ -138,7 +144,7 @@ const elsewhere = [
   }),
 );
 
-const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, settings, section] as const;
+const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, build, settings, section] as const;
 
 const whole = root.addChildren([...pages, ...elsewhere]);
 // A static host has one page, and what it shows stands behind the #.

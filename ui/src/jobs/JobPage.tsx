@@ -49,6 +49,7 @@ const RUN_COLUMNS: Column<Run>[] = [
     id: "task",
     header: "Task",
     width: "minmax(170px, 2fr)",
+    phone: "minmax(0, 1fr)",
     value: (run) => run.task_slug,
     cell: (run) => (
       <Link to="/trace/$traceId" params={{ traceId: run.id }} className="row-link">
@@ -56,8 +57,8 @@ const RUN_COLUMNS: Column<Run>[] = [
       </Link>
     ),
   },
-  { id: "member", header: "#", width: "34px", isRight: true, title: "Repeat", value: (run) => run.member, cell: (run) => <span className="quiet">{run.member + 1}</span> },
-  { id: "reward", header: "Reward", width: "112px", value: (run) => (run.invalid_reason === null ? run.reward : null), cell: (run) => <Reward run={run} /> },
+  { id: "member", header: "#", width: "34px", phone: "22px", isRight: true, title: "Repeat", value: (run) => run.member, cell: (run) => <span className="quiet">{run.member + 1}</span> },
+  { id: "reward", header: "Reward", width: "112px", phone: "96px", value: (run) => (run.invalid_reason === null ? run.reward : null), cell: (run) => <Reward run={run} /> },
   { id: "why", header: "Ended", width: "minmax(150px, 2.4fr)", value: (run) => run.error ?? run.stop_reason, cell: (run) => <Why run={run} /> },
   { id: "turns", header: "Turns", width: "52px", isRight: true, value: (run) => run.turns, cell: (run) => (run.turns ? count(run.turns) : <span className="quiet">–</span>) },
   { id: "tokens", header: "Tokens", width: "68px", isRight: true, value: (run) => run.prompt_tokens + run.completion_tokens, cell: (run) => (run.llm_calls ? compact(run.prompt_tokens + run.completion_tokens) : <span className="quiet">–</span>) },
@@ -69,7 +70,7 @@ const RUN_COLUMNS: Column<Run>[] = [
     value: (run) => run.cost_usd ?? run.known_cost_usd,
     cell: (run) => (run.cost_usd !== null && run.llm_calls ? dollars(run.cost_usd) : run.known_cost_usd ? `≥ ${dollars(run.known_cost_usd)}` : <span className="quiet">–</span>),
   },
-  { id: "took", header: "Took", width: "80px", isRight: true, value: (run) => secondsBetween(run.start_time, run.end_time), cell: (run) => took(run) },
+  { id: "took", header: "Took", width: "80px", phone: "54px", isRight: true, value: (run) => secondsBetween(run.start_time, run.end_time), cell: (run) => took(run) },
   { id: "began", header: "Began", width: "104px", isRight: true, value: (run) => moment(run.start_time)?.getTime(), cell: (run) => <Moment iso={run.start_time} /> },
 ];
 
