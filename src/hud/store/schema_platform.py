@@ -145,6 +145,8 @@ def define_registry(metadata: MetaData) -> None:
         Column("latest_version", Integer),
         _moment("created_at", required=True),
         _moment("updated_at", required=True),
+        # What it is run with, as JSON, encrypted with the platform's own key; null for nothing.
+        Column("variables", Text),
         Index("environments_by_name", "team", "name", unique=True),
     )
     Table(
@@ -163,7 +165,29 @@ def define_registry(metadata: MetaData) -> None:
         Column("error", Text),
         _moment("created_at", required=True),
         _moment("ended_at"),
+        # Who asked for it; the SHA-256 of what lets its context be uploaded once.
+        Column("actor", Text),
+        Column("upload_sha256", String(64)),
+        Column("size_bytes", BigInteger),
+        # What only the build may know, encrypted; null once it has ended.
+        Column("sealed", Text),
+        _moment("triggered_at"),
+        _moment("started_at"),
+        # The server that builds it, when that was last heard of, and how often it was begun.
+        Column("worker", String(64)),
+        _moment("heard_at"),
+        Column("attempts", Integer, nullable=False, server_default="0"),
         Index("builds_of_environment", "team", "environment_id", "version"),
+        Index("builds_by_status", "status", "triggered_at"),
+    )
+    Table(
+        "build_lines",
+        metadata,
+        _team(),
+        _id("build_id"),
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        _moment("at", required=True),
+        Column("text", Text, nullable=False),
     )
     Table(
         "tasksets",

@@ -35,6 +35,8 @@ export function jobQuery(id: string) {
 }
 
 const FIRST_LINES = 400;
+/** Long enough for the page to find what was asked for before it was there itself. */
+const AHEAD_MS = 5_000;
 const FIRST_STEPS = 16;
 
 /** The lines that a trace is opened with: around the step `seq`, or from the beginning. */
@@ -43,8 +45,8 @@ export function firstLinesQuery(id: string, seq: number | null) {
   return queryOptions({
     queryKey: ["first lines", id, seq],
     queryFn: ({ signal }) => get("/v2/trace/{trace_id}/outline", { path: { trace_id: id }, query: { ...from, limit: FIRST_LINES }, signal }),
-    staleTime: 0,
-    gcTime: 0,
+    staleTime: AHEAD_MS,
+    gcTime: AHEAD_MS,
   });
 }
 
@@ -53,8 +55,8 @@ export function firstStepsQuery(id: string, seq: number | null) {
   return queryOptions({
     queryKey: ["first steps", id, seq],
     queryFn: ({ signal }) => get("/v2/trace/{trace_id}/steps", { path: { trace_id: id }, query: { after: Math.max(0, (seq ?? 1) - 3), limit: FIRST_STEPS }, signal }),
-    staleTime: 0,
-    gcTime: 0,
+    staleTime: AHEAD_MS,
+    gcTime: AHEAD_MS,
   });
 }
 

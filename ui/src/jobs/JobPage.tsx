@@ -7,6 +7,7 @@ import { useMemo, useState } from "react";
 import { ApiFailure, change, get } from "../api/http";
 import { jobQuery } from "../api/queries";
 import type { JobDetail, Run } from "../api/types";
+import { bundledJob } from "../bundle/place";
 import { type Column, DataTable, sortIn, sortOut } from "../parts/DataTable";
 import { Dialog } from "../parts/Dialog";
 import { Empty } from "../parts/Empty";
@@ -166,7 +167,8 @@ function JobHead({ job }: { job: JobDetail }) {
       <dl className="trace-facts">
         {job.agent ? <Fact label="Agent" text={job.agent} /> : null}
         {job.model ? <Fact label="Model" text={job.model} /> : null}
-        {job.taskset_name ? (
+        {job.taskset_name && bundledJob !== null ? <Fact label="Taskset" text={job.taskset_name} /> : null}
+        {job.taskset_name && bundledJob === null ? (
           <div>
             <dt className="label">Taskset</dt>
             <dd>
@@ -186,8 +188,8 @@ function JobHead({ job }: { job: JobDetail }) {
         {ran === null ? null : <Fact label="Took" text={duration(ran)} />}
       </dl>
       <div className="trace-tools">
-        <CompareWith job={job} />
-        {job.status === "running" ? <Cancel job={job} /> : null}
+        {bundledJob === null ? <CompareWith job={job} /> : null}
+        {job.status === "running" && bundledJob === null ? <Cancel job={job} /> : null}
       </div>
     </header>
   );

@@ -1,4 +1,4 @@
-"""Environments that are known here, over the API; and that nothing is built or leased here yet."""
+"""Environments that are known here, over the API; and that nothing is built here yet."""
 
 from __future__ import annotations
 
@@ -82,15 +82,6 @@ def get_environment(request: Request, caller: Reader, environment_id: Id) -> Env
 def build(caller: Recorder) -> NoReturn:
     """Refuse: this platform builds no environments."""
     _not_here("deploy is not available on this platform yet", "serve it: hud serve env.py")
-
-
-@router.post("/runtime/sessions", response_model=None, responses=refusals(501))
-def lease(caller: Recorder) -> NoReturn:
-    """Refuse: this platform places no environments."""
-    _not_here(
-        "this platform places no environments yet",
-        "run them where you are: --runtime local, docker or tcp://…",
-    )
 
 
 def _not_here(detail: str, hint: str) -> NoReturn:

@@ -74,7 +74,7 @@ class Scope:
         return None if self._link is None else self._link.pid
 
     async def warm_up(self) -> None:
-        """Have a warm parent now, rather than when the first place is asked for."""
+        """Start the warm parent now; what can go wrong is what `place` says."""
         await self._current()
 
     @contextlib.asynccontextmanager
