@@ -1,1 +1,4 @@
-"""Turn an environment into something that runs elsewhere: an image or a bundle."""
+"""From a folder of source to something that runs elsewhere: what belongs to it, packed and locked.
+
+Builds, and says how a build is run; placing rollouts in one is each runtime's business.
+"""
