@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ OUTPUT_BYTES = 1 << 20
 COMMAND_S = 60.0
 _LINE_BYTES = 1 << 16
 _STOP_S = 10.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Line = Callable[[str], None]
 
@@ -113,7 +115,7 @@ class Engine:
         try:
             async with asyncio.timeout(timeout_s):
                 while line := await _line(process.stdout):
-                    on_line(redact(line.decode("utf-8", "replace").rstrip()))
+                    on_line(redact(_COLOUR.sub("", line.decode("utf-8", "replace")).rstrip()))
                 return await process.wait()
         except TimeoutError:
             raise RuntimeFault(
