@@ -29,9 +29,7 @@ _PROGRAMS = (
     *("bwrap", "setpriv", "whoami", "expr", "du", "df", "diff", "xargs", "awk", "tar", "gzip"),
     *("unshare", "mount", "nice", "stty", "tty", "sha256sum", "git"),
 )
-_LEFT_OUT = re.compile(
-    r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*)(/|$)"
-)
+_LEFT_OUT = re.compile(r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*)(/|$)")
 _PLACE = "usr/local/lib"
 _PEOPLE = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n"
 
@@ -162,5 +160,3 @@ def _text(tar: tarfile.TarFile, name: str, text: str) -> None:
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(text.encode()), 0o644
     tar.addfile(entry, io.BytesIO(text.encode()))
-
-

@@ -55,7 +55,7 @@ dependencies = ["hud-python"]
 py-modules = ["env", "tasks"]
 """
 
-_DOCKERFILE = """# hud build .    puts the hud that builds it into the image, in place of any on an index.
+_DOCKERFILE = """# hud build .    puts the hud that builds it into the image, never one of an index.
 FROM python:{python}-slim
 WORKDIR /app
 COPY . .

@@ -76,7 +76,7 @@ async def build_image(folder: Path, ask: ImageAsk, *, on_line: Line) -> Image:
     try:
         staged = await asyncio.to_thread(_stage, folder, staging)
         identity = staging / "image-id"
-        words = _words(ask, staged, staging, identity)
+        words = _words(ask, staged, identity, variables.get("DOCKER_BUILDKIT") == "1")
         await _run(engine, words, variables, ask, on_line)
         digest = identity.read_text("utf-8").strip()
         offer = await _describe(engine, digest, ask.name)
@@ -127,7 +127,7 @@ def _stage(folder: Path, staging: Path) -> _Staged:
     )
 
 
-def _words(ask: ImageAsk, staged: _Staged, staging: Path, identity: Path) -> list[str]:
+def _words(ask: ImageAsk, staged: _Staged, identity: Path, has_buildkit: bool) -> list[str]:
     words = ["build", "--file", str(staged.folder / recipes.ADDED / "Dockerfile")]
     words += ["--iidfile", str(identity)]
     words += ["--label", f"{VERSION_LABEL}={__version__}"]
@@ -138,6 +138,8 @@ def _words(ask: ImageAsk, staged: _Staged, staging: Path, identity: Path) -> lis
         words += ["--secret", secret]
     if ask.no_cache:
         words.append("--no-cache")
+    if not has_buildkit:
+        words.append("--force-rm")
     if ask.platform is not None:
         words += ["--platform", ask.platform]
     return [*words, str(staged.folder)]
@@ -161,7 +163,11 @@ async def _builder(engine: Engine, ask: ImageAsk) -> dict[str, str]:
             "build secrets need BuildKit, which this docker has not",
             hint="install its plugin: apt-get install docker-buildx",
         )
-    return {**ask.build_args, "DOCKER_BUILDKIT": str(int(has_buildkit)), "BUILDKIT_PROGRESS": "plain"}
+    return {
+        **ask.build_args,
+        "DOCKER_BUILDKIT": str(int(has_buildkit)),
+        "BUILDKIT_PROGRESS": "plain",
+    }
 
 
 async def _run(

@@ -20,9 +20,7 @@ _HELD = "/opt/hud"
 _AT_MOST = 1 << 20
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
 _HEREDOC = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
-_INSTALL = (
-    f"python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore {_HELD}/*.whl"
-)
+_INSTALL = f"python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore {_HELD}/*.whl"
 _BEGIN = f"""COPY {ADDED}/held/ {_HELD}/
 ENV PIP_CONSTRAINT={_HELD}/constraints.txt UV_CONSTRAINT={_HELD}/constraints.txt
 """

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hud._core.errors import Fault, InputError, RuntimeFault, bounded
+from hud._core.errors import InputError, bounded
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
 from hud.packaging.docker.engine import Engine, find_engine
