@@ -163,11 +163,8 @@ async def _builder(engine: Engine, ask: ImageAsk) -> dict[str, str]:
             "build secrets need BuildKit, which this docker has not",
             hint="install its plugin: apt-get install docker-buildx",
         )
-    return {
-        **ask.build_args,
-        "DOCKER_BUILDKIT": str(int(has_buildkit)),
-        "BUILDKIT_PROGRESS": "plain",
-    }
+    chosen = {"DOCKER_BUILDKIT": str(int(has_buildkit)), "BUILDKIT_PROGRESS": "plain"}
+    return {**ask.build_args, **chosen}
 
 
 async def _run(

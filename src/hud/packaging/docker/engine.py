@@ -43,7 +43,7 @@ class Done:
         """The last line of what it complained of."""
         lines = [line for line in (self.err or self.out).strip().splitlines() if line.strip()]
         told = [line for line in lines if not line.startswith("See '") and "--help" not in line]
-        return bounded(redact((told or lines or [f"exit code {self.code}"])[-1].strip(), 600))
+        return bounded(redact((told or lines or [f"exit code {self.code}"])[-1].strip()), 600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,8 @@ class DockerPlace:
         if self._starting is not None:
             # What the engine was asked to start can be removed once it has answered.
             await asyncio.wait([self._starting])
-            self._starting.cancelled() or self._starting.exception()
+            if not self._starting.cancelled():
+                self._starting.exception()  # told to whoever started it, if anybody still waits
         removed = True
         if self._starting is not None:
             removed = False
