@@ -155,6 +155,7 @@ def own_everything(server: Server, team: str) -> Owned:
     environment = know(server, team, MARK, [{"id": "add", "description": MARK}])
     run, job, second = new_id(), new_id(), new_id()
     _have_used(server, team, job)
+    lease = _have_lent(server, team)
     build = _have_built(server, team, environment)
     blob = f"{MARK} {team}".encode()
     with contextlib.closing(open_store(server.home, database=server.database)) as store:
@@ -204,6 +205,7 @@ def own_everything(server: Server, team: str) -> Owned:
             "model_id": "their-model",
             "scope": "key",
             "subject": made_key,
+            "lease_id": lease,
             "build_id": build,
         },
         query={
@@ -243,6 +245,31 @@ def _have_used(server: Server, team: str, job_id: str) -> None:
                 is_cached=0,
             )
         )
+
+
+def _have_lent(server: Server, team: str) -> str:
+    """Keep a lease that a server holds which is not this one; return its id."""
+    lease, later = new_id(), now_us() + 3600 * 1_000_000
+    with (
+        contextlib.closing(Database(server.home, server.database)) as database,
+        database.writing() as connection,
+    ):
+        connection.execute(
+            metadata.tables["leases"]
+            .insert()
+            .values(
+                team=team,
+                id=lease,
+                environment=MARK,
+                build_id=new_id(),
+                user_id=new_id(),
+                server=new_id(),
+                state="ready",
+                created_at=later,
+                heard_at=later,
+            )
+        )
+    return lease
 
 
 def _have_built(server: Server, team: str, environment: str) -> str:

@@ -110,6 +110,33 @@ class RunState(Reply):
     task_slug: str | None = None
     model: str | None = None
     evaluation_result: dict[str, Any] | None = None
+    stop_reason: str | None = None
+    member: int | None = None
+    attempt: int | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    llm_calls: int = 0
+    turns: int = 0
+    unpriced_turns: int = 0
+    known_cost_usd: float | None = None
+
+
+class Submitted(Reply):
+    """A rollout is in the platform's hands."""
+
+    trace_id: str | None = None
+    status: str | None = None
+
+
+class Lease(Reply):
+    """A lent environment. `status` is `starting`, `ready` or `ended`, where a platform says it."""
+
+    id: str = ""
+    status: str | None = None
+    reason: str | None = None
 
 
 class Events(Reply):

@@ -20,7 +20,11 @@ from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
 from hud.platform.ingest.bodies import Gate
 from hud.platform.ingest.intake import Intake
+from hud.platform.leases.lending import Leases
+from hud.platform.leases.places import Places
 from hud.platform.live import Live
+from hud.platform.rollouts.rollouts import Rollouts
+from hud.platform.rollouts.worker import Worker, make_worker
 from hud.platform.routes import (
     accounts,
     blobs,
@@ -32,6 +36,7 @@ from hud.platform.routes import (
     jobs,
     keys,
     leaderboards,
+    leases,
     models,
     outline,
     pages,
@@ -40,6 +45,7 @@ from hud.platform.routes import (
     qa,
     registry,
     reports,
+    rollouts,
     scorecards,
     sign_in,
     tasks,
@@ -60,6 +66,7 @@ ROUTERS = (
     outline.router,
     blobs.router,
     cancel.router,
+    rollouts.router,
     accounts.router,
     keys.router,
     sign_in.router,
@@ -73,6 +80,7 @@ ROUTERS = (
     registry.router,
     builds.router,
     versions.router,
+    leases.router,
     qa.router,
     models.router,
     providers.router,
@@ -106,6 +114,10 @@ def create_app(services: Services) -> FastAPI:
         at_once=config.builds_at_once,
         timeout_s=config.build_timeout_s,
     )
+    app.state.places = Places()
+    app.state.leases = Leases(services.database, services.secrets, app.state.places)
+    worker = make_worker(services, app.state.places) if config.rollouts else None
+    app.state.rollouts = Rollouts(services, worker)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app
@@ -124,6 +136,11 @@ def _routes(gateway: Gateway | None = None) -> ServerApp:
                 await stack.enter_async_context(gateway)
                 await stack.enter_async_context(app.state.live.running())
                 await stack.enter_async_context(app.state.builds.running())
+                stack.push_async_callback(app.state.places.aclose)
+                await stack.enter_async_context(app.state.leases.running())
+                worker: Worker | None = app.state.rollouts.worker
+                if worker is not None:
+                    await stack.enter_async_context(worker.running())
             yield
 
     app = ServerApp(
