@@ -23,6 +23,7 @@ from benchmarks import (
     machine,
     numbers,
     pages,
+    queue,
     robot,
     sandbox,
     screens,
@@ -56,6 +57,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "serving": serving.measure,
     "ingest": ingest.measure,
     "pages": pages.measure,
+    "queue": queue.measure,
 }
 
 PREFACE = """# Benchmarks
