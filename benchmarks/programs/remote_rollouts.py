@@ -66,6 +66,15 @@ async def _bare(work: Work) -> dict[str, Any]:
     return {"took_s": took_s}
 
 
+def _started(home: Path, width: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*_SERVED, "--home", str(home), "--rollouts", str(width), "--json"],
+        env={**os.environ, "HUD_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 @asynccontextmanager
 async def _platform(width: int) -> AsyncGenerator[tuple[httpx.AsyncClient, int]]:
     from tests.platform.registry.known import know
@@ -74,12 +83,7 @@ async def _platform(width: int) -> AsyncGenerator[tuple[httpx.AsyncClient, int]]
     with tempfile.TemporaryDirectory(prefix="hud-bench-") as folder:
         home = Path(folder) / "home"
         known = Server(home)
-        server = subprocess.Popen(
-            [*_SERVED, "--home", str(home), "--rollouts", str(width), "--json"],
-            env={**os.environ, "HUD_HOME": str(home)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        server = _started(home, width)
         try:
             assert server.stdout is not None
             text = ""

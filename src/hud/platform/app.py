@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from hud._version import __version__
 from hud.platform import assets
+from hud.platform.builds.placing import Builds
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.door import GatewayDoor, ServerApp
@@ -99,10 +100,11 @@ def create_app(services: Services) -> FastAPI:
     app.state.intake = Intake(services.store, services.database)
     app.state.uploads = Gate(tasksets.UPLOADS_TOGETHER_BYTES)
     app.state.live = Live(services.store)
+    builds = Builds(services.database, services.secrets, config.home)
     app.state.places = Places()
-    app.state.leases = Leases(services.database, services.secrets, app.state.places)
-    worker = make_worker(services, app.state.places) if config.rollouts else None
-    app.state.rollouts = Rollouts(services, worker)
+    app.state.leases = Leases(services.database, builds, app.state.places)
+    worker = make_worker(services, app.state.places, builds) if config.rollouts else None
+    app.state.rollouts = Rollouts(services, worker, builds)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app
