@@ -32,6 +32,7 @@ from benchmarks import (
     startup,
     subprocesses,
     tunnel,
+    viewers,
 )
 from benchmarks.measure import BenchmarkFailed, Setting
 from benchmarks.tables import Table
@@ -58,6 +59,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "ingest": ingest.measure,
     "pages": pages.measure,
     "queue": queue.measure,
+    "viewers": viewers.measure,
 }
 
 PREFACE = """# Benchmarks

@@ -192,7 +192,7 @@ async def lending(home: Path, **limits: Any) -> AsyncGenerator[Lending]:
         know(Server(home), "local", "qa", [{"id": "ask"}], uri=f"source:{QA}")
         leases = Leases(
             services.database,
-            placing.Builds(services.database, services.secrets, home),
+            placing.Deployed(services.database, services.secrets, home),
             places,
             LendingLimits(look_s=0.02, **limits),
         )

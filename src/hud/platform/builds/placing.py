@@ -6,6 +6,7 @@ child of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from hud.platform.registry.naming import slugged
 from hud.platform.secrets import SecretBox
 from hud.runtimes.base import Provider
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _environments, _builds = tables.environments, tables.builds
 
 
@@ -50,7 +52,9 @@ Make = Callable[[Built, str], Provider]
 def _bundle(built: Built, sha256: str) -> Provider:
     from hud.runtimes.bundle import BundleRuntime
 
-    return BundleRuntime(built.bundles / sha256, variables=dict(built.variables))
+    if not _SHA256.fullmatch(sha256):
+        raise InputError(f"{bounded(built.uri)!r} is the address of no bundle")
+    return BundleRuntime(built.uri, env_vars=dict(built.variables), store=built.bundles)
 
 
 def _docker(built: Built, image: str) -> Provider:
@@ -80,7 +84,7 @@ def provider_of(built: Built) -> Provider:
     return make(built, rest)
 
 
-class Builds:
+class Deployed:
     """Finds what the teams of a platform have deployed. From any thread; blocks."""
 
     def __init__(self, database: Database, secrets: SecretBox, home: Path) -> None:
