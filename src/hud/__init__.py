@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from hud.eval.sync import SyncPlan
     from hud.eval.taskset import Taskset
     from hud.runtimes.base import Runtime
+    from hud.runtimes.hosted import HostedRuntime
+    from hud.runtimes.leased import HUDRuntime
     from hud.runtimes.local import LocalRuntime
     from hud.runtimes.subprocess import SubprocessRuntime
     from hud.trace.instrument import instrument
@@ -37,6 +39,8 @@ _HOMES = {
     "Chat": "hud.eval.chat",
     "Environment": "hud.environment.environment",
     "Grade": "hud.agents.grade",
+    "HUDRuntime": "hud.runtimes.leased",
+    "HostedRuntime": "hud.runtimes.hosted",
     "Job": "hud.eval.job",
     "LocalRuntime": "hud.runtimes.local",
     "Run": "hud.agents.run",
@@ -59,6 +63,8 @@ __all__ = [
     "Chat",
     "Environment",
     "Grade",
+    "HUDRuntime",
+    "HostedRuntime",
     "Job",
     "LocalRuntime",
     "Run",

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 
 from hud._core.ids import new_id
 from hud.platform.accounts import keys, teams
@@ -53,6 +54,9 @@ PROVIDER: dict[str, Any] = {
     "models": [{"name": "their-model", "upstream_name": MARK}],
 }
 """A provider where nobody listens."""
+
+SOCKET = "WS"
+"""The method of a place that a WebSocket is opened at."""
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
@@ -101,6 +105,8 @@ def _walk(routes: Iterable[Any]) -> Iterator[Place]:
         included = getattr(route, "original_router", None)
         if included is not None:
             yield from _walk(included.routes)
+        elif isinstance(route, WebSocketRoute):
+            yield Place(SOCKET, route.path)
         elif getattr(route, "methods", None):
             for method in route.methods - {"HEAD"}:
                 yield Place(method, route.path)
@@ -146,6 +152,7 @@ def own_everything(server: Server, team: str) -> Owned:
     environment = know(server, team, MARK, [{"id": "add", "description": MARK}])
     run, job, second = new_id(), new_id(), new_id()
     _have_used(server, team, job)
+    lease = _have_lent(server, team)
     blob = f"{MARK} {team}".encode()
     with contextlib.closing(open_store(server.home, database=server.database)) as store:
         store.put(BlobRow(content=blob, media_type="text/plain", team=team))
@@ -194,6 +201,7 @@ def own_everything(server: Server, team: str) -> Owned:
             "model_id": "their-model",
             "scope": "key",
             "subject": made_key,
+            "lease_id": lease,
         },
         query={
             "/v2/tasksets/{taskset_id}/task": slug,
@@ -232,6 +240,31 @@ def _have_used(server: Server, team: str, job_id: str) -> None:
                 is_cached=0,
             )
         )
+
+
+def _have_lent(server: Server, team: str) -> str:
+    """Keep a lease that a server holds which is not this one; return its id."""
+    lease, later = new_id(), now_us() + 3600 * 1_000_000
+    with (
+        contextlib.closing(Database(server.home, server.database)) as database,
+        database.writing() as connection,
+    ):
+        connection.execute(
+            metadata.tables["leases"]
+            .insert()
+            .values(
+                team=team,
+                id=lease,
+                environment=MARK,
+                build_id=new_id(),
+                user_id=new_id(),
+                server=new_id(),
+                state="ready",
+                created_at=later,
+                heard_at=later,
+            )
+        )
+    return lease
 
 
 def make_key(

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.platform.server import Server
-from tests.platform.surface import MARK, Owned, Place, make_key, own_everything, places
+from tests.platform.surface import MARK, SOCKET, Owned, Place, make_key, own_everything, places
 
 DATABASES = ("sqlite", "postgres")
 
@@ -72,6 +72,7 @@ SILENT = frozenset(
         "/v2/tasksets",
         "/v2/tasksets/by-name/{name:path}",
         "/v2/tasksets/{taskset_id}",
+        "/v2/rollouts/queue",
         "/v2/usage",
         "/v2/jobs/events",
         "/v2/jobs/{job_id}/events",
@@ -89,12 +90,32 @@ BODIES: dict[str, Any] = {
     "PUT /v2/models/{model_id:path}/head": {"checkpoint_id": "x"},
     "PUT /v2/trace/{trace_id}/invalid": {"reason": "stolen"},
     "POST /v2/rollouts/cancel": {"trace_id": ""},
+    "POST /v2/rollouts/submit": {
+        "trace_id": "",
+        "job_id": "",
+        "env": "theirs",
+        "task": "t",
+        "agent": {"type": "noop"},
+    },
+    "POST /runtime/sessions": {"environment": "theirs", "trace_id": ""},
     "POST /v2/rollouts/cancel_job": {"job_id": ""},
     "POST /v2/trace/{trace_id}/enter": {"job_id": "", "task_slug": "t"},
     "POST /v2/trace/{trace_id}/exit": {"status": "completed"},
     "POST /telemetry/v3/api/trace/{trace_id}/telemetry-upload": {"telemetry": []},
 }
 """Bodies that go through, so that it is the id that is refused; an empty id stands for theirs."""
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+"""What asks for a WebSocket."""
+
+LONGEST_OF_A_HANDSHAKE = 7_000
+"""What the library reads of a header there; to more it answers nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +147,19 @@ def asked(world: World) -> Generator[Callable[[Place, str | None], httpx.Respons
 
 
 def _ask(client: httpx.Client, owned: Owned, place: Place, key: str | None) -> httpx.Response:
+    if key is not None and place.method == SOCKET:
+        key = key[:LONGEST_OF_A_HANDSHAKE]
     headers = {} if key is None else {"Authorization": f"Bearer {key}".strip()}
     body = BODIES.get(str(place), {})
     filled = {name: owned.values[name] if value == "" else value for name, value in body.items()}
+    if place.method == SOCKET:
+        headers |= UPGRADE
     request = client.build_request(
-        place.method,
+        "GET" if place.method == SOCKET else place.method,
         owned.path(place),
         params=owned.query.get(place.path),
         headers=headers,
-        json=None if place.method in ("GET", "DELETE") else filled,
+        json=None if place.method in ("GET", "DELETE", SOCKET) else filled,
     )
     reply = client.send(request, stream=True)
     try:

@@ -16,6 +16,7 @@ from hud.cli import (
     cancel,
     check,
     compare,
+    deploy,
     eval,
     export,
     init,
@@ -72,6 +73,9 @@ app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.
 app.add_typer(providers.app, name="providers", short_help="Say who serves models here.")
 app.command("cancel", short_help="End a job early, here or on the platform.")(cancel.command)
 app.add_typer(sync.app, name="sync", short_help="Bring a platform up to date with what is here.")
+app.command("deploy", short_help="Have an environment built and kept by a platform.")(
+    deploy.command
+)
 app.command("push", short_help="Send recorded jobs to a platform.")(push.command)
 app.command("login", short_help="Get a key for a platform.")(login.command)
 app.add_typer(project.app, name="project", short_help="Show and choose the platform's projects.")

@@ -8,11 +8,15 @@ from hud.environment.runtime_config import (
     RuntimeTPU,
 )
 from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.hosted import HostedRuntime
+from hud.runtimes.leased import HUDRuntime
 from hud.runtimes.local import LocalRuntime
 from hud.runtimes.ray import RayRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
+    "HUDRuntime",
+    "HostedRuntime",
     "LocalRuntime",
     "Provider",
     "RayRuntime",

@@ -7,6 +7,7 @@ import { useMemo, useState } from "react";
 import { ApiFailure, change, get } from "../api/http";
 import { jobQuery } from "../api/queries";
 import type { JobDetail, Run } from "../api/types";
+import { bundledJob } from "../bundle/place";
 import { type Column, DataTable, sortIn, sortOut } from "../parts/DataTable";
 import { Dialog } from "../parts/Dialog";
 import { Empty } from "../parts/Empty";
@@ -48,6 +49,7 @@ const RUN_COLUMNS: Column<Run>[] = [
     id: "task",
     header: "Task",
     width: "minmax(170px, 2fr)",
+    phone: "minmax(0, 1fr)",
     value: (run) => run.task_slug,
     cell: (run) => (
       <Link to="/trace/$traceId" params={{ traceId: run.id }} className="row-link">
@@ -55,8 +57,8 @@ const RUN_COLUMNS: Column<Run>[] = [
       </Link>
     ),
   },
-  { id: "member", header: "#", width: "34px", isRight: true, title: "Repeat", value: (run) => run.member, cell: (run) => <span className="quiet">{run.member + 1}</span> },
-  { id: "reward", header: "Reward", width: "112px", value: (run) => (run.invalid_reason === null ? run.reward : null), cell: (run) => <Reward run={run} /> },
+  { id: "member", header: "#", width: "34px", phone: "22px", isRight: true, title: "Repeat", value: (run) => run.member, cell: (run) => <span className="quiet">{run.member + 1}</span> },
+  { id: "reward", header: "Reward", width: "112px", phone: "96px", value: (run) => (run.invalid_reason === null ? run.reward : null), cell: (run) => <Reward run={run} /> },
   { id: "why", header: "Ended", width: "minmax(150px, 2.4fr)", value: (run) => run.error ?? run.stop_reason, cell: (run) => <Why run={run} /> },
   { id: "turns", header: "Turns", width: "52px", isRight: true, value: (run) => run.turns, cell: (run) => (run.turns ? count(run.turns) : <span className="quiet">–</span>) },
   { id: "tokens", header: "Tokens", width: "68px", isRight: true, value: (run) => run.prompt_tokens + run.completion_tokens, cell: (run) => (run.llm_calls ? compact(run.prompt_tokens + run.completion_tokens) : <span className="quiet">–</span>) },
@@ -68,7 +70,7 @@ const RUN_COLUMNS: Column<Run>[] = [
     value: (run) => run.cost_usd ?? run.known_cost_usd,
     cell: (run) => (run.cost_usd !== null && run.llm_calls ? dollars(run.cost_usd) : run.known_cost_usd ? `≥ ${dollars(run.known_cost_usd)}` : <span className="quiet">–</span>),
   },
-  { id: "took", header: "Took", width: "80px", isRight: true, value: (run) => secondsBetween(run.start_time, run.end_time), cell: (run) => took(run) },
+  { id: "took", header: "Took", width: "80px", phone: "54px", isRight: true, value: (run) => secondsBetween(run.start_time, run.end_time), cell: (run) => took(run) },
   { id: "began", header: "Began", width: "104px", isRight: true, value: (run) => moment(run.start_time)?.getTime(), cell: (run) => <Moment iso={run.start_time} /> },
 ];
 
@@ -166,7 +168,8 @@ function JobHead({ job }: { job: JobDetail }) {
       <dl className="trace-facts">
         {job.agent ? <Fact label="Agent" text={job.agent} /> : null}
         {job.model ? <Fact label="Model" text={job.model} /> : null}
-        {job.taskset_name ? (
+        {job.taskset_name && bundledJob !== null ? <Fact label="Taskset" text={job.taskset_name} /> : null}
+        {job.taskset_name && bundledJob === null ? (
           <div>
             <dt className="label">Taskset</dt>
             <dd>
@@ -186,8 +189,8 @@ function JobHead({ job }: { job: JobDetail }) {
         {ran === null ? null : <Fact label="Took" text={duration(ran)} />}
       </dl>
       <div className="trace-tools">
-        <CompareWith job={job} />
-        {job.status === "running" ? <Cancel job={job} /> : null}
+        {bundledJob === null ? <CompareWith job={job} /> : null}
+        {job.status === "running" && bundledJob === null ? <Cancel job={job} /> : null}
       </div>
     </header>
   );
