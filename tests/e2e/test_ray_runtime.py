@@ -80,10 +80,11 @@ async def nothing_stays() -> AsyncGenerator[None]:
 
 
 def _left() -> set[str]:
-    found = {str(path) for path in Path("/tmp").glob("hud-*")}
+    found = {str(path) for path in Path("/tmp").glob("hud-ray-*")}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if MARKER.encode() in (entry / "environ").read_bytes():
+            held = (entry / "environ").read_bytes()
+            if MARKER.encode() in held and b"RAY_JOB_ID" in held:
                 found.add(str(processes.identity_of(int(entry.name))))
         except OSError:
             continue
