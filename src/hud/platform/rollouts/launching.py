@@ -90,7 +90,7 @@ async def launch(
             key_id=caller.key_id,
         )
     )
-    asks = [ask for task in tasks for ask in [_ask(task.record, wanted, new_id())] * wanted.group]
+    asks = [ask for task in tasks for ask in [_ask(task, wanted, new_id())] * wanted.group]
     await _submit(rollouts, caller, job_id, [(ask, None, 1) for ask in asks])
     return job_id, total
 
@@ -169,23 +169,23 @@ def _broken(
     """Return what is to be asked for again: the task as it is in the taskset now."""
     assert job.taskset_id is not None
     _, tasks = _tasks(services, team, job.taskset_id, wanted)
-    records = {task.slug: task.record for task in tasks}
-    groups = {slug: new_id() for slug in records}
+    known = {task.slug: task for task in tasks}
+    groups = {slug: new_id() for slug in known}
     latest = services.store.latest_attempts(job.id, team=team)
     return [
-        (_ask(records[one.task_slug], wanted, groups[one.task_slug]), one.member, one.attempt + 1)
+        (_ask(known[one.task_slug], wanted, groups[one.task_slug]), one.member, one.attempt + 1)
         for one in latest
-        if one.outcome is not None and one.outcome not in _AGAIN_NOT and one.task_slug in records
+        if one.outcome is not None and one.outcome not in _AGAIN_NOT and one.task_slug in known
     ]
 
 
-def _ask(record: str, wanted: Launch, group_id: str) -> RolloutAsk:
-    row: dict[str, Any] = json.decode(record)
+def _ask(task: TaskVersion, wanted: Launch, group_id: str) -> RolloutAsk:
+    row: dict[str, Any] = json.decode(task.record)
     try:
         return RolloutAsk(
-            env=row.get("env") or "",
-            task=row.get("id") or "",
-            slug=row.get("slug") or "",
+            env=task.env,
+            task=task.task_id,
+            slug=task.slug,
             args=row.get("args") or {},
             agent=wanted.agent,
             group_id=group_id,
@@ -197,8 +197,8 @@ def _ask(record: str, wanted: Launch, group_id: str) -> RolloutAsk:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        slug = str(row.get("slug"))[:200]
-        raise ApiError(409, f"task {slug!r}: {where}: {first['msg']}", kind="bad_task") from error
+        text = f"task {task.slug[:200]!r}: {where}: {first['msg']}"
+        raise ApiError(409, text, kind="bad_task") from error
 
 
 def _model(ask: AgentAsk) -> str | None:

@@ -23,7 +23,7 @@ class Launched(BaseModel):
     rollouts: int
 
 
-@router.post("/tasksets/{taskset_id}/run", responses=refusals(400, 404, 409, 429))
+@router.post("/tasksets/{taskset_id}/run", responses=refusals(400, 404, 409))
 async def run_taskset(
     request: Request, caller: Recorder, taskset_id: Id, wanted: Launch
 ) -> Launched:
@@ -35,7 +35,7 @@ async def run_taskset(
     return Launched(job_id=job_id, rollouts=total)
 
 
-@router.post("/jobs/{job_id}/retry", responses=refusals(404, 409, 429))
+@router.post("/jobs/{job_id}/retry", responses=refusals(404, 409))
 async def retry_job(request: Request, caller: Recorder, job_id: RecordId) -> Launched:
     """Make another attempt at every ungraded run of a job that the platform began.
 
