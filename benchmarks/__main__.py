@@ -31,6 +31,7 @@ from benchmarks import (
     startup,
     subprocesses,
     tunnel,
+    viewers,
 )
 from benchmarks.measure import BenchmarkFailed, Setting
 from benchmarks.tables import Table
@@ -56,6 +57,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "serving": serving.measure,
     "ingest": ingest.measure,
     "pages": pages.measure,
+    "viewers": viewers.measure,
 }
 
 PREFACE = """# Benchmarks

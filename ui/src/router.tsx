@@ -1,8 +1,9 @@
 /** Which page an address is. Pages are loaded when they are gone to, what they show at the same time. */
 
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
 
 import { firstLinesQuery, firstStepsQuery, queries, runQuery, seqIn } from "./api/queries";
+import { bundledJob } from "./bundle/place";
 import { Frame } from "./frame/Frame";
 import { Failure } from "./parts/Failure";
 import { Missing } from "./frame/Missing";
@@ -33,6 +34,7 @@ const home = createRoute({
   getParentRoute: () => root,
   path: "/",
   beforeLoad: () => {
+    if (bundledJob !== null) throw redirect({ to: "/jobs/$jobId", params: { jobId: bundledJob }, replace: true });
     throw redirect({ to: "/jobs", replace: true });
   },
 });
@@ -144,8 +146,13 @@ const elsewhere = [
 
 const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, build, settings, section] as const;
 
+const whole = root.addChildren([...pages, ...elsewhere]);
+// A static host has one page, and what it shows stands behind the #.
+const ofBundle = () => root.addChildren([home, jobs, job, trace, beside]) as unknown as typeof whole;
+
 export const router = createRouter({
-  routeTree: root.addChildren([...pages, ...elsewhere]),
+  routeTree: bundledJob === null ? whole : ofBundle(),
+  ...(bundledJob === null ? {} : { history: createHashHistory() }),
   defaultPreload: "intent",
   scrollRestoration: false,
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),

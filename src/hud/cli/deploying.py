@@ -318,5 +318,5 @@ def _show(
 
 def _named(manifest: dict[str, Any] | None, what: str, by: str) -> list[str]:
     found: Any = (manifest or {}).get(what)
-    rows = cast("list[Any]", found) if isinstance(found, list) else []
-    return [str(row[by]) for row in rows if isinstance(row, dict) and by in row]
+    rows = cast("list[dict[str, Any]]", found) if isinstance(found, list) else []
+    return [str(row[by]) for row in rows if by in row]

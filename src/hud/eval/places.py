@@ -30,9 +30,10 @@ _NAMED = {
     SUBPROCESS: "hud.runtimes.subprocess:named",
     "hud": "hud.runtimes.leased:named",
     HOSTED: "hud.runtimes.hosted:named",
+    "ray": "hud.runtimes.ray:named",
 }
 # Those that run the Python source of this machine; all others bring the environment with them.
-_NEED_SOURCE = (LOCAL, SUBPROCESS)
+_NEED_SOURCE = (LOCAL, SUBPROCESS, "ray")
 _SCHEMES = ("tcp://", "unix://")
 
 

@@ -11,6 +11,7 @@ from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.hosted import HostedRuntime
 from hud.runtimes.leased import HUDRuntime
 from hud.runtimes.local import LocalRuntime
+from hud.runtimes.ray import RayRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "HostedRuntime",
     "LocalRuntime",
     "Provider",
+    "RayRuntime",
     "Runtime",
     "RuntimeConfig",
     "RuntimeGPU",

@@ -7,6 +7,7 @@ import { useMemo, useState } from "react";
 import { ApiFailure, change, get } from "../api/http";
 import { jobQuery } from "../api/queries";
 import type { JobDetail, Run } from "../api/types";
+import { bundledJob } from "../bundle/place";
 import { type Column, DataTable, sortIn, sortOut } from "../parts/DataTable";
 import { Command } from "../parts/Copy";
 import { Dialog } from "../parts/Dialog";
@@ -168,7 +169,8 @@ function JobHead({ job }: { job: JobDetail }) {
       <dl className="trace-facts">
         {job.agent ? <Fact label="Agent" text={job.agent} /> : null}
         {job.model ? <Fact label="Model" text={job.model} /> : null}
-        {job.taskset_name ? (
+        {job.taskset_name && bundledJob !== null ? <Fact label="Taskset" text={job.taskset_name} /> : null}
+        {job.taskset_name && bundledJob === null ? (
           <div>
             <dt className="label">Taskset</dt>
             <dd>
@@ -188,8 +190,12 @@ function JobHead({ job }: { job: JobDetail }) {
         {ran === null ? null : <Fact label="Took" text={duration(ran)} />}
       </dl>
       <div className="trace-tools">
-        <CompareWith job={job} />
-        {job.status === "running" ? <Cancel job={job} /> : <Retry job={job} />}
+        {bundledJob === null ? (
+          <>
+            <CompareWith job={job} />
+            {job.status === "running" ? <Cancel job={job} /> : <Retry job={job} />}
+          </>
+        ) : null}
       </div>
     </header>
   );
