@@ -102,9 +102,8 @@ class E2BRuntime(CloudScope):
             raise InputError(
                 "E2BRuntime needs a template", hint="E2BRuntime('name'), or --runtime e2b:NAME"
             )
-        async with self:
-            async with placed(await self._cloud(), asks) as place:
-                yield place
+        async with self, placed(await self._cloud(), asks) as place:
+            yield place
 
     async def _open(self, stack: AsyncExitStack) -> Cloud:
         load_sdk("e2b", runtime="E2BRuntime", extra="e2b")
