@@ -17,6 +17,7 @@ from hud.platform.ingest.reports import job_heard_of, stored_id
 from hud.platform.registry.arguments import Effort
 from hud.platform.registry.environments import read_manifests
 from hud.platform.rollouts.agents import check_agent, needs_models
+from hud.platform.rollouts.ending import end_if_over
 from hud.platform.rollouts.gathering import Gathered
 from hud.platform.rollouts.order import RolloutAsk
 from hud.platform.rollouts.queue import Asked, Cancelled, Queue
@@ -39,8 +40,20 @@ class Rollouts:
         self._added = Gathered(self.queue.add)
         self._checked = Gathered(self._check_all)
 
-    async def submit(self, caller: Caller, run_id: str, job_id: str, ask: RolloutAsk) -> bool:
+    async def submit(
+        self,
+        caller: Caller,
+        run_id: str,
+        job_id: str,
+        ask: RolloutAsk,
+        *,
+        member: int | None = None,
+        attempt: int = 1,
+    ) -> bool:
         """Queue a rollout; it is shown as pending when this returns. One id runs once.
+
+        Args:
+            member: Which of its task's repeats it is; None for the next one.
 
         Returns:
             Whether it was new.
@@ -72,7 +85,8 @@ class Rollouts:
                 task_id=task.id,
                 env=task.env,
                 started_at=now_us(),
-                member=UNCOUNTED,
+                member=UNCOUNTED if member is None else member,
+                attempt=attempt,
                 group_id=ask.group_id,
                 model=_model(ask),
                 task_digest=task.digest(),
@@ -83,7 +97,7 @@ class Rollouts:
         )
         # A worker may take it as soon as it is queued, and needs to know which member it is.
         await store.committed()
-        asked = Asked(caller.team, run_id, job_id, caller.user_id, caller.key_id, ask)
+        asked = Asked(caller.team, run_id, job_id, caller.user_id, caller.key_id, ask, attempt)
         is_new = await self._added.do(asked)
         if self.worker is not None:
             self.worker.wake()
@@ -113,6 +127,8 @@ class Rollouts:
             )
         if found.waiting:
             store.flush()
+        if job_id is not None and not found.running:
+            end_if_over(self._services.database, store, [(team, job_id)], "cancelled")
         if self.worker is not None:
             self.worker.cancel(team, found.running, reason)
         return found
