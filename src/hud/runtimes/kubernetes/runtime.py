@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from hud.runtimes.kubernetes.pod import (
     PodState,
     label_text,
 )
-from hud.runtimes.kubernetes.tunnel import Tunnel
+from hud.runtimes.kubernetes.tunnel import Tunnel, finish
 from hud.runtimes.warm.source import short_folder
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class KubernetesRuntime:
                 params = {"ready_timeout": _ANSWER_S, "exit_reason": place.exit_reason}
                 yield Runtime(place.url, params, task.runtime_config)
             finally:
-                await _finish(place.aclose())
+                await finish(place.aclose())
 
 
 class _Scope:
@@ -196,12 +196,14 @@ class _Place:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         self._asked = True
-        await _finish(self._api.create(manifest))
+        await finish(self._api.create(manifest))
         state = await self._api.wait_running(self._name, timeout_s, self._note)
         if not state.is_running:
             why = state.end or f"not running within {timeout_s:g} s: {state.waits_for}"
             raise await self._failure(why)
-        self._tunnel = Tunnel(self._path, lambda: self._api.forward(self._name, port))
+        self._tunnel = Tunnel(
+            self._path, lambda: self._api.forward(self._name, port), self._api.close_way
+        )
         await self._tunnel.open()
         left = max(1.0, deadline - loop.time())
         params = {"ready_timeout": left, "exit_reason": self.exit_reason}
@@ -243,21 +245,6 @@ class _Place:
         printed = await self._api.log(self._name)
         tail = f"; it last printed: {printed}" if printed else ""
         return RuntimeFault(f"pod {self._name} did not start: {why}{tail}")
-
-
-async def _finish(work: Awaitable[object]) -> None:
-    """Run `work` to its end, through a cancellation too, which is raised afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        task.exception()
-        raise cancelled
-    task.result()
 
 
 def _with_image(shape: PodShape, image: str) -> PodShape:
