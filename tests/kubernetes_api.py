@@ -234,7 +234,8 @@ class KubernetesApi:
             return _not_found(request)
         if pod.process is None:
             return _status(400, "BadRequest", f'container "main" in pod "{pod.name}" is waiting')
-        return web.Response(body=pod.log[-int(request.query.get("limitBytes", "65536")) :])
+        said = pod.log[-int(request.query.get("limitBytes", "65536")) :]
+        return web.Response(body=said, content_type="text/plain")
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         pod = self.pods.get(request.match_info["name"])
@@ -271,7 +272,7 @@ async def _down(reader: asyncio.StreamReader, ws: web.WebSocketResponse) -> None
     with contextlib.suppress(ConnectionError):
         while chunk := await reader.read(65536):
             await ws.send_bytes(_DATA + chunk)
-        await ws.close()
+    await ws.close()
 
 
 def _container(state: dict[str, Any]) -> dict[str, Any]:

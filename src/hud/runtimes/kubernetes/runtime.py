@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 _ANSWER_S = 30.0
 _DELETES = 3
 _PAUSE_S = 0.5
+_LOOK_S = 10.0
 
 
 class KubernetesRuntime:
@@ -184,6 +185,7 @@ class _Place:
         self.url = f"unix://{self._path}"
         self.exit_reason = ExitReason(api, name)
         self._tunnel: Tunnel | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._asked = False
 
     async def open(self, manifest: dict[str, object], port: int, timeout_s: float) -> None:
@@ -220,12 +222,25 @@ class _Place:
             asking.cancel()
             await asyncio.wait([asking])
 
+        self._watch = asyncio.get_running_loop().create_task(self._wait_gone())
+
+    async def _wait_gone(self) -> None:
+        """Look at the pod now and then: a node that is lost closes no connection."""
+        while self.exit_reason.state.end is None:
+            await asyncio.sleep(_LOOK_S)
+            await self.exit_reason.wait()
+        if self._tunnel is not None:
+            self._tunnel.break_off()
+
     async def _greet(self, place: Runtime) -> None:
         async with connect(place):
             pass
 
     async def aclose(self) -> None:
         """Close the tunnel and delete the pod, trying again where the API server fails."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
         if self._tunnel is not None:
             await self._tunnel.aclose()
         if not self._asked:

@@ -79,6 +79,11 @@ class Tunnel:
             with contextlib.suppress(HudError):
                 await self._close_way(opening.result())
 
+    def break_off(self) -> None:
+        """End every connection: the pod is gone, whatever the API server says of them."""
+        for task in self._tasks:
+            task.cancel()
+
     async def aclose(self) -> None:
         """Stop listening and end every connection."""
         server, self._server = self._server, None
@@ -87,8 +92,7 @@ class Tunnel:
             with contextlib.suppress(OSError):
                 Path(self.path).unlink()
         if self._tasks:
-            for task in self._tasks:
-                task.cancel()
+            self.break_off()
             await asyncio.wait(list(self._tasks))
 
 
