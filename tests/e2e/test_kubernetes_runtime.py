@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -122,7 +123,7 @@ async def test_a_pod_that_dies_ends_its_rollout_with_runtime_and_says_why(
     job = await Taskset("words", [ROW]).run(Sabotage(api), runtime=KubernetesRuntime("good"))
     (run,) = job.runs
     assert run.outcome is Outcome.RUNTIME
-    assert run.reward is None
+    assert math.isnan(run.reward)
     assert "OOMKilled" in str(run.trace.error)
 
 

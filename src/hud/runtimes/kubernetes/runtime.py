@@ -37,6 +37,7 @@ _ANSWER_S = 30.0
 _DELETES = 3
 _PAUSE_S = 0.5
 _LOOK_S = 10.0
+_NEWS_S = 0.2
 
 
 class KubernetesRuntime:
@@ -163,16 +164,23 @@ class ExitReason:
         """Return why, as far as it is known here."""
         return None if self.state.end is None else f"pod {self._name}: {self.state.end}"
 
-    async def wait(self, timeout_s: float = 5.0) -> str | None:
+    async def look(self) -> str | None:
         """Return the same, asking the API server."""
         try:
-            async with asyncio.timeout(timeout_s):
-                self.state = await self._api.state(self._name)
-        except TimeoutError:
-            return f"pod {self._name}: the API server does not answer"
+            self.state = await self._api.state(self._name)
         except HudError as error:
             return f"pod {self._name}: {error.message}"
         return self()
+
+    async def wait(self, timeout_s: float = 5.0) -> str | None:
+        """Return the same, asking until there is news: a pod's status follows its end."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (news := await self.look()) is None:  # noqa: ASYNC110 -- it tells nobody
+                    await asyncio.sleep(_NEWS_S)
+        except TimeoutError:
+            return self()
+        return news
 
 
 class _Place:
@@ -214,7 +222,7 @@ class _Place:
             while not asking.done():
                 await asyncio.wait([asking], timeout=_PAUSE_S)
                 if not asking.done():
-                    await self.exit_reason.wait()  # what `connect` looks at before it tries again
+                    await self.exit_reason.look()  # what `connect` looks at before it tries again
             await asking
         except RuntimeFault as error:
             raise await self._failure(self.exit_reason.state.end or error.message) from error
@@ -228,7 +236,7 @@ class _Place:
         """Look at the pod now and then: a node that is lost closes no connection."""
         while self.exit_reason.state.end is None:
             await asyncio.sleep(_LOOK_S)
-            await self.exit_reason.wait()
+            await self.exit_reason.look()
         if self._tunnel is not None:
             self._tunnel.break_off()
 
