@@ -86,6 +86,12 @@ def up(
     engine: Annotated[
         str, typer.Option(help="What runs remote rollouts: embedded, or another's address.")
     ] = "embedded",
+    builds: Annotated[
+        int,
+        typer.Option(
+            "--builds", min=0, max=64, help="Environments built together here; 0: none at all."
+        ),
+    ] = 2,
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> None:

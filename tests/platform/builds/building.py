@@ -98,9 +98,9 @@ def following(server: Server, key: str, build_id: str) -> Any:
             try:
                 yield json.loads(socket.recv(timeout=DEADLINE_S))
             except ConnectionClosed as error:
-                assert error.rcvd is not None
-                if error.rcvd.code != 1000:
-                    yield {"type": "closed", "code": error.rcvd.code}
+                code = None if error.rcvd is None else error.rcvd.code
+                if code != 1000:
+                    yield {"type": "closed", "code": code}
                 return
 
 

@@ -1,4 +1,4 @@
-"""A context that is uploaded becomes a version of an environment, and its log is told to the end."""
+"""A context becomes a version of an environment, and its log is told to the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that is killed while it builds builds it again; one that is stopped leaves it waiting."""
+"""A server that was killed while it built builds again; one that is stopped leaves it waiting."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from hud._core.processes import die_with_parent
 from hud.packaging.archive import unpack
 from hud.packaging.bundle import build_bundle
 from hud.packaging.context import Limits
+from hud.packaging.declared import file_declaring
 
 _FILE_BYTES = 8 << 30
 _CONTEXT = Limits(files=100_000, total_bytes=2 << 30)
@@ -90,6 +91,7 @@ async def _built(order: Order) -> dict[str, Any]:
     bundle = await build_bundle(
         source,
         store=Path(order.store),
+        target=await asyncio.to_thread(file_declaring, source, order.name),
         env=order.name,
         variables=order.variables,
         no_cache=order.no_cache,

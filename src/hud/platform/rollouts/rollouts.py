@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from hud._core.errors import InputError
 from hud._core.outcome import Outcome
-from hud.platform.builds.placing import find_built
+from hud.platform.builds.placing import Deployed
 from hud.platform.database import now_us
 from hud.platform.errors import ApiError
 from hud.platform.identity import Caller
@@ -32,10 +32,11 @@ OPEN_PER_TEAM = 100_000
 class Rollouts:
     """The rollouts of one server. For one event loop, but for `cancel`."""
 
-    def __init__(self, services: Services, worker: Worker | None) -> None:
+    def __init__(self, services: Services, worker: Worker | None, deployed: Deployed) -> None:
         self.worker = worker
         self.queue = Queue(services.database)
         self._services = services
+        self._deployed = deployed
         self._added = Gathered(self.queue.add)
         self._checked = Gathered(self._check_all)
 
@@ -151,7 +152,7 @@ class Rollouts:
                 key = (team, ask.env)
                 if key not in known:
                     try:
-                        find_built(connection, self._services.secrets, team, ask.env)
+                        self._deployed.find(team, ask.env)
                         known[key] = read_manifests(connection, team, [ask.env])
                     except (ApiError, InputError) as error:
                         known[key] = error

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hud._core.errors import HudError, InputError, StoreError
 from hud._core.outcome import RETRYABLE, Outcome
-from hud.platform.builds.placing import Built, find_built
+from hud.platform.builds.placing import Deployed
 from hud.platform.database import Database, now_us
 from hud.platform.leases.places import Places
 from hud.platform.rollouts import grants
@@ -323,21 +323,15 @@ class Worker:
             self._store.put(JobHeard(id=job_id, heard_at=now_us(), team=team))
 
 
-def make_worker(services: Services, places: Places) -> Worker:
+def make_worker(services: Services, places: Places, deployed: Deployed) -> Worker:
     """Return the worker that a process of the platform is configured to have.
 
     Raises:
         InputError: when there is no engine of the name it is given.
     """
-    database, secrets = services.database, services.secrets
-
-    def find(team: str, environment: str) -> Built:
-        with database.reading() as connection:
-            return find_built(connection, secrets, team, environment)
-
     config = services.config
-    engine = make_engine(config.engine, places, find, width=config.rollouts)
-    return Worker(database, services.store, secrets, engine)
+    engine = make_engine(config.engine, places, deployed.find, width=config.rollouts)
+    return Worker(services.database, services.store, services.secrets, engine)
 
 
 def _end(work: _Work, reason: str) -> None:
