@@ -162,5 +162,3 @@ def _text(tar: tarfile.TarFile, name: str, text: str) -> None:
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(text.encode()), 0o644
     tar.addfile(entry, io.BytesIO(text.encode()))
-
-

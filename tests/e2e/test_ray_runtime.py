@@ -51,10 +51,10 @@ DEADLINE_S = 120.0
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[RayCluster]:
-    need_module("ray")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
+        need_module("ray")  # which reads them when it is imported
         with ray_cluster(tmp_path_factory.mktemp("ray")) as running:
             yield running
 
@@ -75,15 +75,16 @@ async def nothing_stays() -> AsyncGenerator[None]:
     before = _left()
     yield
     async with asyncio.timeout(60):
-        while _left() - before:
+        while _left() - before:  # noqa: ASYNC110 -- other processes' ends, which tell nobody
             await asyncio.sleep(0.05)
 
 
 def _left() -> set[str]:
-    found = {str(path) for path in Path("/tmp").glob("hud-*")}
+    found = {str(path) for path in Path("/tmp").glob("hud-ray-*")}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if MARKER.encode() in (entry / "environ").read_bytes():
+            held = (entry / "environ").read_bytes()
+            if MARKER.encode() in held and b"RAY_JOB_ID" in held:
                 found.add(str(processes.identity_of(int(entry.name))))
         except OSError:
             continue
@@ -178,23 +179,20 @@ async def test_an_actor_that_is_killed_is_replaced(cluster: RayCluster, folder: 
 async def test_who_lacks_the_secret_of_a_place_gets_nothing_from_the_port(
     cluster: RayCluster, folder: Path
 ) -> None:
-    async with RayRuntime(folder / "good", address=cluster.address) as runtime:
-        async with runtime(ROW) as place:
-            worker = place.params["exit_reason"]._worker
-            name = place.params["exit_reason"]._name
-            for opening in (b"{}\n" * 40, name + os.urandom(16), os.urandom(32)):
-                reader, writer = await asyncio.open_connection(
-                    worker.opened.host, worker.opened.port
-                )
-                writer.write(opening + os.urandom(32) + b'{"jsonrpc":"2.0","id":1}\n')
-                writer.write_eof()
-                async with asyncio.timeout(DEADLINE_S):
-                    said = await reader.read()
-                writer.close()
-                await writer.wait_closed()
-                assert b"jsonrpc" not in said
-            async with connect(place) as client:
-                assert client.manifest is not None
+    async with RayRuntime(folder / "good", address=cluster.address)(ROW) as place:
+        worker = place.params["exit_reason"]._worker
+        name = place.params["exit_reason"]._name
+        for opening in (b"{}\n" * 40, name + os.urandom(16), os.urandom(32)):
+            reader, writer = await asyncio.open_connection(worker.opened.host, worker.opened.port)
+            writer.write(opening + os.urandom(32) + b'{"jsonrpc":"2.0","id":1}\n')
+            writer.write_eof()
+            async with asyncio.timeout(DEADLINE_S):
+                said = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            assert b"jsonrpc" not in said
+        async with connect(place) as client:
+            assert client.manifest is not None
 
 
 async def test_the_port_is_on_the_address_of_the_node_only(
@@ -238,8 +236,9 @@ async def test_other_asks_take_the_room_of_idle_actors(cluster: RayCluster, fold
     assert [run.reward for run in job.runs] == [1.0] * 12
 
 
-async def test_no_cluster_there_is_a_fault_of_the_runtime(folder: Path) -> None:
-    need_module("ray")
+async def test_no_cluster_there_is_a_fault_of_the_runtime(
+    cluster: RayCluster, folder: Path
+) -> None:
     runtime = RayRuntime(folder / "good", address="127.0.0.1:x")
     with pytest.raises(RuntimeFault, match="no Ray cluster"):
         async with runtime(ROW):

@@ -92,14 +92,14 @@ def _press(*keys: str) -> Before:
     return press
 
 
-def _open_first(selector: str) -> Before:
-    return lambda page: page.locator(selector).first.click()
-
-
 SIGHTS = (
     Sight("jobs", _at("/jobs")),
     Sight("job", lambda recorded: f"/jobs/{recorded.job('workshop')}"),
-    Sight("job-runs", lambda recorded: f"/jobs/{recorded.job('workshop')}?view=runs"),
+    Sight(
+        "job-runs",
+        lambda recorded: f"/jobs/{recorded.job('workshop')}?view=runs",
+        lambda page: page.locator(".job-bar").evaluate("(bar) => bar.scrollIntoView()"),
+    ),
     Sight("trace-shell", _trace("shell-fix-discount", reward=0.0), _press("G")),
     Sight("trace-browser", _trace("browser-sign-up-ada", 6)),
     Sight("trace-desktop", _trace("desktop-note", 7)),
@@ -119,7 +119,6 @@ SIGHTS = (
     ),
     Sight("tasksets", _at("/tasksets")),
     Sight("leaderboard", _at("/tasksets/release_notes")),
-    Sight("taskset-tasks", _at("/tasksets/release_notes?view=tasks")),
     Sight("taskset-jobs", _at("/tasksets/release_notes?view=jobs")),
     Sight(
         "compare",
@@ -128,7 +127,6 @@ SIGHTS = (
         ),
     ),
     Sight("compare-nothing", _at("/compare")),
-    Sight("environments", _at("/environments")),
     Sight("models", _at("/models")),
     Sight("usage", _at("/usage")),
     Sight("settings-keys", _at("/settings/keys")),
@@ -144,6 +142,17 @@ EMPTY = (
     Sight("empty-environments", _at("/environments")),
     Sight("empty-usage", _at("/usage")),
 )
+
+
+DEPLOYED = {
+    "environments": "/environments",
+    "environment": "/environments/{environment}",
+    "environment-variables": "/environments/{environment}?view=variables",
+    "build": "/environments/{environment}/builds/{build}",
+    "taskset-tasks": "/tasksets/checks?view=tasks",
+    "taskset-run": "/tasksets/checks?view=tasks",
+}
+"""Pages of what is deployed; the last with its form open."""
 
 
 def settled(page: Page) -> None:

@@ -31,6 +31,7 @@ _NAMED = {
     "hud": "hud.runtimes.leased:named",
     HOSTED: "hud.runtimes.hosted:named",
     "ray": "hud.runtimes.ray:named",
+    "kubernetes": "hud.runtimes.kubernetes:named",
 }
 # Those that run the Python source of this machine; all others bring the environment with them.
 _NEED_SOURCE = (LOCAL, SUBPROCESS, "ray")

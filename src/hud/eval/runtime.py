@@ -9,6 +9,7 @@ from hud.environment.runtime_config import (
 )
 from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.hosted import HostedRuntime
+from hud.runtimes.kubernetes import KubernetesRuntime
 from hud.runtimes.leased import HUDRuntime
 from hud.runtimes.local import LocalRuntime
 from hud.runtimes.ray import RayRuntime
@@ -17,6 +18,7 @@ from hud.runtimes.subprocess import SubprocessRuntime
 __all__ = [
     "HUDRuntime",
     "HostedRuntime",
+    "KubernetesRuntime",
     "LocalRuntime",
     "Provider",
     "RayRuntime",

@@ -192,7 +192,7 @@ async def lending(home: Path, **limits: Any) -> AsyncGenerator[Lending]:
         know(Server(home), "local", "qa", [{"id": "ask"}], uri=f"source:{QA}")
         leases = Leases(
             services.database,
-            services.secrets,
+            placing.Deployed(services.database, services.secrets, home),
             places,
             LendingLimits(look_s=0.02, **limits),
         )
@@ -212,9 +212,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_a_lease_whose_client_vanished_is_over_and_its_environment_gone(home: Path) -> None:
-    async with lending(home, unused_s=0.5) as here:
+    async with lending(home, unused_s=0.3) as here:
         lease = await here.lend()
-        place = await lease.place()
+        with here.leases.tunnelling(lease):
+            place = await lease.place()
         socket = Path(place.url.removeprefix("unix://"))
         assert socket.exists()
         async with asyncio.timeout(DEADLINE_S):
@@ -224,9 +225,10 @@ async def test_a_lease_whose_client_vanished_is_over_and_its_environment_gone(ho
 
 
 async def test_a_lease_that_is_used_outlives_the_patience_with_unused_ones(home: Path) -> None:
-    async with lending(home, unused_s=0.2) as here:
-        lease, other = await here.lend(), await here.lend()
+    async with lending(home, unused_s=0.3) as here:
+        lease = await here.lend()
         with here.leases.tunnelling(lease):
+            other = await here.lend()
             async with asyncio.timeout(DEADLINE_S):
                 await other.over
             assert not lease.over.done()
