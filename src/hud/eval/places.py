@@ -28,6 +28,7 @@ READY_TIMEOUT_S = 10.0
 _NAMED = {
     LOCAL: "hud.runtimes.local:named",
     SUBPROCESS: "hud.runtimes.subprocess:named",
+    "docker": "hud.runtimes.docker:named",
     "hud": "hud.runtimes.leased:named",
     HOSTED: "hud.runtimes.hosted:named",
     "ray": "hud.runtimes.ray:named",
