@@ -23,6 +23,7 @@ from benchmarks import (
     machine,
     numbers,
     pages,
+    queue,
     robot,
     sandbox,
     screens,
@@ -31,6 +32,7 @@ from benchmarks import (
     startup,
     subprocesses,
     tunnel,
+    viewers,
 )
 from benchmarks.measure import BenchmarkFailed, Setting
 from benchmarks.tables import Table
@@ -56,6 +58,8 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "serving": serving.measure,
     "ingest": ingest.measure,
     "pages": pages.measure,
+    "queue": queue.measure,
+    "viewers": viewers.measure,
 }
 
 PREFACE = """# Benchmarks

@@ -91,6 +91,17 @@ _fill_peer_venv() {
   printf '%s' "$stamp" >.venv-peer/.stamp
 }
 
+_fill_old_peer_venv() {
+  local stamp
+  stamp=$(stamp_of requirements/peer-old.txt)
+  if in_step .venv-peer-old "$stamp"; then return 0; fi
+  say "installing an older published client into .venv-peer-old (optional)"
+  rm -rf .venv-peer-old
+  .venv/bin/python -m venv .venv-peer-old >/dev/null 2>&1 || return 1
+  .venv-peer-old/bin/python -m pip install -q -r requirements/peer-old.txt >.venv-peer-old/install.log 2>&1 || return 1
+  printf '%s' "$stamp" >.venv-peer-old/.stamp
+}
+
 _fill_browser_use_venv() {
   local stamp
   stamp=$(stamp_of requirements/browser-use.txt)
@@ -184,6 +195,19 @@ setup_peer() {
   fi
 }
 
+# Makes the venv of the older published client and exports HUD_TEST_OLD_PEER_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.
+setup_old_peer() {
+  unset HUD_TEST_OLD_PEER_PYTHON
+  if locked _fill_old_peer_venv; then
+    export HUD_TEST_OLD_PEER_PYTHON="$root/.venv-peer-old/bin/python"
+  elif [ -n "${CI:-}" ]; then
+    tail -n 5 .venv-peer-old/install.log >&2 || true
+    die "the older published client could not be installed into .venv-peer-old, and with CI set its tests must run"
+  else
+    say "the older published client could not be installed (see .venv-peer-old/install.log): what needs it is skipped"
+  fi
+}
+
 # Makes the venv of browser-use and exports HUD_TEST_BROWSER_USE_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.
 setup_browser_use() {
   unset HUD_TEST_BROWSER_USE_PYTHON
@@ -211,7 +235,7 @@ setup_torch() {
 programs=(
   bwrap:bubblewrap chromium:chromium Xtigervnc:tigervnc-standalone-server Xvfb:xvfb x11vnc:x11vnc openbox:openbox
   xterm:xterm xdotool:xdotool xclip:xclip gcc:gcc node:nodejs mousepad:mousepad xprop:x11-utils dbus-run-session:dbus sshd:openssh-server ssh:openssh-client
-  sftp:openssh-client git:git curl:curl ps:procps initdb:postgresql
+  sftp:openssh-client git:git curl:curl ps:procps initdb:postgresql dockerd:docker.io docker:docker.io unshare:util-linux ip:iproute2
 )
 
 _missing_packages() {

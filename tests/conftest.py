@@ -26,6 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak", action="store_true", default=False, help="also run the tests marked `soak`"
     )
+    parser.addoption(
+        "--pictures", action="store_true", default=False, help="take the pictures of the docs anew"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -74,6 +77,12 @@ def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 def peer_python() -> Path:
     """Return the interpreter of the venv that holds the published client."""
     return _interpreter("HUD_TEST_PEER_PYTHON", "the published client is not installed")
+
+
+@pytest.fixture(scope="session")
+def old_peer_python() -> Path:
+    """Return the interpreter of the venv that holds an older published client."""
+    return _interpreter("HUD_TEST_OLD_PEER_PYTHON", "the older published client is not installed")
 
 
 @pytest.fixture(scope="session")

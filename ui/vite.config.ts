@@ -38,6 +38,10 @@ function compressed(): Plugin {
 
 export default defineConfig({
   plugins: [react(), compressed()],
+  experimental: {
+    // Files find each other wherever the whole folder stands; the page itself is served at many addresses.
+    renderBuiltUrl: (name, { hostType }) => (hostType === "html" ? `/${name}` : { relative: true }),
+  },
   build: {
     outDir: "../src/hud/platform/ui",
     emptyOutDir: true,

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from hud.eval.sync import SyncPlan
     from hud.eval.taskset import Taskset
     from hud.runtimes.base import Runtime
+    from hud.runtimes.docker import DockerRuntime
+    from hud.runtimes.hosted import HostedRuntime
+    from hud.runtimes.leased import HUDRuntime
     from hud.runtimes.local import LocalRuntime
     from hud.runtimes.subprocess import SubprocessRuntime
     from hud.trace.instrument import instrument
@@ -35,8 +38,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Chat": "hud.eval.chat",
+    "DockerRuntime": "hud.runtimes.docker",
     "Environment": "hud.environment.environment",
     "Grade": "hud.agents.grade",
+    "HUDRuntime": "hud.runtimes.leased",
+    "HostedRuntime": "hud.runtimes.hosted",
     "Job": "hud.eval.job",
     "LocalRuntime": "hud.runtimes.local",
     "Run": "hud.agents.run",
@@ -57,8 +63,11 @@ _HOMES = {
 
 __all__ = [
     "Chat",
+    "DockerRuntime",
     "Environment",
     "Grade",
+    "HUDRuntime",
+    "HostedRuntime",
     "Job",
     "LocalRuntime",
     "Run",

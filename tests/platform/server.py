@@ -33,6 +33,8 @@ class Server:
         port: The port it had last: a restart takes the same.
     """
 
+    command: Sequence[str] = _COMMAND
+
     def __init__(self, home: Path, database: str | None = None) -> None:
         self.home = make_home(home)
         self.database = database
@@ -45,7 +47,7 @@ class Server:
 
     def start(self, *options: str) -> None:
         """Start it and wait until it answers."""
-        words = [*_COMMAND, "--port", str(self.port), "--home", str(self.home), *options]
+        words = [*self.command, "--port", str(self.port), "--home", str(self.home), *options]
         if self.database is not None:
             words += ["--database", self.database]
         self._log = self.log.open("ab")

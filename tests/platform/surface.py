@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 
 from hud._core.ids import new_id
 from hud.platform.accounts import keys, teams
@@ -20,8 +21,11 @@ from hud.platform.accounts.keys import SCOPES, Scope
 from hud.platform.accounts.teams import Role
 from hud.platform.app import create_app
 from hud.platform.assets import PAGES
+from hud.platform.builds.lines import append_lines
+from hud.platform.builds.variables import change_variables
 from hud.platform.config import PlatformConfig
 from hud.platform.database import Database, now_us
+from hud.platform.secrets import SecretBox
 from hud.platform.services import Services
 from hud.store import BlobRow, open_store
 from hud.store.schema import metadata
@@ -53,6 +57,9 @@ PROVIDER: dict[str, Any] = {
     "models": [{"name": "their-model", "upstream_name": MARK}],
 }
 """A provider where nobody listens."""
+
+SOCKET = "WS"
+"""The method of a place that a WebSocket is opened at."""
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
@@ -101,6 +108,8 @@ def _walk(routes: Iterable[Any]) -> Iterator[Place]:
         included = getattr(route, "original_router", None)
         if included is not None:
             yield from _walk(included.routes)
+        elif isinstance(route, WebSocketRoute):
+            yield Place(SOCKET, route.path)
         elif getattr(route, "methods", None):
             for method in route.methods - {"HEAD"}:
                 yield Place(method, route.path)
@@ -146,6 +155,8 @@ def own_everything(server: Server, team: str) -> Owned:
     environment = know(server, team, MARK, [{"id": "add", "description": MARK}])
     run, job, second = new_id(), new_id(), new_id()
     _have_used(server, team, job)
+    lease = _have_lent(server, team)
+    build = _have_built(server, team, environment)
     blob = f"{MARK} {team}".encode()
     with contextlib.closing(open_store(server.home, database=server.database)) as store:
         store.put(BlobRow(content=blob, media_type="text/plain", team=team))
@@ -194,6 +205,8 @@ def own_everything(server: Server, team: str) -> Owned:
             "model_id": "their-model",
             "scope": "key",
             "subject": made_key,
+            "lease_id": lease,
+            "build_id": build,
         },
         query={
             "/v2/tasksets/{taskset_id}/task": slug,
@@ -232,6 +245,58 @@ def _have_used(server: Server, team: str, job_id: str) -> None:
                 is_cached=0,
             )
         )
+
+
+def _have_lent(server: Server, team: str) -> str:
+    """Keep a lease that a server holds which is not this one; return its id."""
+    lease, later = new_id(), now_us() + 3600 * 1_000_000
+    with (
+        contextlib.closing(Database(server.home, server.database)) as database,
+        database.writing() as connection,
+    ):
+        connection.execute(
+            metadata.tables["leases"]
+            .insert()
+            .values(
+                team=team,
+                id=lease,
+                environment=MARK,
+                build_id=new_id(),
+                user_id=new_id(),
+                server=new_id(),
+                state="ready",
+                created_at=later,
+                heard_at=later,
+            )
+        )
+    return lease
+
+
+def _have_built(server: Server, team: str, environment: str) -> str:
+    """Keep a build that failed, with a log, and a variable; return its id."""
+    build = new_id()
+    with (
+        contextlib.closing(Database(server.home, server.database)) as database,
+        database.writing() as connection,
+    ):
+        box = SecretBox(server.home)
+        change_variables(connection, box, team, environment, given={MARK.replace("-", "_"): MARK})
+        connection.execute(
+            metadata.tables["builds"]
+            .insert()
+            .values(
+                team=team,
+                id=build,
+                environment_id=environment,
+                status="FAILED",
+                error=MARK,
+                actor=MARK,
+                created_at=now_us(),
+                ended_at=now_us(),
+            )
+        )
+        append_lines(connection, team, build, [(now_us(), MARK)])
+    return build
 
 
 def make_key(

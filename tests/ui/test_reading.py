@@ -126,7 +126,7 @@ def test_clicks_and_typed_text_are_drawn_on_the_screen(
     expect(
         stage.locator(".marks .mark-dot, .marks .mark-type, .marks .mark-key").first
     ).to_be_attached()
-    picture = stage.locator("img.screen-picture")
+    picture = stage.locator("canvas.screen-picture")
     expect(picture).to_be_visible()
     box, dot = picture.bounding_box(), stage.locator(".marks").bounding_box()
     assert box is not None and dot is not None
@@ -146,7 +146,7 @@ def test_a_click_is_drawn_where_it_happened(
     dot = page.locator(".screen-stage .mark-dot").first
     assert (dot.get_attribute("cx"), dot.get_attribute("cy")) == (where[1], where[2])
     page.get_by_role("button", name="before", exact=True).click()
-    expect(page.locator(".screen-stage img.screen-picture")).to_be_visible()
+    expect(page.locator(".screen-stage canvas.screen-picture")).to_be_visible()
 
 
 def test_a_robot_is_filmed_and_plotted_in_step(
@@ -226,7 +226,7 @@ def test_a_phone_shows_the_same(
     reader = another(viewport={"width": 390, "height": 800}, has_touch=True)
     run = run_of(recorded, job_of(jobs, "desktop_note"))
     page = ready(reader.open(f"/trace/{run}"))
-    expect(page.locator(".picture img").first).to_be_visible()
+    expect(page.locator(".picture canvas").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("button", name="Pages").click()
     page.get_by_role("link", name="Jobs", exact=True).click()

@@ -1,8 +1,9 @@
 /** Which page an address is. Pages are loaded when they are gone to, what they show at the same time. */
 
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
 
-import { firstLinesQuery, firstStepsQuery, queries, runQuery, seqIn } from "./api/queries";
+import { firstLinesQuery, firstRunsQuery, firstStepsQuery, jobQuery, queries, runQuery, seqIn } from "./api/queries";
+import { bundledJob } from "./bundle/place";
 import { Frame } from "./frame/Frame";
 import { Failure } from "./parts/Failure";
 import { Missing } from "./frame/Missing";
@@ -33,6 +34,7 @@ const home = createRoute({
   getParentRoute: () => root,
   path: "/",
   beforeLoad: () => {
+    if (bundledJob !== null) throw redirect({ to: "/jobs/$jobId", params: { jobId: bundledJob }, replace: true });
     throw redirect({ to: "/jobs", replace: true });
   },
 });
@@ -46,6 +48,12 @@ const jobs = createRoute({
 const job = createRoute({
   getParentRoute: () => root,
   path: "/jobs/$jobId",
+  shouldReload: false,
+  loader: ({ params, cause }) => {
+    if (cause === "stay") return;
+    void queries.prefetchQuery(jobQuery(params.jobId));
+    void queries.prefetchQuery(firstRunsQuery(params.jobId));
+  },
   component: lazyRouteComponent(() => import("./jobs/JobPage"), "JobPage"),
 });
 
@@ -105,7 +113,13 @@ const environments = createRoute({
 const environment = createRoute({
   getParentRoute: () => root,
   path: "/environments/$environmentId",
-  component: lazyRouteComponent(() => import("./environments/EnvironmentsPage"), "EnvironmentPage"),
+  component: lazyRouteComponent(() => import("./environments/EnvironmentPage"), "EnvironmentPage"),
+});
+
+const build = createRoute({
+  getParentRoute: () => root,
+  path: "/environments/$environmentId/builds/$buildId",
+  component: lazyRouteComponent(() => import("./environments/BuildPage"), "BuildPage"),
 });
 
 const settings = createRoute({
@@ -136,10 +150,15 @@ const elsewhere = [
   }),
 );
 
-const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, settings, section] as const;
+const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, build, settings, section] as const;
+
+const whole = root.addChildren([...pages, ...elsewhere]);
+// A static host has one page, and what it shows stands behind the #.
+const ofBundle = () => root.addChildren([home, jobs, job, trace, beside]) as unknown as typeof whole;
 
 export const router = createRouter({
-  routeTree: root.addChildren([...pages, ...elsewhere]),
+  routeTree: bundledJob === null ? whole : ofBundle(),
+  ...(bundledJob === null ? {} : { history: createHashHistory() }),
   defaultPreload: "intent",
   scrollRestoration: false,
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),

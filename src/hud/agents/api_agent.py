@@ -47,6 +47,7 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
         *,
         tools: Sequence[ToolMaker | Callable[..., Any]] = (),
         provider: ModelProvider | None = None,
+        endpoint: Endpoint | None = None,
     ) -> None:
         """Make an agent that drives any number of runs at once.
 
@@ -54,9 +55,11 @@ class ApiAgent(ToolAgent[ToolConfigT, MessageT], Generic[ToolConfigT, MessageT])
             config: The settings; defaults when None.
             tools: Further tools of the agent's own.
             provider: Whose model it is, where that is not the dialect's own provider.
+            endpoint: Where it is asked, whatever the settings say.
         """
         super().__init__(config, tools=tools)
         self._provider = provider
+        self._endpoint = endpoint
 
     @property
     def endpoint(self) -> Endpoint:

@@ -19,7 +19,7 @@ from hud.api import replies
 
 T = TypeVar("T")
 
-Service = Literal["origin", "api", "telemetry"]
+Service = Literal["origin", "api", "telemetry", "runtime"]
 Query = Sequence[tuple[str, str | int]]
 
 REPORT_TIMEOUT_S = 30.0
@@ -33,7 +33,8 @@ class Call(Generic[T]):
     Attributes:
         reply: What the answer is; a list of it where `is_list`.
         body: Anything JSON can hold; None sends none.
-        service: What `path` stands below: the origin, its `/v2`, or where telemetry goes.
+        service: What `path` stands below: the origin (which is sent no key), its `/v2`, where
+            telemetry goes, or where environments are lent.
         is_retried: Whether trying it again is harmless, and worth waiting for.
         timeout_s: For connecting, and for every wait on the answer.
         limit_bytes: How much of an answer is read at most.
@@ -133,6 +134,40 @@ def registry(search: str | None = None, *, limit: int = 20) -> Call[Any]:
     return Call("GET", "/registry", replies.Page[replies.RegistryEntry], query=query)
 
 
+# -- builds -----------------------------------------------------------------------------------
+
+
+def build_upload() -> Call[replies.BuildUpload]:
+    """Where the context of a new build is to be put."""
+    return Call("POST", "/builds/upload-url", replies.BuildUpload, is_retried=False)
+
+
+def trigger_build(body: Mapping[str, Any]) -> Call[replies.BuildTriggered]:
+    """Have a context that was uploaded built."""
+    return Call("POST", "/builds/trigger", replies.BuildTriggered, body=_without_none(body))
+
+
+def build_state(build_id: str) -> Call[replies.BuildState]:
+    """What has become of a build."""
+    return Call("GET", f"/builds/{_segment(build_id)}/status", replies.BuildState)
+
+
+def cancel_build(build_id: str) -> Call[replies.BuildState]:
+    """Stop a build."""
+    return Call("POST", f"/builds/{_segment(build_id)}/cancel", replies.BuildState)
+
+
+def environment_builds(entry_id: str, limit: int | None = None) -> Listing[replies.BuildRow]:
+    """The builds of an environment, the newest first."""
+    return Listing(f"/registry/{_segment(entry_id)}/builds", replies.BuildRow, limit)
+
+
+def roll_back(entry_id: str, version: int) -> Call[replies.RolledBack]:
+    """Make a version that was built before the one that is run."""
+    path = f"/registry/{_segment(entry_id)}/rollback"
+    return Call("POST", path, replies.RolledBack, body={"version": version})
+
+
 # -- jobs and runs ----------------------------------------------------------------------------
 
 
@@ -206,6 +241,40 @@ def upload_spans(run_id: str, spans: Sequence[bytes]) -> Call[replies.Heard]:
 
 def _report(path: str, body: Mapping[str, Any]) -> Call[replies.Heard]:
     return Call("POST", path, replies.Heard, body=_without_none(body), timeout_s=REPORT_TIMEOUT_S)
+
+
+# -- remote ------------------------------------------------------------------------------------
+
+
+def submit(body: Mapping[str, Any]) -> Call[replies.Submitted]:
+    """Have the platform run a rollout; doing it again with the same id changes nothing."""
+    return Call("POST", "/rollouts/submit", replies.Submitted, body=_without_none(body))
+
+
+def lend(environment: str, run_id: str | None = None) -> Call[replies.Lease]:
+    """Lend an environment; it is answered before it can be reached."""
+    body = _without_none({"environment": environment, "trace_id": run_id and dashed(run_id)})
+    return Call(
+        "POST",
+        "/runtime/sessions",
+        replies.Lease,
+        body=body,
+        service="runtime",
+        is_retried=False,
+        timeout_s=30.0,
+    )
+
+
+def lease(lease_id: str) -> Call[replies.Lease]:
+    """How a lease stands."""
+    path = f"/runtime/sessions/{_segment(lease_id)}"
+    return Call("GET", path, replies.Lease, service="runtime", timeout_s=15.0)
+
+
+def end_lease(lease_id: str) -> Call[replies.Lease]:
+    """Give a lent environment back."""
+    path = f"/runtime/sessions/{_segment(lease_id)}"
+    return Call("DELETE", path, replies.Lease, service="runtime", timeout_s=60.0)
 
 
 # -- tasksets ---------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -16,12 +16,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from hud.api.calls import Call, Listing
+from hud.api.errors import PlatformUnreachable
 from hud.api.exchange import Exchange, Patience, Wait
 from hud.api.place import PlatformPlace
 from hud.api.replies import Page
 
 T = TypeVar("T")
 
+_SILENT_S = 60.0
+_LONGEST_EVENT_BYTES = 8 * 1024 * 1024
 _ROWS_AT_MOST = 1_000_000
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -82,6 +85,24 @@ class PlatformClient:
                 return outcome
             await asyncio.sleep(outcome.seconds)
 
+    async def events(self, path: str) -> AsyncGenerator[tuple[str, bytes]]:
+        """Yield what a live stream of the API says, name and data, until it ends.
+
+        Raises:
+            PlatformError: when there is no such stream, it breaks, or falls silent.
+        """
+        call = Call("GET", path, dict[str, Any], timeout_s=_SILENT_S)
+        request = Exchange(self.place, call, self._patience).request()
+        request["headers"]["Accept"] = "text/event-stream"
+        try:
+            async with self._http.stream(**request) as reply:
+                if reply.status_code != 200:
+                    raise PlatformUnreachable(f"{path} answers HTTP {reply.status_code}")
+                async for one in _events(reply):
+                    yield one
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise PlatformUnreachable(f"{path}: {type(error).__name__}") from error
+
     async def collect(self, listing: Listing[T]) -> list[T]:
         """Return the rows of a listing, page by page.
 
@@ -140,6 +161,27 @@ class BlockingPlatformClient:
             if _is_last(listing, rows, self.send(call)):
                 break
         return rows[: listing.limit]
+
+
+async def _events(reply: httpx.Response) -> AsyncGenerator[tuple[str, bytes]]:
+    """Read server-sent events; one longer than the limit ends the stream."""
+    buffer = bytearray()
+    async for chunk in reply.aiter_raw():
+        buffer += chunk
+        while (end := buffer.find(b"\n\n")) >= 0:
+            lines = bytes(buffer[:end]).splitlines()
+            del buffer[: end + 2]
+            name, data = "message", b""
+            for line in lines:
+                field, _, value = line.partition(b":")
+                if field == b"event":
+                    name = value.strip().decode("utf-8", "replace")
+                elif field == b"data":
+                    data += value.removeprefix(b" ")
+            if data:
+                yield name, data
+        if len(buffer) > _LONGEST_EVENT_BYTES:
+            raise PlatformUnreachable("a live stream sent an event that is too long")
 
 
 async def _read(reply: httpx.Response, limit_bytes: int) -> bytes | None:

@@ -87,6 +87,7 @@ class Exchange(Generic[T]):
             "origin": place.api_url,
             "api": f"{place.api_url}/v2",
             "telemetry": place.telemetry_url,
+            "runtime": place.api_url,
         }[call.service]
         # Not compressed: a short answer must not become a long one here.
         headers = {

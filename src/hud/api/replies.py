@@ -110,6 +110,33 @@ class RunState(Reply):
     task_slug: str | None = None
     model: str | None = None
     evaluation_result: dict[str, Any] | None = None
+    stop_reason: str | None = None
+    member: int | None = None
+    attempt: int | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    llm_calls: int = 0
+    turns: int = 0
+    unpriced_turns: int = 0
+    known_cost_usd: float | None = None
+
+
+class Submitted(Reply):
+    """A rollout is in the platform's hands."""
+
+    trace_id: str | None = None
+    status: str | None = None
+
+
+class Lease(Reply):
+    """A lent environment. `status` is `starting`, `ready` or `ended`, where a platform says it."""
+
+    id: str = ""
+    status: str | None = None
+    reason: str | None = None
 
 
 class Events(Reply):
@@ -168,6 +195,60 @@ class RegistryEntry(Reply):
     id: str
     name: str | None = None
     latest_build: dict[str, Any] | None = None
+
+
+class BuildUpload(Reply):
+    """Where the context of a build goes; the address lets it in by itself."""
+
+    upload_url: str = Field(repr=False)
+    build_id: str
+
+
+class BuildTriggered(Reply):
+    """A build that waits for its turn; `registry_id` is its environment."""
+
+    id: str
+    registry_id: str
+
+
+class BuildState(Reply):
+    """What has become of a build."""
+
+    status: str
+    version: int | None = None
+    duration_seconds: float | None = None
+    image_name: str | None = None
+    uri: str | None = None
+    registry_name: str | None = None
+    error_message: str | None = None
+    manifest: dict[str, Any] | None = None
+    lock: dict[str, Any] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it stays what it is."""
+        return self.status not in ("UPLOADING", "IN_PROGRESS", "MIGRATING", "CANCELLING")
+
+
+class BuildRow(Reply):
+    """A build of a listing."""
+
+    id: str
+    version: int | None = None
+    status: str
+    actor: str | None = None
+    uri: str | None = None
+    error_message: str | None = None
+    created_at: str | None = None
+    duration_seconds: float | None = None
+
+
+class RolledBack(Reply):
+    """Which version is run now, and which was before."""
+
+    version: int
+    before: int | None = None
+    name: str | None = None
 
 
 class ModelOnPlatform(Reply):

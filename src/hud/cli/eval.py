@@ -26,7 +26,8 @@ def command(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A .py file or folder with tasks, or rows in a .json or .jsonl file. "
+            help="A .py file or folder with tasks, rows in a .json or .jsonl file, or the name of "
+            "a taskset on the platform. "
             "Default: tasks.py or env.py in this folder.",
             show_default=False,
         ),
@@ -66,12 +67,18 @@ def command(
     runtime: Annotated[
         str | None,
         typer.Option(
-            help="Where rollouts run: NAME or NAME:ARGUMENT, such as local or subprocess; or the "
-            "address of what serves already, tcp://host:port or unix:///path.",
-            show_default="subprocess",
+            help="Where rollouts run: NAME or NAME:ARGUMENT, such as local, subprocess, hud or "
+            "hosted; or the address of what serves already, tcp://host:port or unix:///path.",
+            show_default="subprocess; hosted for a taskset of the platform",
             autocompletion=_places,
         ),
     ] = None,
+    remote: Annotated[
+        bool,
+        typer.Option(
+            "--remote", help="Run everything on the platform: the same as --runtime hosted."
+        ),
+    ] = False,
     env_source: Annotated[
         str | None,
         typer.Option(
@@ -141,9 +148,12 @@ def command(
 
     One task runs unless --all, --full or --task-ids says otherwise. Everything is recorded.
     """
+    from hud._core.errors import InputError
     from hud.cli.evaluation import evaluate
     from hud.cli.request import Request
 
+    if remote and runtime not in (None, "hosted"):
+        raise InputError(f"--remote and --runtime {runtime} say different things")
     request = Request(
         source=source,
         agent=agent,
@@ -152,7 +162,7 @@ def command(
         model=model,
         config=(*(config or ()), *(("gateway=true",) if gateway else ())),
         group=group,
-        runtime=runtime,
+        runtime="hosted" if remote else runtime,
         env_source=env_source,
         max_concurrent=max_concurrent,
         max_steps=max_steps if max_steps is not None or not full else 100,

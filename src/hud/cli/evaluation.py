@@ -11,6 +11,7 @@ import time
 
 from hud._core.errors import InputError
 from hud.agents.base import model_of
+from hud.api.place import required_place
 from hud.cli import report, streams
 from hud.cli.boundary import GRADED, INTERRUPTED, UNGRADED
 from hud.cli.progress import make_progress, showing
@@ -23,6 +24,7 @@ from hud.eval.results import read_results
 from hud.eval.running import run_taskset
 from hud.eval.schedule import Options, Stop
 from hud.eval.tally import Tally
+from hud.runtimes.hosted import HostedRuntime
 
 _ASK_FROM = 500
 
@@ -81,6 +83,8 @@ async def _run(ready: Ready, verbose: int) -> bool:
 
 
 def _finish(ready: Ready, request: Request, *, was_stopped: bool, took_s: float) -> int:
+    if isinstance(ready.runtime, HostedRuntime):
+        return _finish_hosted(ready, request, was_stopped=was_stopped, took_s=took_s)
     if not ready.left:
         streams.note(f"every run of job {ready.job.id} is graded already; nothing was run")
     store = default_store()
@@ -99,6 +103,25 @@ def _finish(ready: Ready, request: Request, *, was_stopped: bool, took_s: float)
     if results.is_complete:
         return GRADED
     return UNGRADED if ready.job.ended_early is None else INTERRUPTED
+
+
+def _finish_hosted(ready: Ready, request: Request, *, was_stopped: bool, took_s: float) -> int:
+    """Show what a platform ran, whose record is there."""
+    from hud.eval.hosted_results import job_record, results_of
+
+    job, place = ready.job, required_place()
+    results = results_of(job, owed=ready.owed, ks=sorted({1, ready.spec.group}))
+    status = "cancelled" if was_stopped or job.ended_early is not None else "completed"
+    record = job_record(job, status=status, taskset=ready.taskset.name, agent=ready.agent)
+    link = place.link(f"/jobs/{job.id}")
+    if request.as_json:
+        streams.write_json({**report.as_data(record, results), "url": link})
+    else:
+        streams.write(report.as_text(record, results, width=streams.stdout_width(), took_s=took_s))
+    report.where_to_look(record, results, url=link)
+    if was_stopped:
+        return INTERRUPTED
+    return GRADED if results.is_complete else UNGRADED
 
 
 def _ask(ready: Ready, request: Request) -> None:

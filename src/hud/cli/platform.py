@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,13 @@ Blobs = Annotated[
 ]
 
 
+class BuilderKind(StrEnum):
+    """What environments are built as."""
+
+    BUNDLE = "bundle"
+    DOCKER = "docker"
+
+
 @app.command("up")
 @guarded
 def up(
@@ -73,6 +81,31 @@ def up(
             help="Serve models with the provider keys of this environment, to the local team.",
         ),
     ] = False,
+    rollouts: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=10_000,
+            help="Remote rollouts this process runs at a time; 0 leaves them to `hud platform "
+            "worker`.",
+            show_default="4 for each processor",
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What runs remote rollouts: embedded, or another's address.")
+    ] = "embedded",
+    builder: Annotated[
+        BuilderKind,
+        typer.Option(
+            "--builder", help="What deployed environments become; docker needs an engine here."
+        ),
+    ] = BuilderKind.BUNDLE,
+    builds: Annotated[
+        int,
+        typer.Option(
+            "--builds", min=0, max=64, help="Environments built together here; 0: none at all."
+        ),
+    ] = 2,
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> None:
@@ -90,6 +123,8 @@ def up(
         port=port,
         public_url=public_url,
         env_providers=env_providers,
+        engine=engine,
+        **({} if rollouts is None else {"rollouts": rollouts}),
     )
 
     def say(ready: Ready) -> None:
@@ -103,6 +138,44 @@ def up(
         streams.note("hud keys create NAME makes a key; Ctrl-C stops the platform")
 
     serve(config, say)
+
+
+@app.command("worker")
+@guarded
+def worker(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the platform answers. Default: the one that runs on the same home.",
+            show_default=False,
+        ),
+    ] = None,
+    home: Home = None,
+    database: Database = None,
+    blobs: Blobs = None,
+    rollouts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="Rollouts at a time.",
+            show_default="4 for each processor",
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What runs them: embedded, or another's address.")
+    ] = "embedded",
+    verbose: Verbosity = 0,
+) -> None:
+    """Run remote rollouts of a platform, beside its server, until Ctrl-C or SIGTERM.
+
+    Any number may work on one database, and any may die: what it had is run by another.
+    """
+    from hud.platform.working import work
+
+    more = {} if rollouts is None else {"rollouts": rollouts}
+    config = configured(home, database, blobs, engine=engine, **more)
+    work(config, url, lambda where: streams.write(f"worker ready for {where}"))
 
 
 @app.command("sign-in")

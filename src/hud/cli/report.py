@@ -154,8 +154,14 @@ def _wall_s(job: JobRecord) -> float | None:
     return None if job.ended_at is None else (job.ended_at - job.created_at) / 1e6
 
 
-def where_to_look(job: JobRecord, results: Results, *, env_source: str | None = None) -> None:
-    """Say on stderr what broke, and which commands show more."""
+def where_to_look(
+    job: JobRecord, results: Results, *, env_source: str | None = None, url: str | None = None
+) -> None:
+    """Say on stderr what broke, and which commands show more.
+
+    Args:
+        url: Where the job is to be seen, when a platform ran it.
+    """
     faults = results.faults
     shown = faults if len(faults) <= _FAULTS_SHOWN + 1 else faults[:_FAULTS_SHOWN]
     for cause, text, times in shown:
@@ -167,7 +173,11 @@ def where_to_look(job: JobRecord, results: Results, *, env_source: str | None = 
     if (first := _worth_a_look(results)) is not None:
         commands.append((f"hud trace {first.run_id}", "one rollout, step by step"))
     commands.append((f"hud jobs {job.id}", "this job"))
-    if not results.is_complete:
+    if url is not None:
+        commands.append((url, "in the browser"))
+    else:
+        commands.append((f"hud view {job.id}", "both in the browser"))
+    if url is None and not results.is_complete:
         again = f" --source {one_line(env_source)}" if env_source else ""
         more = budgeting.flags_for_more(job, results)
         command = f"hud eval --resume {job.id}{again}{more}"

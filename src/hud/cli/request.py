@@ -11,13 +11,14 @@ from hud._core.errors import InputError
 from hud._core.ids import new_id
 from hud.agents.base import Agent
 from hud.agents.create import AGENT_KINDS, known_agents, make_agent, parse_config
+from hud.api.place import required_place
 from hud.cli.budgeting import make_budget
 from hud.cli.render import count
 from hud.cli.streams import note
 from hud.eval.budget import Budget
 from hud.eval.job import Job
-from hud.eval.loading import TaskSource, load_tasks
-from hud.eval.places import needs_source, place_at
+from hud.eval.loading import TaskSource, is_remote, load_tasks
+from hud.eval.places import HOSTED, needs_source, runtime_at
 from hud.eval.recording import default_store
 from hud.eval.resume import (
     JobSpec,
@@ -31,6 +32,7 @@ from hud.eval.rollout import Limits
 from hud.eval.selection import names_in, select
 from hud.eval.taskset import Taskset
 from hud.runtimes.base import Provider
+from hud.runtimes.hosted import HostedRuntime
 
 DEFAULT_CONCURRENT, DEFAULT_STEPS, DEFAULT_RETRIES = 30, 10, 2
 DEFAULT_RUNTIME = "subprocess"
@@ -74,7 +76,7 @@ class Ready:
 
     taskset: Taskset
     agent: Agent
-    runtime: Provider
+    runtime: Provider | HostedRuntime
     spec: JobSpec
     job: Job
     resume: Resume | None
@@ -111,7 +113,7 @@ def prepare(request: Request) -> Ready:
 
 def _new(request: Request) -> Ready:
     source, kind = _who_and_what(request.source, request.agent)
-    runtime = request.runtime or DEFAULT_RUNTIME
+    runtime = request.runtime or _default_runtime(source, request.env_source)
     loaded = load_tasks(source, environment=request.env_source, is_served=not needs_source(runtime))
     names = names_in(request.task_ids)
     chosen = select(loaded.taskset, names, first_only=not (request.all_tasks or names))
@@ -124,7 +126,8 @@ def _new(request: Request) -> Ready:
         config={"max_steps": DEFAULT_STEPS, **_config(request)},
         runtime=runtime,
         group=request.group or 1,
-        max_concurrent=request.max_concurrent or DEFAULT_CONCURRENT,
+        max_concurrent=request.max_concurrent
+        or (len(chosen) * (request.group or 1) if runtime == HOSTED else DEFAULT_CONCURRENT),
         rollout_timeout=request.rollout_timeout,
         retries=DEFAULT_RETRIES if request.retries is None else request.retries,
         budget=_budget(request),
@@ -186,15 +189,40 @@ def _ready(loaded: TaskSource, chosen: Taskset, asked: JobSpec, resume: Resume |
     )
     if resume is not None:
         refuse_differences(resume.job.id, differences(resume.spec, spec))
-    place = place_at(asked.runtime, loaded.environment)
+    place = runtime_at(asked.runtime, loaded.environment)
     _check_limits(chosen, agent, asked.rollout_timeout)
-    agent.check_ready()
+    if isinstance(place, HostedRuntime):
+        _check_hosted(agent, resume)
+    else:
+        agent.check_ready()
     job = (
         resume.job
         if resume
         else Job(new_id(), chosen.name, group=spec.group, taskset_id=loaded.taskset.taskset_id)
     )
     return Ready(chosen, agent, place, spec, job, resume)
+
+
+def _default_runtime(source: str, env_source: str | None) -> str:
+    """Return where rollouts run when nobody said: a platform's tasks on the platform."""
+    return HOSTED if env_source is None and is_remote(source) else DEFAULT_RUNTIME
+
+
+def _check_hosted(agent: Agent, resume: Resume | None) -> None:
+    """Refuse what a platform cannot do, before anything is asked of it.
+
+    Raises:
+        InputError: when the agent is only here, no platform is named, or a job is taken up again.
+    """
+    if resume is not None:
+        raise InputError(
+            f"job {resume.job.id} is recorded here, and would go on at a platform",
+            hint="take it up again with the runtime it had",
+        )
+    from hud.eval.hosting import agent_ask
+
+    required_place()
+    agent_ask(agent)
 
 
 def _check_limits(taskset: Taskset, agent: Agent, rollout_timeout: float | None) -> None:

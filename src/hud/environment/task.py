@@ -17,7 +17,7 @@ from hud.environment.runtime_config import RuntimeConfig
 
 if TYPE_CHECKING:
     from hud.environment.environment import Environment
-    from hud.eval import Agent, AgentFunction, Budget, Job, Provider
+    from hud.eval import Agent, AgentFunction, Budget, HostedRuntime, Job, Provider
 
 
 _sorted = stdlib_json.JSONEncoder(sort_keys=True)
@@ -103,7 +103,7 @@ class Task(BaseModel):
         self,
         agent: Agent | AgentFunction,
         *,
-        runtime: Provider | None = None,
+        runtime: Provider | HostedRuntime | None = None,
         group: int | None = None,
         max_concurrent: int | None = None,
         job: Job | None = None,

@@ -21,11 +21,14 @@ from hud.eval.rollout import rollout
 from hud.eval.sync import SyncPlan
 from hud.eval.taskset import Taskset
 from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.hosted import HostedRuntime
 from hud.runtimes.local import LocalRuntime
 from hud.trace.steps import Trace
 
 if TYPE_CHECKING:
     from hud.eval.frames import load_runs, load_steps
+    from hud.runtimes.docker import DockerRuntime
+    from hud.runtimes.leased import HUDRuntime
     from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
@@ -33,7 +36,10 @@ __all__ = [
     "AgentFunction",
     "Budget",
     "Chat",
+    "DockerRuntime",
     "Grade",
+    "HUDRuntime",
+    "HostedRuntime",
     "Job",
     "LocalRuntime",
     "Provider",
@@ -63,6 +69,14 @@ def __getattr__(name: str) -> Any:
         from hud.eval import frames
 
         return getattr(frames, name)
+    if name == "DockerRuntime":
+        from hud.runtimes.docker import DockerRuntime
+
+        return DockerRuntime
+    if name == "HUDRuntime":
+        from hud.runtimes.leased import HUDRuntime
+
+        return HUDRuntime
     if name == "SubprocessRuntime":
         from hud.runtimes.subprocess import SubprocessRuntime
 

@@ -78,6 +78,11 @@ def _may_be_remote(source: str) -> bool:
     return not Path(source.rpartition(":")[0]).is_file()
 
 
+def is_remote(source: str) -> bool:
+    """Tell whether a source is looked for on the platform that the settings name."""
+    return _may_be_remote(source) and configured_place() is not None
+
+
 def _load_remote(
     name: str, place: PlatformPlace, environment: str | None, is_served: bool
 ) -> TaskSource:

@@ -91,7 +91,7 @@ def _started(run: RunRecord, job: JobRecord | None) -> RunStarted:
 
 
 def _ended(run: RunRecord) -> RunEnded | None:
-    if run.outcome is None or run.ended_at is None or run.status == "running":
+    if run.outcome is None or run.ended_at is None or run.status in ("pending", "running"):
         return None
     return RunEnded(
         trace_id=run.id,

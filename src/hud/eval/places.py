@@ -16,22 +16,28 @@ from hud._core.errors import InputError, bounded
 from hud.clients.connect import connect
 from hud.clients.dial import check_url
 from hud.runtimes.base import Provider, Runtime
+from hud.runtimes.hosted import HostedRuntime
 
-Named = Callable[[str | None, Path | str | None, str | None], Provider]
+Named = Callable[[str | None, Path | str | None, str | None], Provider | HostedRuntime]
 
 ENTRY_POINTS = "hud.runtimes"
-LOCAL, SUBPROCESS = "local", "subprocess"
+LOCAL, SUBPROCESS, HOSTED = "local", "subprocess", "hosted"
 READY_TIMEOUT_S = 10.0
 
 # What makes each from its argument, the Python source and the environment's name.
 _NAMED = {
     LOCAL: "hud.runtimes.local:named",
     SUBPROCESS: "hud.runtimes.subprocess:named",
+    "docker": "hud.runtimes.docker:named",
+    "hud": "hud.runtimes.leased:named",
+    HOSTED: "hud.runtimes.hosted:named",
+    "ray": "hud.runtimes.ray:named",
+    "kubernetes": "hud.runtimes.kubernetes:named",
     "daytona": "hud.runtimes.daytona:named",
     "e2b": "hud.runtimes.e2b:named",
 }
 # Those that run the Python source of this machine; all others bring the environment with them.
-_NEED_SOURCE = (LOCAL, SUBPROCESS)
+_NEED_SOURCE = (LOCAL, SUBPROCESS, "ray")
 _SCHEMES = ("tcp://", "unix://")
 
 
@@ -52,6 +58,23 @@ def known_places() -> list[str]:
 
 def place_at(name: str, source: Path | str | None, *, env: str | None = None) -> Provider:
     """Return the provider that `name` means.
+
+    Raises:
+        InputError: for a place where only whole rollouts are run; and as `runtime_at`.
+    """
+    found = runtime_at(name, source, env=env)
+    if isinstance(found, HostedRuntime):
+        raise InputError(
+            f"--runtime {name} runs whole rollouts of agents it knows",
+            hint="--runtime hud lends the same environments to an agent that is here",
+        )
+    return found
+
+
+def runtime_at(
+    name: str, source: Path | str | None, *, env: str | None = None
+) -> Provider | HostedRuntime:
+    """Return what `name` means.
 
     Args:
         name: A runtime's name, with its argument after a colon; or `tcp://host:port` or
@@ -99,7 +122,7 @@ def _offered() -> list[EntryPoint]:
     return list(entry_points(group=ENTRY_POINTS))
 
 
-async def check_place(provider: Provider) -> None:
+async def check_place(provider: Provider | HostedRuntime) -> None:
     """Find out, before anything is recorded, whether a named address answers.
 
     Raises:

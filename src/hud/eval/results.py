@@ -145,16 +145,30 @@ def read_results(
     for run in every_run(store, job_id, team=team):
         attempts.append(member_of(run, ledger.add(run)))
         latest[run.task_slug, run.member] = attempts[-1]
-    return _results(tuple(latest.values()), owed, tuple(ks), tuple(attempts), ledger)
+    return results_from(
+        tuple(latest.values()),
+        owed,
+        tuple(ks),
+        attempts=tuple(attempts),
+        spent=ledger.spent,
+        wall_s=ledger.wall_s,
+    )
 
 
-def _results(
+def results_from(
     latest: tuple[Member, ...],
     owed: Mapping[str, int] | None,
     ks: tuple[int, ...],
-    attempts: tuple[Member, ...],
-    ledger: Ledger,
+    *,
+    spent: Spent,
+    wall_s: float,
+    attempts: tuple[Member, ...] | None = None,
 ) -> Results:
+    """Return what the latest attempts at a job's members say; see `read_results`.
+
+    Args:
+        attempts: All there were; None when these are all.
+    """
     members = tuple(member for member in latest if member.invalid_reason is None)
     dropped = [member for member in latest if member.invalid_reason is not None]
     dropped_of = Counter(member.task for member in dropped)
@@ -183,9 +197,9 @@ def _results(
         tuple(TaskResult(slug, tuple(values)) for slug, values in rewards.items()),
         summarize(rewards, ks=ks, ungraded_by_cause=dict(causes.most_common())),
         tuple((kind[0], "".join(sentences[kind]), times) for kind, times in faults.most_common()),
-        attempts,
-        ledger.spent,
-        ledger.wall_s,
+        latest if attempts is None else attempts,
+        spent,
+        wall_s,
         dict(Counter(member.invalid_reason or "" for member in dropped).most_common()),
     )
 

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hud._core import json
 from hud._core.errors import AgentFault, Fault, RuntimeFault, bounded
@@ -35,6 +35,9 @@ from hud.trace.context import trace_context
 from hud.trace.recorder import Recorder, spell
 from hud.trace.sinks import RunEnded, RunStarted, Sink
 from hud.trace.steps import AgentStep, Step, TaskCall, Trace
+
+if TYPE_CHECKING:
+    from hud.eval.hosting import Hosting
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +89,11 @@ def _seconds(value: object, task: Task, name: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything one attempt needs, decided beforehand."""
+    """Everything one attempt needs, decided beforehand.
+
+    Attributes:
+        hosting: What has the platform do all of it, in place of what is done here.
+    """
 
     task: Task
     agent: Agent
@@ -95,6 +102,7 @@ class Plan:
     sinks: Sequence[Sink]
     task_digest: str | None = None
     meter: Meter | None = None
+    hosting: Hosting | None = None
 
 
 def new_run(
@@ -178,6 +186,9 @@ async def carry_out(run: Run, plan: Plan, interruption: Interruption) -> None:
     Raises:
         StoreError: when the record cannot be kept.
     """
+    if plan.hosting is not None:
+        await plan.hosting.carry_out(run, plan, interruption)
+        return
     interruption.begin()
     account = None if plan.meter is None else Account(plan.meter)
 

@@ -11,8 +11,9 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hud._core.errors import InputError
 from hud._core.garbage import fewer_collections
 from hud._core.ids import new_id
 from hud.agents.base import Agent, AgentFunction, as_agent, model_of
@@ -27,7 +28,11 @@ from hud.eval.rollout import Limits, Plan
 from hud.eval.schedule import Options, Slot, run_slots
 from hud.eval.spending import read_ledger
 from hud.runtimes.base import Provider, Runtime, as_provider, provider_scope
+from hud.runtimes.hosted import HostedRuntime
 from hud.runtimes.local import LocalRuntime
+
+if TYPE_CHECKING:
+    from hud.eval.hosting import Hosting
 
 
 async def run_taskset(
@@ -35,7 +40,7 @@ async def run_taskset(
     tasks: Sequence[Task],
     agent: Agent | AgentFunction,
     *,
-    runtime: Provider | None = None,
+    runtime: Provider | HostedRuntime | None = None,
     group: int | None = None,
     job: Job | None = None,
     taskset_id: str | None = None,
@@ -58,6 +63,23 @@ async def run_taskset(
     """
     agent = as_agent(agent)
     options = options or Options()
+    if rollout_timeout is None:
+        rollout_timeout = getattr(runtime, "run_timeout", None)
+    if isinstance(runtime, HostedRuntime):
+        from hud.eval.hosting import Hosting  # asking a platform takes an HTTP client
+
+        if budget is not None:
+            raise InputError(
+                "a budget for the whole job is counted where its rollouts run, and these run on "
+                "the platform",
+                hint="the platform has budgets of its own for keys, jobs and teams; or "
+                "--runtime hud",
+            )
+        hosting = Hosting(runtime, agent, retries=options.retries)
+        job = job or _new_job(name, len(tasks), group or 1, taskset_id)
+        return await _run_hosted(
+            name, tasks, agent, hosting, job, group or job.group, rollout_timeout, options
+        )
     provider = as_provider(runtime) if runtime is not None else _implied_runtime(tasks)
     size = group or (job.group if job is not None else 1)
     plans = {task.slug: Limits.of(task, agent, rollout_timeout) for task in tasks}
@@ -65,8 +87,7 @@ async def run_taskset(
     agent.check_ready()
     sinks = default_sinks()
     if job is None:
-        job = Job(new_id(), _job_name(name, len(tasks), size), group=size, taskset_id=taskset_id)
-        job.meter.has_read = True
+        job = _new_job(name, len(tasks), size, taskset_id)
     row = job_row(
         job.name,
         job_id=job.id,
@@ -110,6 +131,47 @@ async def run_taskset(
             if not is_whole:
                 job.ended_early = stop.reason
     return job
+
+
+def _new_job(name: str, tasks: int, group: int, taskset_id: str | None) -> Job:
+    job = Job(new_id(), _job_name(name, tasks, group), group=group, taskset_id=taskset_id)
+    job.meter.has_read = True
+    return job
+
+
+async def _run_hosted(
+    name: str,
+    tasks: Sequence[Task],
+    agent: Agent,
+    hosting: Hosting,
+    job: Job,
+    group: int,
+    rollout_timeout: float | None,
+    options: Options,
+) -> Job:
+    """Have a platform run every task; it keeps the record, and tries again what may pass."""
+    plans = {task.slug: Limits.of(task, agent, rollout_timeout) for task in tasks}
+    slots = _slots(tasks, group, job, (), None)
+
+    def plan_for(task: Task) -> Plan:
+        return Plan(task, agent, _nowhere, plans[task.slug], (), hosting=hosting)
+
+    job.ended_early = None
+    # Waiting costs next to nothing, and the platform knows best how many it can run.
+    together = options.max_concurrent or max(len(slots), 1)
+    with job.meter.working(), options.stop.followed() as stop:
+        with cancellable_job(job.id, stop.exhaust):
+            async with hosting.of_job(job, name, agent.name):
+                asked = replace(options, stop=stop, retries=0, max_concurrent=together)
+                is_whole = await run_slots(job, slots, plan_for, asked)
+        if not is_whole:
+            job.ended_early = stop.reason
+    return job
+
+
+def _nowhere(task: Task, /) -> AbstractAsyncContextManager[Runtime]:
+    """Stand for a provider where none is asked: the platform places its rollouts itself."""
+    raise AssertionError(task)
 
 
 def _slots(

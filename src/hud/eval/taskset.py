@@ -19,6 +19,7 @@ from hud.eval.job import Job
 from hud.eval.running import run_taskset
 from hud.eval.schedule import Options
 from hud.runtimes.base import Provider
+from hud.runtimes.hosted import HostedRuntime
 
 
 class Taskset:
@@ -176,7 +177,7 @@ class Taskset:
         self,
         agent: Agent | AgentFunction,
         *,
-        runtime: Provider | None = None,
+        runtime: Provider | HostedRuntime | None = None,
         group: int | None = None,
         max_concurrent: int | None = None,
         job: Job | None = None,
@@ -191,7 +192,8 @@ class Taskset:
 
         Args:
             agent: An `Agent`, or any `async def agent(run)`.
-            runtime: Where to place rollouts. May be left out when every task was minted by a
+            runtime: Where to place rollouts; `HostedRuntime()` has a platform run all of them, and
+                keep the record. May be left out when every task was minted by a
                 live environment: they then run in this process.
             group: Repeats per task; the job's own, or 1, when left out.
             max_concurrent: Rollouts at once; 100 when left out.

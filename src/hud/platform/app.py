@@ -10,6 +10,11 @@ from fastapi import FastAPI
 
 from hud._version import __version__
 from hud.platform import assets
+from hud.platform.builds.building import Builds
+from hud.platform.builds.bundle_builder import BundleBuilder
+from hud.platform.builds.contexts import Contexts
+from hud.platform.builds.docker_builder import DockerBuilder
+from hud.platform.builds.placing import Deployed
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.door import GatewayDoor, ServerApp
@@ -17,17 +22,24 @@ from hud.platform.gateway.env_providers import env_providers
 from hud.platform.guard import Guard
 from hud.platform.ingest.bodies import Gate
 from hud.platform.ingest.intake import Intake
+from hud.platform.leases.lending import Leases
+from hud.platform.leases.places import Places
 from hud.platform.live import Live
+from hud.platform.rollouts.rollouts import Rollouts
+from hud.platform.rollouts.worker import Worker, make_worker
 from hud.platform.routes import (
     accounts,
     blobs,
+    builds,
     cancel,
     compare,
     device_page,
     events,
     jobs,
     keys,
+    launches,
     leaderboards,
+    leases,
     models,
     outline,
     pages,
@@ -36,6 +48,7 @@ from hud.platform.routes import (
     qa,
     registry,
     reports,
+    rollouts,
     scorecards,
     sign_in,
     tasks,
@@ -43,6 +56,7 @@ from hud.platform.routes import (
     telemetry,
     traces,
     usage,
+    versions,
 )
 from hud.platform.services import Services
 
@@ -55,6 +69,7 @@ ROUTERS = (
     outline.router,
     blobs.router,
     cancel.router,
+    rollouts.router,
     accounts.router,
     keys.router,
     sign_in.router,
@@ -66,6 +81,10 @@ ROUTERS = (
     compare.router,
     scorecards.router,
     registry.router,
+    builds.router,
+    versions.router,
+    leases.router,
+    launches.router,
     qa.router,
     models.router,
     providers.router,
@@ -91,6 +110,19 @@ def create_app(services: Services) -> FastAPI:
     app.state.intake = Intake(services.store, services.database)
     app.state.uploads = Gate(tasksets.UPLOADS_TOGETHER_BYTES)
     app.state.live = Live(services.store)
+    deployed = Deployed(services.database, services.secrets, config.home)
+    app.state.builds = Builds(
+        services.database,
+        services.secrets,
+        Contexts(config.home),
+        DockerBuilder(config.home) if config.builder == "docker" else BundleBuilder(config.home),
+        at_once=config.builds_at_once,
+        timeout_s=config.build_timeout_s,
+    )
+    app.state.places = Places()
+    app.state.leases = Leases(services.database, deployed, app.state.places)
+    worker = make_worker(services, app.state.places, deployed) if config.rollouts else None
+    app.state.rollouts = Rollouts(services, worker, deployed)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app
@@ -104,11 +136,16 @@ def openapi_document() -> dict[str, Any]:
 def _routes(gateway: Gateway | None = None) -> ServerApp:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        live: Live | None = getattr(app.state, "live", None)
-        async with (
-            gateway or contextlib.nullcontext(),
-            contextlib.nullcontext() if live is None else live.running(),
-        ):
+        async with contextlib.AsyncExitStack() as stack:
+            if gateway is not None:
+                await stack.enter_async_context(gateway)
+                await stack.enter_async_context(app.state.live.running())
+                await stack.enter_async_context(app.state.builds.running())
+                stack.push_async_callback(app.state.places.aclose)
+                await stack.enter_async_context(app.state.leases.running())
+                worker: Worker | None = app.state.rollouts.worker
+                if worker is not None:
+                    await stack.enter_async_context(worker.running())
             yield
 
     app = ServerApp(

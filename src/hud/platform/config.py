@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from hud._core.errors import InputError, bounded
 
+BuilderName = Literal["bundle", "docker"]
 DEFAULT_PORT = 8420
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -25,7 +28,13 @@ class PlatformConfig:
         blobs: An fsspec URL such as s3://bucket/prefix; None is the folder in `home`.
         public_url: The address people reach it at, when that is not where it listens.
         env_providers: Whether the local team may use the provider keys of the environment.
+        rollouts: How many rollouts this process runs at a time; 0 leaves them to other workers.
+        engine: What they are run by; see `hud.platform.rollouts.engines`.
         body_limit_bytes: The longest request body; telemetry may be tens of MiB.
+        context_limit_bytes: The longest context of a build.
+        builder: What environments are built as: bundles, or images of this machine's engine.
+        builds_at_once: How many environments are built here together; 0 leaves it to others.
+        build_timeout_s: How long one build may take.
     """
 
     home: Path
@@ -35,7 +44,13 @@ class PlatformConfig:
     blobs: str | None = None
     public_url: str | None = None
     env_providers: bool = False
+    rollouts: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
+    engine: str = "embedded"
     body_limit_bytes: int = 96 * 1024 * 1024
+    context_limit_bytes: int = 256 * 1024 * 1024
+    builder: BuilderName = "bundle"
+    builds_at_once: int = 2
+    build_timeout_s: float = 1800.0
 
     def __post_init__(self) -> None:
         if self.public_url is not None:
@@ -60,6 +75,10 @@ class PlatformConfig:
         """Return the origin people reach it at, when it listens on `port`."""
         if self.public_url is not None:
             return self.public_url.rstrip("/")
+        return self.near_url(port)
+
+    def near_url(self, port: int) -> str:
+        """Return the origin that this machine reaches it at."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -15,6 +15,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy import Connection, select
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from hud.platform.accounts import keys, tables
 from hud.platform.accounts.keys import SCOPES, Scope
@@ -22,6 +23,8 @@ from hud.platform.accounts.sessions import COOKIE
 from hud.platform.accounts.teams import Role
 from hud.platform.database import Database, now_us
 from hud.platform.errors import ApiError
+from hud.platform.rollouts import grants
+from hud.platform.secrets import SecretBox
 
 REMEMBERED_S = 2.0
 _USE_NOTED_S = 60.0
@@ -62,8 +65,9 @@ class Caller:
 class Keyring:
     """Finds the caller behind a secret. Every method may be called from any thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, secrets: SecretBox | None = None) -> None:
         self._database = database
+        self._secrets = secrets
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], tuple[float, Caller]] = {}
         self._used: dict[str, float] = {}
@@ -81,6 +85,8 @@ class Keyring:
         """
         if (known := self.remembered("key", secret)) is not None:
             return known
+        if secret.startswith(grants.PREFIX):
+            return self._remember("key", secret, self._by_grant(secret))
         if len(secret) > _LONGEST_SECRET:
             raise _unknown_key()
         with self._database.reading() as connection:
@@ -99,6 +105,24 @@ class Keyring:
         caller = Caller(key.team, team_uuid, key.user_id, key.id, name, role, tuple(allowed))
         self._note_use(key.id)
         return self._remember("key", secret, caller)
+
+    def _by_grant(self, secret: str) -> Caller:
+        """Return in whose name a run asks models: as long as they could do so themselves."""
+        is_short = len(secret) <= grants.LONGEST
+        grant = grants.unseal(self._secrets, secret) if self._secrets and is_short else None
+        if grant is None:
+            raise _unknown_key()
+        with self._database.reading() as connection:
+            key = None if grant.key_id is None else keys.find_by_id(connection, grant.key_id)
+            found = self._member(connection, grant.team, grant.user_id)
+        if grant.key_id is not None and (key is None or key.revoked_at is not None):
+            raise _refused("the key this run was asked for with was revoked")
+        if found is None:
+            raise _refused("the person this run was asked for by is not in the team any more")
+        name, role, team_uuid = found
+        scopes = _OF_ROLE[role] if key is None else key.scopes
+        allowed: tuple[Scope, ...] = ("inference",) if "inference" in scopes else ()
+        return Caller(grant.team, team_uuid, grant.user_id, grant.key_id, name, role, allowed)
 
     def by_session(self, token: str) -> Caller:
         """Return whose session this is; blocks on the database.
@@ -168,7 +192,7 @@ def credentials_of(headers: Mapping[str, str], query_key: str | None = None) -> 
     return headers.get("x-api-key") or headers.get("x-goog-api-key") or query_key
 
 
-def caller_of(request: Request, *, query_key: str | None = None) -> Caller:
+def caller_of(request: HTTPConnection, *, query_key: str | None = None) -> Caller:
     """Return who a request comes from; blocks on the database.
 
     Raises:
@@ -177,6 +201,7 @@ def caller_of(request: Request, *, query_key: str | None = None) -> Caller:
     keyring: Keyring = request.app.state.services.keyring
     secret = credentials_of(request.headers, query_key)
     if secret is not None:
+        _refuse_grant(secret)
         return keyring.by_key(secret)
     token = request.cookies.get(COOKIE)
     if token:
@@ -189,7 +214,7 @@ def caller_of(request: Request, *, query_key: str | None = None) -> Caller:
     )
 
 
-async def caller_of_async(request: Request, scope: Scope) -> Caller:
+async def caller_of_async(request: HTTPConnection, scope: Scope) -> Caller:
     """Do as `caller_of` and `check` from an event loop; a remembered key costs no thread.
 
     Raises:
@@ -197,6 +222,8 @@ async def caller_of_async(request: Request, scope: Scope) -> Caller:
     """
     keyring: Keyring = request.app.state.services.keyring
     secret = credentials_of(request.headers)
+    if secret is not None:
+        _refuse_grant(secret)
     caller = None if secret is None else keyring.remembered("key", secret)
     if caller is None:
         caller = await run_in_threadpool(caller_of, request)
@@ -228,6 +255,12 @@ def check(caller: Caller, scope: Scope) -> None:
             kind="forbidden",
             hint="`hud keys create NAME --scope …` makes a key that has it",
         )
+
+
+def _refuse_grant(secret: str) -> None:
+    """Refuse the key of a run, which is good for asking models only."""
+    if secret.startswith(grants.PREFIX):
+        raise _unknown_key()
 
 
 def _unknown_key() -> ApiError:

@@ -44,8 +44,8 @@ class Services:
         except BaseException:
             store.close()
             raise
-        keyring = Keyring(database)
-        return cls(config, store, database, keyring, SecretBox(config.home), owner_id)
+        secrets = SecretBox(config.home)
+        return cls(config, store, database, Keyring(database, secrets), secrets, owner_id)
 
     def close(self) -> None:
         """Make everything durable and let go of it; safe to call twice.

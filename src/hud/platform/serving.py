@@ -70,12 +70,16 @@ async def _serve(
     def stop() -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
-        app.state.live.end()  # whoever listens would hold the server up
+        # Whoever listens would hold the server up.
+        app.state.live.end()
+        app.state.builds.end()
 
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop)
     port: int = listener.getsockname()[1]
     url = config.url(port)
+    if app.state.rollouts.worker is not None:
+        app.state.rollouts.worker.gateway_url = f"{config.near_url(port)}/inference"
     with noted(config.home, url):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]))
@@ -111,6 +115,9 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         timeout_keep_alive=75,
         h11_max_incomplete_event_size=64 * 1024,
         ws_max_size=64 * 1024 * 1024,
+        # Whoever vanished without a word is noticed within both together.
+        ws_ping_interval=12,
+        ws_ping_timeout=24,
     )
     return _Server(config)
 

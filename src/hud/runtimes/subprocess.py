@@ -122,6 +122,18 @@ class SubprocessRuntime:
             if scope is not None:
                 await scope.aclose()
 
+    async def warm_up(self) -> None:
+        """Import the source now, rather than for the first rollout. Needs an open scope.
+
+        Raises:
+            InputError: when the source cannot be used.
+            EnvironmentFault: when its own code fails.
+            RuntimeFault: when no interpreter can be started.
+        """
+        if self._scope is None:
+            raise RuntimeError("SubprocessRuntime: open its scope first: async with …")
+        await self._scope.warm_up()
+
     @contextlib.asynccontextmanager
     async def __call__(self, task: Task, /) -> AsyncGenerator[Runtime]:
         refuse_config(task, "SubprocessRuntime")

@@ -79,7 +79,13 @@ def problem() -> str | None:
 
 
 def arguments(
-    spec: SandboxSpec, *, info: int, block: int, is_root: bool, seccomp: bytes | None
+    spec: SandboxSpec,
+    *,
+    info: int,
+    block: int,
+    is_root: bool,
+    seccomp: bytes | None,
+    network: bool = False,
 ) -> Arguments:
     """Return the command line up to where the program to run follows.
 
@@ -88,8 +94,10 @@ def arguments(
         block: Descriptor it waits on before it goes on.
         is_root: Whether this process writes the uid map, which only root may for another uid.
         seccomp: Filter program every process inside gets.
+        network: Whether the network is this machine's.
     """
-    built = Arguments([executable() or "bwrap", *_NAMESPACES])
+    namespaces = [name for name in _NAMESPACES if not (network and name == "--unshare-net")]
+    built = Arguments([executable() or "bwrap", *namespaces])
     argv = built.argv
     if is_root:
         argv += ["--userns-block-fd", str(block)]

@@ -85,17 +85,17 @@ class Launched:
     async def end(self) -> None:
         """Kill everything inside and wait, bounded; again is no error."""
         self.link.close()
-        if not await _exited(self.process, _END_S if self.cgroup is None else 0.5):
+        if not await exited(self.process, _END_S if self.cgroup is None else 0.5):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()  # which has no group of its own at first
-            if not await _exited(self.process, _END_S):
+            if not await exited(self.process, _END_S):
                 raise CapabilityFault("a sandbox is still there after SIGKILL")
         if self.process.stderr is not None:
             self.process.stderr.close()
         cgroup, self.cgroup = self.cgroup, None
         if cgroup is not None:
-            await asyncio.to_thread(_remove, cgroup)
+            await asyncio.to_thread(remove, cgroup)
         # What shares its uid with others is ended by parentage or as a group, and only where
         # neither could be as that uid.
         is_left = not self._is_grouped and self.process.returncode != 0
@@ -104,7 +104,8 @@ class Launched:
         self.identity.release()
 
 
-def _remove(cgroup: Cgroup) -> None:
+def remove(cgroup: Cgroup) -> None:
+    """Kill everything in a control group and take it away. Blocks."""
     cgroup.kill()
     cgroup.remove()
 
@@ -143,15 +144,17 @@ async def start(
     process: subprocess.Popen[bytes] | None = None
     is_grouped = False
     try:
-        await asyncio.to_thread(_sweep_orphans, os.getpid())
+        await asyncio.to_thread(sweep_orphans, os.getpid())
         if mode != "none":
             cgroup = _cgroup(spec)
         settings = {**settings, "mode": mode, "parent": os.getpid()}
         if mode == "bwrap":
-            is_root = not identity.is_own
-            if is_root:
+            if not identity.is_own:
                 settings["become"] = [SANDBOX_UID, SANDBOX_UID]
-            process = await _start_bwrap(spec, identity, theirs, cgroup, is_root)
+            argv = interpreter.supervisor_argv(theirs.fileno(), inside=True)
+            process = await wall_in(
+                spec, identity, argv, [theirs.fileno()], cgroup, seccomp.program(deny_inet=False)
+            )
         else:
             process = _start_bare(theirs)
             is_grouped = cgroup is not None and cgroup.add(process.pid)
@@ -168,7 +171,7 @@ async def start(
             link.close()
             identity.release()
             if cgroup is not None:
-                _remove(cgroup)
+                remove(cgroup)
         else:
             begun = Launched(link, process, identity, cgroup, mode, is_grouped=is_grouped)
             await asyncio.shield(begun.end())
@@ -191,13 +194,33 @@ def _cgroup(spec: SandboxSpec) -> Cgroup | None:
     )
 
 
-async def _start_bwrap(
+async def wall_in(
     spec: SandboxSpec,
     identity: Identity,
-    control: socket.socket,
+    program: list[str],
+    fds: list[int],
     cgroup: Cgroup | None,
-    is_root: bool,
+    filter: bytes | None,
+    *,
+    output: int | None = None,
+    network: bool = False,
 ) -> subprocess.Popen[bytes]:
+    """Start a program as the first process behind bubblewrap, in a process group of its own.
+
+    As root it begins as the namespace's root and has to become `SANDBOX_UID` itself.
+
+    Args:
+        fds: Descriptors it inherits.
+        cgroup: Where it is put before it runs.
+        filter: Its filter of system calls.
+        output: Where it prints to; otherwise stdout goes nowhere and stderr is a pipe.
+        network: Whether it has this machine's network instead of a loopback of its own.
+
+    Raises:
+        CapabilityFault: when bubblewrap says why it cannot.
+        OSError, ValueError, TimeoutError: when it just ended, or did not begin.
+    """
+    is_root = not identity.is_own
     info, informer = os.pipe2(os.O_CLOEXEC)
     blocked, release = os.pipe2(os.O_CLOEXEC)
     built = None
@@ -208,17 +231,18 @@ async def _start_bwrap(
             info=informer,
             block=blocked,
             is_root=is_root,
-            seccomp=seccomp.program(deny_inet=False),
+            seccomp=filter,
+            network=network,
         )
-        argv = built.argv + interpreter.supervisor_argv(control.fileno(), inside=True)
+        argv = built.argv + program
         # From this thread: bubblewrap dies with the thread that started it.
         process = subprocess.Popen(  # noqa: ASYNC220
             argv,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL if output is None else output,
+            stderr=subprocess.PIPE if output is None else output,
             env=_labels(),
-            pass_fds=[informer, blocked, control.fileno(), *built.fds],
+            pass_fds=[informer, blocked, *fds, *built.fds],
             start_new_session=True,
         )
         os.close(informer)
@@ -264,7 +288,7 @@ def _labels() -> dict[str, str]:
 
 
 @functools.cache
-def _sweep_orphans(owner: int) -> None:
+def sweep_orphans(owner: int) -> None:
     """Clear up after owners that were killed, once in the life of a process.
 
     Bubblewrap dies with its parent only from a moment after its start on, and folders stay.
@@ -324,8 +348,12 @@ def _last_words(process: subprocess.Popen[bytes] | None) -> str:
     return ""
 
 
-async def _exited(process: subprocess.Popen[bytes], limit_s: float) -> bool:
-    """Wait for a process without a thread where the kernel tells, and reap it."""
+async def exited(process: subprocess.Popen[bytes], limit_s: float | None) -> bool:
+    """Wait for a process without a thread where the kernel tells, and reap it; say if it ended.
+
+    Args:
+        limit_s: How long to wait; None for as long as it takes.
+    """
     if process.poll() is not None:
         return True
     loop = asyncio.get_running_loop()

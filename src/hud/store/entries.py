@@ -121,7 +121,7 @@ def entry_of(row: Row) -> Entry:
                 row.model,
                 row.runtime,
                 row.task_digest,
-                "running",
+                "pending" if row.is_pending else "running",
                 row.started_at,
                 row.parent_id,
                 _document(row.extra),

@@ -22,7 +22,7 @@ UNCOUNTED = -1
 """The member of a run that nobody counted among the runs of its task."""
 
 JobStatus = Literal["running", "completed", "interrupted", "cancelled"]
-RunStatus = Literal["running", "completed", "error", "cancelled"]
+RunStatus = Literal["pending", "running", "completed", "error", "cancelled"]
 JsonObject = Mapping[str, Any]
 
 
@@ -91,6 +91,8 @@ class RunStart(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     Putting it again fills in what was not known ("" or None) and changes nothing else. So a run
     may be spoken of before it began: a row with neither `job_id` nor `task_slug` holds its place.
     `member` is -1 where nobody counted: the store then makes the run the next member of its task.
+    A run that waits for somebody to begin it is put with `is_pending`; the row without it, which
+    comes when it begins, says when that was.
     """
 
     id: str
@@ -107,6 +109,7 @@ class RunStart(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     task_digest: str | None = None
     parent_id: str | None = None
     extra: JsonObject | None = None
+    is_pending: bool = False
     team: str = LOCAL_TEAM
 
 

@@ -22,7 +22,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from hud.store.schema_platform import define_people, define_registry, define_serving
+from hud.store.schema_platform import (
+    define_people,
+    define_registry,
+    define_remote,
+    define_serving,
+)
 
 metadata = MetaData()
 
@@ -139,6 +144,7 @@ blobs = Table(
 define_people(metadata)
 define_registry(metadata)
 define_serving(metadata)
+define_remote(metadata)
 
 
 def sqlite_ddl() -> list[str]:

@@ -145,6 +145,8 @@ def define_registry(metadata: MetaData) -> None:
         Column("latest_version", Integer),
         _moment("created_at", required=True),
         _moment("updated_at", required=True),
+        # What it is run with, as JSON, encrypted with the platform's own key; null for nothing.
+        Column("variables", Text),
         Index("environments_by_name", "team", "name", unique=True),
     )
     Table(
@@ -163,7 +165,29 @@ def define_registry(metadata: MetaData) -> None:
         Column("error", Text),
         _moment("created_at", required=True),
         _moment("ended_at"),
+        # Who asked for it; the SHA-256 of what lets its context be uploaded once.
+        Column("actor", Text),
+        Column("upload_sha256", String(64)),
+        Column("size_bytes", BigInteger),
+        # What only the build may know, encrypted; null once it has ended.
+        Column("sealed", Text),
+        _moment("triggered_at"),
+        _moment("started_at"),
+        # The server that builds it, when that was last heard of, and how often it was begun.
+        Column("worker", String(64)),
+        _moment("heard_at"),
+        Column("attempts", Integer, nullable=False, server_default="0"),
         Index("builds_of_environment", "team", "environment_id", "version"),
+        Index("builds_by_status", "status", "triggered_at"),
+    )
+    Table(
+        "build_lines",
+        metadata,
+        _team(),
+        _id("build_id"),
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        _moment("at", required=True),
+        Column("text", Text, nullable=False),
     )
     Table(
         "tasksets",
@@ -310,4 +334,57 @@ def define_serving(metadata: MetaData) -> None:
         # As in `steps`.
         Column("has_blobs", SmallInteger, nullable=False),
         Column("payload", Text, nullable=False),
+    )
+
+
+def define_remote(metadata: MetaData) -> None:
+    """Rollouts that wait for a worker or have one, and environments that are lent out."""
+    Table(
+        "rollout_queue",
+        metadata,
+        _team(),
+        # The run's own id: each is here once, however often it is submitted.
+        _id(),
+        Column("job_id", String(32), nullable=False),
+        # queued, leased or done.
+        Column("state", String(8), nullable=False),
+        # What to run, as JSON, and on whose behalf.
+        Column("spec", Text, nullable=False),
+        Column("user_id", String(32), nullable=False),
+        Column("key_id", String(32)),
+        Column("attempt", Integer, nullable=False),
+        _moment("created_at", required=True),
+        # A further attempt waits until then.
+        _moment("not_before", required=True),
+        # The worker's token, and until when it is believed to live.
+        Column("lease", String(32)),
+        _moment("leased_until"),
+        # Why it is to end, once somebody asked for that.
+        Column("cancel_reason", Text),
+        _moment("ended_at"),
+        Index("rollout_queue_next", "state", "team", "created_at", "id"),
+        Index("rollout_queue_of_job", "team", "job_id", "state"),
+        Index("rollout_queue_leases", "lease"),
+    )
+    Table(
+        "leases",
+        metadata,
+        _team(),
+        _id(),
+        Column("environment", Text, nullable=False),
+        Column("build_id", String(32), nullable=False),
+        Column("run_id", String(32)),
+        Column("user_id", String(32), nullable=False),
+        Column("key_id", String(32)),
+        # Which server process holds it.
+        Column("server", String(32), nullable=False),
+        # starting, ready or ended.
+        Column("state", String(8), nullable=False),
+        # Why it ended.
+        Column("reason", Text),
+        _moment("created_at", required=True),
+        _moment("heard_at", required=True),
+        _moment("ended_at"),
+        Index("leases_of_team", "team", "state"),
+        Index("leases_heard", "state", "heard_at"),
     )

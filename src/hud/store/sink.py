@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 
 from hud.store.base import Store
-from hud.store.rows import RunEnd, RunStart, StepRow
+from hud.store.rows import LOCAL_TEAM, RunEnd, RunStart, StepRow
 from hud.trace.clock import micros
 from hud.trace.sinks import Event, RunEnded, RunStarted, SpanRecorded, StepRecorded
 
 
 class StoreSink:
-    """Write events to a store. The store stays its owner's to close."""
+    """Write events to a store, as a team's. The store stays its owner's to close."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, team: str = LOCAL_TEAM) -> None:
         self.store = store
+        self.team = team
 
     def put(self, event: Event) -> None:
         match event:
@@ -27,6 +28,7 @@ class StoreSink:
                         source=event.source,
                         started_at=micros(event.started_at),
                         ended_at=micros(event.ended_at),
+                        team=self.team,
                     )
                 )
             case RunStarted():
@@ -44,10 +46,11 @@ class StoreSink:
                         model=event.model,
                         runtime=event.runtime,
                         task_digest=event.task_digest,
+                        team=self.team,
                     )
                 )
             case RunEnded():
-                self.store.put(_run_end(event))
+                self.store.put(run_end(event, team=self.team))
             case SpanRecorded():
                 pass
 
@@ -58,7 +61,8 @@ class StoreSink:
         await self.store.committed()
 
 
-def _run_end(event: RunEnded) -> RunEnd:
+def run_end(event: RunEnded, *, team: str = LOCAL_TEAM) -> RunEnd:
+    """Return the row that says how a run ended."""
     reward = event.reward
     return RunEnd(
         id=event.trace_id,
@@ -79,4 +83,5 @@ def _run_end(event: RunEnded) -> RunEnd:
         unpriced_turns=event.unpriced_turns,
         known_cost_usd=event.known_cost_usd,
         extra=event.extra,
+        team=team,
     )

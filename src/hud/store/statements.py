@@ -64,8 +64,10 @@ _MEMBER = (
     "CASE WHEN runs.job_id = '' OR (runs.task_slug = '' AND excluded.task_slug <> '') "
     "THEN excluded.member ELSE runs.member END"
 )
+_BEGINS = "(runs.status = 'pending' AND excluded.status = 'running')"
 _BEGINNING = (
-    "CASE WHEN runs.job_id = '' AND excluded.started_at < runs.started_at "
+    f"CASE WHEN {_BEGINS} THEN excluded.started_at "
+    "WHEN runs.job_id = '' AND excluded.started_at < runs.started_at "
     "THEN excluded.started_at ELSE runs.started_at END"
 )
 _RUN_AGAIN = ", ".join(
@@ -75,6 +77,7 @@ _RUN_AGAIN = ", ".join(
         f"member = {_MEMBER}",
         "attempt = CASE WHEN runs.job_id = '' THEN excluded.attempt ELSE runs.attempt END",
         f"started_at = {_BEGINNING}",
+        f"status = CASE WHEN {_BEGINS} THEN excluded.status ELSE runs.status END",
         *_kept("runs", _RUN_FACTS),
     ]
 )
@@ -85,6 +88,7 @@ _RUN_SAYS_MORE = " OR ".join(
     [
         *(f"(runs.{name} = '' AND excluded.{name} <> '')" for name in ("job_id", "task_slug")),
         *(f"(runs.{name} IS NULL AND excluded.{name} IS NOT NULL)" for name in _RUN_FACTS),
+        _BEGINS,
     ]
 )
 

@@ -22,6 +22,7 @@ def know(
     *,
     version: int = 1,
     manifest: str | None = None,
+    uri: str | None = None,
 ) -> str:
     """Keep an environment whose latest build offers `tasks`; return its id."""
     environment, now = new_id(), now_us()
@@ -37,7 +38,7 @@ def know(
         build = {"team": team, "id": new_id(), "environment_id": environment, "version": version}
         connection.execute(
             insert(tables.builds).values(
-                status="SUCCEEDED", manifest=text, created_at=now, ended_at=now, **build
+                status="SUCCEEDED", manifest=text, uri=uri, created_at=now, ended_at=now, **build
             )
         )
     return environment

@@ -1,5 +1,6 @@
 /** Server-sent events with a place to go on from: read by fetch, since EventSource cannot name one at first. */
 
+import { bundledJob } from "../bundle/place";
 import { ApiFailure, request } from "./http";
 
 export interface LiveEvent {
@@ -19,8 +20,15 @@ interface Following {
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
 
-/** Follow until the returned function is called; a lost connection is taken up again. */
+/**
+ * Follow until the returned function is called; a lost connection is taken up again. In a bundle nothing
+ * ever happens: it is ready at once.
+ */
 export function follow(following: Following): () => void {
+  if (bundledJob !== null) {
+    queueMicrotask(() => following.onEvent({ kind: "ready", id: null, data: null }));
+    return () => undefined;
+  }
   const ending = new AbortController();
   void run(following, ending.signal);
   return () => ending.abort();

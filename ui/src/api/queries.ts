@@ -34,6 +34,20 @@ export function jobQuery(id: string) {
   });
 }
 
+/** Long enough for the page to find what was asked for before it was there itself. */
+const AHEAD_MS = 5_000;
+const FIRST_RUNS = 200;
+
+/** The runs that a job is opened with. */
+export function firstRunsQuery(id: string) {
+  return queryOptions({
+    queryKey: ["first runs", id],
+    queryFn: ({ signal }) => get("/v2/jobs/{job_id}/traces", { path: { job_id: id }, query: { limit: FIRST_RUNS }, signal }),
+    staleTime: AHEAD_MS,
+    gcTime: AHEAD_MS,
+  });
+}
+
 const FIRST_LINES = 400;
 const FIRST_STEPS = 16;
 
@@ -43,8 +57,8 @@ export function firstLinesQuery(id: string, seq: number | null) {
   return queryOptions({
     queryKey: ["first lines", id, seq],
     queryFn: ({ signal }) => get("/v2/trace/{trace_id}/outline", { path: { trace_id: id }, query: { ...from, limit: FIRST_LINES }, signal }),
-    staleTime: 0,
-    gcTime: 0,
+    staleTime: AHEAD_MS,
+    gcTime: AHEAD_MS,
   });
 }
 
@@ -53,8 +67,8 @@ export function firstStepsQuery(id: string, seq: number | null) {
   return queryOptions({
     queryKey: ["first steps", id, seq],
     queryFn: ({ signal }) => get("/v2/trace/{trace_id}/steps", { path: { trace_id: id }, query: { after: Math.max(0, (seq ?? 1) - 3), limit: FIRST_STEPS }, signal }),
-    staleTime: 0,
-    gcTime: 0,
+    staleTime: AHEAD_MS,
+    gcTime: AHEAD_MS,
   });
 }
 

@@ -3,6 +3,7 @@
 import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 
+import { bundledJob } from "../bundle/place";
 import { Icon, type IconName } from "../parts/Icon";
 import { setTheme, type Theme, useTheme } from "../parts/theme";
 import "./frame.css";
@@ -17,6 +18,9 @@ const PLACES: { to: string; icon: IconName; label: string }[] = [
   { to: "/settings", icon: "settings", label: "Settings" },
 ];
 
+/** Whom a bundle is given sees one job, and nothing that a platform would be needed for. */
+const SHOWN = bundledJob === null ? PLACES : PLACES.slice(0, 1);
+
 const NEXT: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
 const SAYS: Record<Theme, string> = { auto: "Colours as the system has them", light: "Light colours", dark: "Dark colours" };
 const LIGHT: Record<Theme, IconName> = { auto: "auto", light: "sun", dark: "moon" };
@@ -28,7 +32,15 @@ export function Frame() {
   useEffect(() => setOpen(false), [path]);
   return (
     <div className="frame">
-      <a className="skip" href="#main">
+      <a
+        className="skip"
+        href="#main"
+        onClick={(event) => {
+          // In a bundle what stands behind the # is the page itself.
+          event.preventDefault();
+          document.getElementById("main")?.focus();
+        }}
+      >
         Skip to the page
       </a>
       <nav className={`places${isOpen ? " open" : ""}`} aria-label="Pages">
@@ -37,7 +49,7 @@ export function Frame() {
           <span>hud</span>
         </Link>
         <ul>
-          {PLACES.map((place) => (
+          {SHOWN.map((place) => (
             <li key={place.to}>
               <Link to={place.to as "/jobs"} className="place" activeProps={{ className: "place here", "aria-current": "page" }}>
                 <Icon name={place.icon} />

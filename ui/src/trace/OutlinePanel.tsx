@@ -1,15 +1,17 @@
 /** All steps of a run, a line each: where one is, and a click to anywhere. */
 
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, useEffect, useRef } from "react";
+import { memo, useEffect } from "react";
 
 import type { OutlineItem } from "../api/types";
 import { Icon } from "../parts/Icon";
 import { KINDS } from "./kinds";
 import { type TraceSource, useSource } from "./source";
+import { lastAt } from "./stage/places";
 import { Line } from "./Text";
+import { useEven } from "./useEven";
 
 const HEIGHT = 26;
+const BEYOND = 12;
 const MAJOR = new Set(["setup", "prompt", "turn", "grade", "error", "unknown"]);
 
 interface OutlinePanelProps {
@@ -22,26 +24,25 @@ interface OutlinePanelProps {
 
 export function OutlinePanel({ source, places, cursor, found, onGo }: OutlinePanelProps) {
   useSource(source);
-  const box = useRef<HTMLDivElement>(null);
   const count = places ? places.length : source.total;
-  const list = useVirtualizer({ count, getScrollElement: () => box.current, estimateSize: () => HEIGHT, overscan: 12 });
-  const row = places ? places.indexOf(cursor) : cursor;
+  const { box, first, last, total, offsetOf, show } = useEven({ count, size: HEIGHT, beyond: BEYOND });
+  const row = places ? lastAt(places, cursor) : cursor;
+  const isShown = !places || places[row] === cursor;
   useEffect(() => {
-    if (row >= 0) list.scrollToIndex(row, { align: "auto" });
-  }, [row, list]);
-  const items = list.getVirtualItems();
-  const [first, last] = [items[0]?.index ?? 0, items.at(-1)?.index ?? 0];
+    if (isShown) show(row);
+  }, [row, isShown, show]);
   useEffect(() => {
     if (!places && count) source.wantLines(first, last);
   }, [first, last, places, count, source]);
   return (
     <div className="outline" ref={box}>
-      <ol style={{ height: list.getTotalSize() }}>
-        {items.map((item) => {
-          const place = places ? (places[item.index] ?? -1) : item.index;
+      <ol style={{ height: total }}>
+        {Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => {
+          const at = first + index;
+          const place = places ? (places[at] ?? -1) : at;
           const line = source.line(place);
           return (
-            <li key={item.key} style={{ transform: `translateY(${item.start}px)` }}>
+            <li key={at} style={{ transform: `translateY(${offsetOf(at)}px)` }}>
               {line ? <OutlineRow line={line} place={place} isHere={place === cursor} isFound={found?.has(line.seq) ?? false} onGo={onGo} /> : <span className="outline-row" />}
             </li>
           );

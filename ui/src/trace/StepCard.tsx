@@ -3,6 +3,7 @@
 import { memo } from "react";
 
 import type { OutlineItem } from "../api/types";
+import { stepAddress } from "../bundle/place";
 import { compact, dollars, duration, offset } from "../parts/format";
 import { Failure, Fence } from "../parts/Failure";
 import { Icon } from "../parts/Icon";
@@ -60,7 +61,7 @@ export const StepCard = memo(function StepCard(props: StepCardProps) {
             {beganMs !== null && Number.isFinite(startMs) ? <span className="step-at" title={new Date(startMs).toLocaleString()}>{offset((startMs - beganMs) / 1000)}</span> : null}
             <a
               className="step-no"
-              href={`?step=${seq}`}
+              href={stepAddress(seq)}
               title="Link to this step"
               onClick={(event) => {
                 if (event.metaKey || event.ctrlKey) return;

@@ -1,8 +1,8 @@
 /** The steps of a run in order, as many as there are; only those near the screen exist. */
 
-import { type Ref, useCallback, useEffect, useImperativeHandle, useRef } from "react";
+import { type Ref, useCallback, useEffect, useImperativeHandle, useMemo, useRef } from "react";
 
-import { CLOSED_HEIGHT, KINDS } from "./kinds";
+import { CLOSED_HEIGHT, KIND_ORDER, KINDS } from "./kinds";
 import { type TraceSource, useSource } from "./source";
 import { StepCard } from "./StepCard";
 import { useRows } from "./useRows";
@@ -11,6 +11,7 @@ import { useRows } from "./useRows";
 const READING_LINE_PX = 74;
 const PADDING_PX = 8;
 const BEYOND = 12;
+const NO_STEP = -1;
 
 export interface TimelineHandle {
   /** Bring a place to the reading line, or only onto the screen where it is not. */
@@ -24,6 +25,8 @@ interface TimelineProps {
   places: number[] | null;
   cursor: number;
   isOpen: (seq: number, kind: string) => boolean;
+  /** The steps that are not as steps of their kind are at first. */
+  flipped: ReadonlySet<number>;
   raw: ReadonlySet<number>;
   onCursor: (place: number) => void;
   onToggle: (seq: number) => void;
@@ -34,24 +37,32 @@ interface TimelineProps {
 }
 
 export function Timeline(props: TimelineProps) {
-  const { source, places, cursor, isOpen, onCursor } = props;
+  const { source, places, cursor, isOpen, flipped, onCursor } = props;
   useSource(source);
   const count = places ? places.length : source.total;
   const placeAt = useCallback((row: number) => (places ? (places[row] ?? -1) : row), [places]);
   const keyOf = useCallback(
     (row: number) => {
       const seq = source.seqAt(placeAt(row));
-      return seq < 0 ? `at ${placeAt(row)}` : seq;
+      // Below zero: a place of which nothing is known yet.
+      return seq < 0 ? -1 - placeAt(row) : seq;
     },
     [source, placeAt],
+  );
+  // By the code of a kind, of which 0 is none.
+  const usualHeights = useMemo(
+    () => [CLOSED_HEIGHT, ...KIND_ORDER.map((kind) => (isOpen(NO_STEP, kind) ? KINDS[kind].height : CLOSED_HEIGHT))],
+    [isOpen],
   );
   const estimate = useCallback(
     (row: number) => {
       const place = placeAt(row);
-      const kind = source.kindAt(place);
-      return kind && isOpen(source.seqAt(place), kind) ? KINDS[kind].height : CLOSED_HEIGHT;
+      const code = source.codeAt(place);
+      const usual = usualHeights[code] ?? CLOSED_HEIGHT;
+      if (!flipped.size || !flipped.has(source.seqAt(place))) return usual;
+      return usual === CLOSED_HEIGHT ? KINDS[KIND_ORDER[code - 1] ?? "unknown"].height : CLOSED_HEIGHT;
     },
-    [source, placeAt, isOpen],
+    [source, placeAt, usualHeights, flipped],
   );
   const onScroll = useCallback((row: number) => onCursor(placeAt(row)), [onCursor, placeAt]);
   const rows = useRows({ count, keyOf, estimate, version: source.linesVersion, holdAt: READING_LINE_PX, padding: PADDING_PX, onScroll });

@@ -1,6 +1,7 @@
 /** What can be done with a run as a whole. */
 
 import type { RunDetail } from "../api/types";
+import { bundledJob } from "../bundle/place";
 import { Icon, type IconName } from "../parts/Icon";
 import { BesideOther } from "./beside/BesideOther";
 import type { Neighbours } from "./useNeighbours";
@@ -22,17 +23,17 @@ export function Toolbar(props: ToolbarProps) {
   const { run, neighbours } = props;
   return (
     <>
-      {run.status === "running" ? <CancelRun run={run} /> : null}
+      {run.end_time === null && run.status !== "interrupted" && bundledJob === null ? <CancelRun run={run} /> : null}
       <Tool icon="left" label="Run before ([)" onClick={() => props.onRun(neighbours.before)} disabled={!neighbours.before} />
       <Tool icon="chevron" label="Next run (])" onClick={() => props.onRun(neighbours.after)} disabled={!neighbours.after} />
       <span className="tool-gap" />
       <BesideOther run={run} />
-      {run.end_time === null ? null : <Invalidate run={run} />}
+      {run.end_time === null || bundledJob !== null ? null : <Invalidate run={run} />}
       <Tool icon="outline" label="Outline (o)" onClick={props.onOutline} isOn={props.hasOutline} />
       {props.canStage ? <Tool icon="stage" label="Environment beside the timeline (s)" onClick={props.onStage} isOn={props.hasStage} /> : null}
-      <a className="icon-button" href={`/v2/trace/${run.id}/download`} download title="Download everything that is kept of this run" aria-label="Download">
+      {bundledJob === null ? <a className="icon-button" href={`/v2/trace/${run.id}/download`} download title="Download everything that is kept of this run" aria-label="Download">
         <Icon name="download" />
-      </a>
+      </a> : null}
       <Tool icon="keyboard" label="Keys (?)" onClick={props.onHelp} />
     </>
   );

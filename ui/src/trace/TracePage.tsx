@@ -142,6 +142,8 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
   const onGoStart = useCallback((place: number) => go(place, "start"), [go]);
   const onLink = useCallback((seq: number) => go(Math.max(0, source.placeOf(seq))), [go, source]);
 
+  const lastError = useLastOf(source, "error");
+  const lastGrade = useLastOf(source, "grade");
   const stages = useStages(source);
   const stage = stageName && stages.includes(stageName) ? stageName : (stages[0] ?? null);
   const isStaged = hasStage && isWide && stage !== null;
@@ -209,10 +211,10 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
   return (
     <ReadingContext value={reading}>
       <div className="trace">
-        <TraceHead run={run} isLive={source.isLive}>
+        <TraceHead run={run} isLive={source.isLive} onGrade={lastGrade === null ? null : () => go(lastGrade, "start")}>
           <Toolbar run={run} neighbours={neighbours} onRun={toRun} hasOutline={showsOutline} onOutline={() => setOutline(!hasOutline)} hasStage={isStaged} canStage={stage !== null && isWide} onStage={() => setStage(!hasStage)} onHelp={() => setHelp(true)} />
         </TraceHead>
-        <Verdict run={run} onError={errorPlace(source) === null ? null : () => go(errorPlace(source) ?? 0, "start")} />
+        <Verdict run={run} onError={lastError === null ? null : () => go(lastError, "start")} />
         <div className={`trace-body${showsOutline ? " outlined" : ""}${isStaged ? " staged" : ""}`}>
           {showsOutline ? <OutlinePanel source={source} places={places} cursor={cursor} found={foundSet} onGo={onGoStart} /> : null}
           <section className="trace-middle" ref={setBox} aria-label="Timeline">
@@ -236,7 +238,7 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
                 {run.end_time === null ? "Steps appear here as they are recorded." : "It ended before it began: what is said above is all there is."}
               </Empty>
             ) : (
-              <Timeline source={source} places={places} cursor={cursor} isOpen={isOpen} raw={raw} onCursor={look} onToggle={onToggle} onRaw={onRaw} onLink={onLink} handle={timeline} follows={isFollowing && !isOver} />
+              <Timeline source={source} places={places} cursor={cursor} isOpen={isOpen} flipped={flipped} raw={raw} onCursor={look} onToggle={onToggle} onRaw={onRaw} onLink={onLink} handle={timeline} follows={isFollowing && !isOver} />
             )}
           </section>
           {isStaged && stage ? <Stage source={source} cursor={cursor} stages={stages} current={stage} onStage={setStageName} onGo={onGo} onClose={() => setStage(false)} /> : null}
@@ -272,11 +274,14 @@ function rowAfter(places: number[], place: number, by: 1 | -1): number {
   return places.findLastIndex((one) => one < place);
 }
 
-function errorPlace(source: TraceSource): number | null {
-  for (let place = source.total - 1; place >= 0; place -= 1) {
-    if (source.kindAt(place) === "error") return place;
-  }
-  return null;
+function useLastOf(source: TraceSource, kind: Kind): number | null {
+  const version = source.linesVersion;
+  return useMemo(() => {
+    for (let place = source.total - 1; place >= 0; place -= 1) {
+      if (source.kindAt(place) === kind) return place;
+    }
+    return null;
+  }, [source, kind, version]);
 }
 
 function useShown(source: TraceSource, kinds: ReadonlySet<Kind>): number[] | null {

@@ -1,6 +1,7 @@
 /** Values that were moved out of a step: texts and media that stand behind `/v2/blobs/{sha256}`. */
 
 import { request } from "../api/http";
+import { blobAddress } from "../bundle/place";
 import { number, type Table, table, text } from "./loose";
 
 export interface BlobRef {
@@ -32,8 +33,9 @@ export function blobRef(value: unknown): BlobRef | null {
   };
 }
 
-export function blobUrl(sha256: string): string {
-  return `/v2/blobs/${sha256}`;
+/** Where a blob is to be had; of a film or a sound, say what it is. */
+export function blobUrl(sha256: string, mediaType = ""): string {
+  return blobAddress(sha256, mediaType);
 }
 
 export function words(value: unknown): Words | null {
@@ -48,7 +50,7 @@ export function media(block: Table): Media {
   const ref = blobRef(block.data);
   const mediaType = (ref?.mediaType ?? named ?? "").toLowerCase();
   if (!SHOWN.test(mediaType)) return { url: null, mediaType, why: mediaType ? `${mediaType} is not shown here` : "it does not say what it is" };
-  if (ref) return { url: blobUrl(ref.sha256), mediaType, sha256: ref.sha256 };
+  if (ref) return { url: blobUrl(ref.sha256, mediaType), mediaType, sha256: ref.sha256 };
   const data = text(block.data);
   if (data === null) return { url: null, mediaType, why: "it holds no data" };
   if (!BASE64.test(data)) return { url: null, mediaType, why: "its data is not base64" };

@@ -56,6 +56,11 @@ export class StepIndex {
     return this.has(place) ? (this.#seqs[place] ?? -1) : -1;
   }
 
+  /** One more than the kind's place in `KIND_ORDER`; 0 while it is not known. */
+  codeAt(place: number): number {
+    return this.#kinds[place] ?? 0;
+  }
+
   kindAt(place: number): Kind | undefined {
     return this.has(place) ? KIND_ORDER[(this.#kinds[place] ?? 1) - 1] : undefined;
   }

@@ -41,6 +41,8 @@ export class TraceSource {
   #version = 0;
   #ending = new AbortController();
   #tailTimer: ReturnType<typeof setTimeout> | null = null;
+  // Of what is known, how much was not told of yet: whoever looks at all of it does so a few times only.
+  #sinceNews = 0;
   #lowest = Number.POSITIVE_INFINITY;
 
   constructor(readonly runId: string) {}
@@ -79,6 +81,10 @@ export class TraceSource {
 
   seqAt(place: number): number {
     return this.#index.seqAt(place);
+  }
+
+  codeAt(place: number): number {
+    return this.#index.codeAt(place);
   }
 
   kindAt(place: number): Kind | undefined {
@@ -233,6 +239,7 @@ export class TraceSource {
 
   #takeKinds(page: { names: string[]; runs: number[][]; kinds: string; marks: string; offset: number; total: number }): void {
     this.#index.grow(page.total);
+    const known = this.#index.known;
     let at = 0;
     for (const [first = 0, count = 0] of page.runs) {
       for (let index = 0; index < count; index += 1) {
@@ -242,6 +249,9 @@ export class TraceSource {
         at += 1;
       }
     }
+    this.#sinceNews += this.#index.known - known;
+    if (!this.isComplete && this.#sinceNews < known / 2) return;
+    this.#sinceNews = 0;
     this.linesVersion += 1;
     this.#tell();
   }

@@ -8,8 +8,11 @@
 import { type RefObject, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 
 import { Heights } from "./heights";
+import { isNearEnd, LONGEST_PX, scrolledAt, topAt } from "./stretch";
 
 const AROUND_PX = 700;
+/** Further than this many windows at once no wheel scrolls: the scrollbar was dragged. */
+const DRAGGED_WINDOWS = 8;
 
 interface Rows {
   box: RefObject<HTMLDivElement | null>;
@@ -44,22 +47,50 @@ export function useRows(options: RowsOptions): Rows {
   const { count, keyOf, estimate, version, holdAt, padding } = options;
   const box = useRef<HTMLDivElement>(null);
   const heights = useMemo(() => new Heights(), []);
-  const measured = useRef(new Map<number | string, number>());
+  const measured = useRef(new Map<number | string, { height: number; row: number }>());
   const held = useRef({ row: 0, key: keyOf(0) as number | string, below: 0 });
   // Whoever moved the list last: the page itself, or the reader, by hand.
   const isReaders = useRef(false);
-  const [range, setRange] = useState({ first: 0, last: 0, total: 0, round: 0 });
+  const [range, setRange] = useState({ first: 0, last: 0, total: 0, shift: 0, round: 0 });
   const latest = useRef(options);
   latest.current = options;
+  // How much further down the list one is than the browser says, in one longer than it can scroll.
+  const shift = useRef(0);
+  const scrolled = useRef(0);
+
+  const extent = useCallback(
+    (element: HTMLElement) => {
+      const total = heights.total + 2 * padding;
+      const reach = Math.max(0, Math.min(total, LONGEST_PX) - element.clientHeight);
+      return { most: Math.max(0, total - element.clientHeight), reach };
+    },
+    [heights, padding],
+  );
+
+  const scrollTo = useCallback(
+    (element: HTMLElement, top: number) => {
+      const { most, reach } = extent(element);
+      const isNear = Math.abs(top - element.scrollTop - shift.current) < DRAGGED_WINDOWS * element.clientHeight;
+      const along = top - shift.current;
+      // As long as it can, the browser goes on scrolling from where it is.
+      const goesAlong = isNear && !isNearEnd(top, most) && !isNearEnd(along, reach);
+      const to = most <= reach ? top : goesAlong ? along : scrolledAt(top, most, reach);
+      if (Math.abs(element.scrollTop - to) >= 1) element.scrollTop = to;
+      scrolled.current = element.scrollTop;
+      shift.current = most <= reach ? 0 : top - element.scrollTop;
+    },
+    [extent],
+  );
 
   const look = useCallback(() => {
     const element = box.current;
     if (!element) return;
-    const top = element.scrollTop - padding;
+    const top = element.scrollTop + shift.current - padding;
     const first = heights.rowAt(top - AROUND_PX);
     const last = heights.rowAt(top + element.clientHeight + AROUND_PX);
     const total = heights.total;
-    setRange((before) => (before.first === first && before.last === last && before.total === total ? before : { first, last, total, round: before.round + 1 }));
+    const by = shift.current;
+    setRange((before) => (before.first === first && before.last === last && before.total === total && before.shift === by ? before : { first, last, total, shift: by, round: before.round + 1 }));
   }, [heights, padding]);
 
   /** Scroll so that the held row is where it was. */
@@ -68,12 +99,29 @@ export function useRows(options: RowsOptions): Rows {
     if (!element) return;
     const wanted = heights.offsetOf(held.current.row) + padding - held.current.below;
     const most = Math.max(0, heights.total + 2 * padding - element.clientHeight);
-    const top = Math.max(0, Math.min(wanted, Math.max(most, element.scrollTop)));
-    if (Math.abs(element.scrollTop - top) >= 1) element.scrollTop = top;
-  }, [heights, padding]);
+    const now = element.scrollTop + shift.current;
+    const top = Math.max(0, Math.min(wanted, Math.max(most, now)));
+    const { most: end, reach } = extent(element);
+    if (Math.abs(now - top) < 1 && (end > reach || shift.current === 0)) return;
+    scrollTo(element, top);
+    look();
+  }, [heights, padding, extent, scrollTo, look]);
 
   useLayoutEffect(() => {
-    heights.fill(count, (row) => measured.current.get(keyOf(row)) ?? estimate(row));
+    const known = measured.current;
+    let isMoved = false;
+    heights.fill(count, estimate);
+    for (const [key, { height, row }] of known) {
+      if (row < count && keyOf(row) === key) heights.set(row, height);
+      else isMoved = true;
+    }
+    // Rows that stand elsewhere now have to be looked for.
+    for (let row = 0; isMoved && row < count; row += 1) {
+      const held = known.get(keyOf(row));
+      if (!held) continue;
+      held.row = row;
+      heights.set(row, held.height);
+    }
     const { key, row } = held.current;
     if (count && keyOf(row) !== key) {
       for (let away = 1; away < 5_000; away += 1) {
@@ -96,7 +144,7 @@ export function useRows(options: RowsOptions): Rows {
         const row = Number((entry.target as HTMLElement).dataset.row);
         const height = entry.borderBoxSize[0]?.blockSize ?? 0;
         if (!entry.target.isConnected || !Number.isInteger(row) || height === 0) continue;
-        measured.current.set(latest.current.keyOf(row), height);
+        measured.current.set(latest.current.keyOf(row), { height, row });
         isChanged = heights.set(row, height) || isChanged;
       }
       if (isChanged) look();
@@ -122,13 +170,32 @@ export function useRows(options: RowsOptions): Rows {
     const element = box.current;
     if (!element) return;
     const byHand = (event: Event) => {
-      if (event instanceof KeyboardEvent && !/^(?:PageUp|PageDown|Home|End|ArrowUp|ArrowDown)$/.test(event.key)) return;
+      if (event instanceof KeyboardEvent && (event.key === "Home" || event.key === "End")) {
+        // The browser would glide there, for as long as it takes, over everything there is.
+        event.preventDefault();
+        const row = event.key === "Home" ? 0 : latest.current.count - 1;
+        held.current = { row, key: latest.current.keyOf(row), below: event.key === "Home" ? padding : element.clientHeight - heights.heightOf(row) };
+        isReaders.current = false;
+        settle();
+        look();
+        latest.current.onScroll(row);
+        return;
+      }
+      if (event instanceof KeyboardEvent && !/^(?:PageUp|PageDown|ArrowUp|ArrowDown)$/.test(event.key)) return;
       if (event.type === "pointerdown" && event.target !== element) return;
       isReaders.current = true;
     };
     const onScroll = () => {
+      const { most, reach } = extent(element);
+      if (most > reach) {
+        const moved = element.scrollTop - scrolled.current;
+        scrolled.current = element.scrollTop;
+        if (Math.abs(moved) > DRAGGED_WINDOWS * element.clientHeight) shift.current = topAt(element.scrollTop, most, reach) - element.scrollTop;
+        const top = element.scrollTop + shift.current;
+        if (isNearEnd(top, most) || isNearEnd(element.scrollTop, reach)) scrollTo(element, Math.max(0, top));
+      }
       if (isReaders.current) {
-        const top = element.scrollTop - padding;
+        const top = element.scrollTop + shift.current - padding;
         const atEnd = element.scrollTop + element.clientHeight >= element.scrollHeight - 2;
         const line = atEnd ? element.clientHeight - 80 : Math.min(holdAt, element.scrollTop + 12);
         const row = heights.rowAt(top + line);
@@ -140,14 +207,14 @@ export function useRows(options: RowsOptions): Rows {
     const sizes = new ResizeObserver(look);
     sizes.observe(element);
     const hands = ["wheel", "touchmove", "pointerdown", "keydown"];
-    for (const name of hands) element.addEventListener(name, byHand, { passive: true });
+    for (const name of hands) element.addEventListener(name, byHand, { passive: name !== "keydown" });
     element.addEventListener("scroll", onScroll, { passive: true });
     return () => {
       sizes.disconnect();
       for (const name of hands) element.removeEventListener(name, byHand);
       element.removeEventListener("scroll", onScroll);
     };
-  }, [heights, look, padding, holdAt]);
+  }, [heights, look, settle, padding, holdAt, extent, scrollTo]);
 
   const place = useCallback(
     (row: number, below: number) => {
@@ -168,7 +235,7 @@ export function useRows(options: RowsOptions): Rows {
     (row: number, below: number) => {
       const element = box.current;
       if (!element) return;
-      const top = heights.offsetOf(row) + padding - element.scrollTop;
+      const top = heights.offsetOf(row) + padding - element.scrollTop - shift.current;
       const height = heights.heightOf(row);
       const isWhole = top >= 4 && top + height <= element.clientHeight - 8;
       if (isWhole) {
@@ -183,5 +250,5 @@ export function useRows(options: RowsOptions): Rows {
     [heights, padding, place],
   );
 
-  return { box, first: range.first, last: Math.min(range.last, count - 1), total: range.total + 2 * padding, offsetOf: (row) => heights.offsetOf(row) + padding, measure, scrollBy, place, show };
+  return { box, first: range.first, last: Math.min(range.last, count - 1), total: Math.min(range.total + 2 * padding, LONGEST_PX), offsetOf: (row) => heights.offsetOf(row) + padding - range.shift, measure, scrollBy, place, show };
 }

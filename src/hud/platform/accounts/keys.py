@@ -117,6 +117,12 @@ def find_by_secret(connection: Connection, secret: str) -> ApiKey | None:
     return None if row is None else _key(row)
 
 
+def find_by_id(connection: Connection, key_id: str) -> ApiKey | None:
+    """Return a key of any team, whatever became of it; None when there is none."""
+    row = connection.execute(select(*_COLUMNS).where(tables.api_keys.c.id == key_id)).one_or_none()
+    return None if row is None else _key(row)
+
+
 def revoke_key(connection: Connection, team: str, key_id: str) -> ApiKey:
     """End a key; ending it again changes nothing.
 

@@ -7,14 +7,14 @@ a step that has none at all is `unknown`. The step itself is shown from its payl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from hud._core import json
-from hud.store import RunRecord
+from hud.store import RunRecord, StepRecord
 from hud.store.schema import steps
 
 TITLE_LIMIT = 160
@@ -88,12 +88,15 @@ class OutlineItem(BaseModel):
     digest: str | None = None
 
 
-def count_steps(connection: Connection, run: RunRecord, *, up_to: int | None = None) -> int:
-    """Return how many steps a run has, all of them or those up to a number."""
-    query = select(func.count()).select_from(steps).where(*_of(run))
-    if up_to is not None:
-        query = query.where(steps.c.seq <= up_to)
-    return connection.execute(query).scalar_one()
+def count_steps(connection: Connection, run: RunRecord, *, up_to: int = 0) -> tuple[int, int]:
+    """Return how many steps a run has up to a number, and how many in all."""
+    if not up_to:
+        query = select(func.count()).select_from(steps).where(*_of(run))
+        return 0, connection.execute(query).scalar_one()
+    # Counting is reading all of them, once.
+    before = func.count(case((steps.c.seq <= up_to, 1)))
+    row = connection.execute(select(before, func.count()).select_from(steps).where(*_of(run))).one()
+    return row[0], row[1]
 
 
 def read_outline(
@@ -110,6 +113,31 @@ def read_outline(
     query = query.where(steps.c.seq > after) if after is not None else query.offset(offset)
     rows = connection.execute(query.limit(limit)).yield_per(_READ_TOGETHER)
     return [_item(*row, is_digested=digests) for row in rows]
+
+
+def line_of(step: StepRecord) -> OutlineItem:
+    """Return the line of a step that was read already, with the hash of what it says."""
+    return _item(
+        step.seq, step.source, step.started_at, step.ended_at, step.payload, is_digested=True
+    )
+
+
+def kinds_of(lines: Iterable[OutlineItem]) -> tuple[str, str]:
+    """Return of lines what `read_kinds` does of steps: their letters and their marks."""
+    held = list(lines)
+    marks = (str(int(line.is_error) + 2 * int(line.has_image)) for line in held)
+    return "".join(_LETTER_OF[line.kind] for line in held), "".join(marks)
+
+
+def number_runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Return numbers in few: the first of some consecutive ones, and how many those are."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == sum(found[-1]):
+            found[-1][1] += 1
+        else:
+            found.append([number, 1])
+    return found
 
 
 def read_kinds(
@@ -183,7 +211,7 @@ def _item(
     source: str | None,
     started_at: int | None,
     ended_at: int | None,
-    payload: str,
+    payload: str | bytes,
     *,
     is_digested: bool,
 ) -> OutlineItem:

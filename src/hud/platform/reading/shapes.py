@@ -13,7 +13,7 @@ from hud._core.outcome import Outcome
 from hud.platform.times import iso, iso_required
 from hud.store import JobCounts, JobStatus, JobSummary, RunRecord
 
-RunState = Literal["running", "interrupted", "completed", "error", "cancelled"]
+RunState = Literal["pending", "running", "interrupted", "completed", "error", "cancelled"]
 
 
 class Counts(BaseModel):
@@ -114,8 +114,8 @@ class RunItem(BaseModel):
     """One run.
 
     Attributes:
-        status: `completed`, `error` and `cancelled` are final; `interrupted` is a run that never
-            ended and that nobody works on.
+        status: `completed`, `error` and `cancelled` are final; `pending` waits for a worker;
+            `interrupted` is a run that never ended and that nobody works on.
         outcome: `graded`, or what broke; null while it runs.
         reward: Null unless it was graded.
         cost_usd: Null when the price of any turn is unknown; `known_cost_usd` is what the others

@@ -16,8 +16,8 @@ from hud.platform.reading import places
 from hud.platform.reading.deleting import delete_job_records
 from hud.platform.reading.finding import RecordId, find_job
 from hud.platform.reading.shapes import JobItem, RunItem
-from hud.platform.services import services_of
-from hud.store import JobFilter, JobStatus
+from hud.platform.services import Services, services_of
+from hud.store import JobFilter, JobRecord, JobStatus
 
 router = APIRouter(prefix="/v2/jobs", tags=["jobs"])
 
@@ -116,10 +116,14 @@ def list_jobs(
 def read_job(request: Request, caller: Reader, job_id: RecordId) -> JobDetail:
     """Show one job."""
     services = services_of(request)
-    job = find_job(services, caller, job_id)
+    return detail_of(services, find_job(services, caller, job_id))
+
+
+def detail_of(services: Services, job: JobRecord) -> JobDetail:
+    """Return a job with its counts and what it used."""
     item = JobItem.of(services.store.summarise(job))
     with services.database.reading() as connection:
-        used = places.totals_of(connection, caller.team, job.id)
+        used = places.totals_of(connection, job.team, job.id)
     return JobDetail(**item.model_dump(exclude={"counts"}), counts=item.counts, used=Spent(**used))
 
 

@@ -15,6 +15,7 @@ from hud.platform.reading.outline import (
     OutlineItem,
     count_steps,
     find_steps,
+    number_runs,
     read_kinds,
     read_outline,
 )
@@ -68,9 +69,9 @@ def outline(
     services = services_of(request)
     run = find_run(services, caller, trace_id)
     with services.database.reading() as connection:
-        total = count_steps(connection, run)
+        before, total = count_steps(connection, run, up_to=after or 0)
         if after is not None:
-            offset = count_steps(connection, run, up_to=after)
+            offset = before
         items = read_outline(
             connection, run, after=after, offset=offset, limit=limit, digests=digests
         )
@@ -91,27 +92,16 @@ def kinds(
     services = services_of(request)
     run = find_run(services, caller, trace_id)
     with services.database.reading() as connection:
-        total = count_steps(connection, run)
-        offset = count_steps(connection, run, up_to=after) if after else 0
+        offset, total = count_steps(connection, run, up_to=after)
         seqs, letters, marks = read_kinds(connection, run, after=after, limit=limit)
     return KindsPage(
         names=list(KINDS),
-        runs=_runs(seqs),
+        runs=number_runs(seqs),
         kinds=letters,
         marks=marks,
         offset=offset,
         total=max(total, offset + len(seqs)),
     )
-
-
-def _runs(numbers: list[int]) -> list[list[int]]:
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == sum(found[-1]):
-            found[-1][1] += 1
-        else:
-            found.append([number, 1])
-    return found
 
 
 @router.get("/{trace_id}/search")

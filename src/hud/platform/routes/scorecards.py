@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
@@ -15,7 +17,7 @@ from hud.platform.routes.figures import Statistics
 from hud.platform.routes.leaderboards import Ks
 from hud.platform.services import services_of
 from hud.platform.times import iso, iso_required
-from hud.store import JobRecord, JobStatus
+from hud.store import JobRecord, JobStatus, Store
 
 router = APIRouter(prefix="/v2/jobs", tags=["comparison"])
 
@@ -78,10 +80,14 @@ class Scorecard(BaseModel):
 def read_scorecard(request: Request, caller: Reader, job_id: RecordId, k: Ks = None) -> Scorecard:
     """Say what a job's runs amount to."""
     services = services_of(request)
-    job = find_job(services, caller, job_id)
-    ks = sorted(set(k or (1, max(job.group_size, 1))))
-    results = read_results(services.store, job.id, owed=owed_by(job), ks=ks, team=caller.team)
-    return _scorecard(job, results, ks)
+    return scorecard_of(services.store, find_job(services, caller, job_id), ks=k)
+
+
+def scorecard_of(store: Store, job: JobRecord, *, ks: Sequence[int] | None = None) -> Scorecard:
+    """Return what a job's runs amount to; without `ks`, solved in one try and in all of them."""
+    wanted = sorted(set(ks or (1, max(job.group_size, 1))))
+    results = read_results(store, job.id, owed=owed_by(job), ks=wanted, team=job.team)
+    return _scorecard(job, results, wanted)
 
 
 def _scorecard(job: JobRecord, results: Results, ks: list[int]) -> Scorecard:

@@ -1,4 +1,4 @@
-"""What a rollout asks of a cloud, and refusing what a vendor cannot honour before it costs money."""
+"""What a rollout asks of a cloud, and refusing, before it costs money, what a vendor cannot do."""
 
 from __future__ import annotations
 

@@ -11,9 +11,14 @@ def main() -> None:
         from hud.runtimes.warm import fresh
 
         fresh.main(sys.argv[2])
+    numbers = [int(number) for number in sys.argv[1:]]
+    if len(numbers) > 3:
+        from hud.packaging import inside
+
+        inside.enter(numbers.pop(0))
     from hud.runtimes.warm import parent
 
-    parent.main(*(int(number) for number in sys.argv[1:4]))
+    parent.main(*numbers)
 
 
 if __name__ == "__main__":

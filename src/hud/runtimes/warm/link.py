@@ -18,11 +18,15 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from hud._core import processes
 from hud._core.errors import EnvironmentFault, HudError, RuntimeFault
 from hud._core.redact import redact
 from hud.runtimes.warm import guard, wire
+
+if TYPE_CHECKING:
+    from hud.packaging.root import Root
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +35,15 @@ _READ_BYTES = 64 * 1024
 _BACKLOG = 128
 _END_S = 20.0
 _FULL_PAUSE_S = 0.01  # the kernel says when a socket has room, not when fewer are on their way
+
+
+class _Process(Protocol):
+    """The warm parent, or the wall that it is behind."""
+
+    @property
+    def pid(self) -> int: ...
+
+    async def wait(self) -> int: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -65,10 +78,14 @@ class _Outbox:
 
 
 class Link:
-    """One warm parent process and every place in it. `start`, then `aclose` in every case."""
+    """One warm parent process and every place in it. `start`, then `aclose` in every case.
 
-    def __init__(self, order: wire.Load) -> None:
+    With a `wall` the parent runs behind it, and everything below it ends with it.
+    """
+
+    def __init__(self, order: wire.Load, wall: Root | None = None) -> None:
         self._order = order
+        self._wall = wall
         self._loop = asyncio.get_running_loop()
         self._marker = uuid.uuid4().hex
         self._places: dict[int, Place] = {}
@@ -77,7 +94,7 @@ class Link:
         self._control: socket.socket | None = None
         self._output: int | None = None
         self._alive: int | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: _Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
         self._hung_up = False
@@ -171,15 +188,7 @@ class Link:
         os.set_blocking(read, False)
         self._control, self._output = near, read
         try:
-            process = self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "hud.runtimes.warm", *map(str, inherited)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=write,
-                stderr=write,
-                pass_fds=inherited,
-                start_new_session=True,
-                env={**os.environ, wire.MARKER: self._marker},
-            )
+            process = self._process = await self._start_process(inherited, write)
         finally:
             far.close()
             os.close(write)
@@ -192,19 +201,38 @@ class Link:
         self._loop.add_reader(read, self._drain)
         self._watch = self._loop.create_task(self._watch_process(process))
 
-    async def _watch_process(self, process: asyncio.subprocess.Process) -> None:
+    async def _start_process(self, inherited: list[int], output: int) -> _Process:
+        words = ["hud.runtimes.warm", *map(str, inherited)]
+        if self._wall is not None:
+            await self._wall.start(words, inherited, output)
+            return self._wall
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=inherited,
+            start_new_session=True,
+            env={**os.environ, wire.MARKER: self._marker},
+        )
+
+    async def _watch_process(self, process: _Process) -> None:
         """Wait for the end of the warm parent, then see that nothing of it survives."""
         status = await process.wait()
         self._receive()
         self._drain()
         self._end_control()
         self._end_output()
-        if not self._closing or status != 0:
+        how = processes.describe_exit(process.pid, status)
+        if self._wall is not None:
+            why = self._wall.ended_because()
+            how = how if why is None else f"{how}, for {why}"
+            await self._wall.aclose()
+        elif not self._closing or status != 0:
             left = await asyncio.to_thread(self._sweep)
             if left:
                 logger.warning("processes %s of %s could not be killed", left, self._order.path)
         self._end_alive()
-        how = processes.describe_exit(process.pid, status)
         self.lost = f"the parent of the rollouts' processes is gone: {how}{self._printed()}"
         if not self._loaded.done():
             self._loaded.set_exception(self._import_ended(how, status))

@@ -71,7 +71,9 @@ def main(control_fd: int, lifeline: int, alive: int) -> NoReturn:
         os._exit(_STATUS_UNUSABLE)
     status = _STATUS_UNUSABLE
     try:
-        if processes.LINUX:
+        if order.walled:
+            os.close(lifeline)
+        elif processes.LINUX:
             guard.start(lifeline, order.parent, order.directory)
         source = _prepare(control, order)
         if source is not None or order.fresh:
@@ -85,11 +87,17 @@ def main(control_fd: int, lifeline: int, alive: int) -> NoReturn:
 def _prepare(control: socket.socket, order: wire.Load) -> WarmSource | None:
     """Import the source and say whether it may be forked; None when it may not."""
     cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
-    processes.adopt_orphans()
+    if order.walled:
+        from hud.packaging import inside
+
+        inside.lay_source()
+    else:
+        processes.adopt_orphans()
     if order.fresh:
         wire.send(control.fileno(), wire.Loaded())
         return None
-    processes.die_with_parent()
+    if not order.walled:
+        processes.die_with_parent()
     if os.getppid() != order.parent:
         return None
     try:
@@ -98,7 +106,8 @@ def _prepare(control: socket.socket, order: wire.Load) -> WarmSource | None:
         wire.send(control.fileno(), wire.Failed.of(None, error))
         return None
     unsafe = safety.why_unsafe({control.fileno()})
-    processes.die_with_parent(0)
+    if not order.walled:
+        processes.die_with_parent(0)
     if unsafe is None:
         source.rehearse()
     wire.send(control.fileno(), wire.Loaded(unsafe))
@@ -250,6 +259,8 @@ class Parent:
         try:
             self._separate(listener, output)
             report = child.Report(fork.id, self._slots.control)
+            if self._order.walled:
+                self._own_view(report)
             if env is not None:
                 child.serve(env, report, self._slots.listener, self._pid, self._termination)
             for fd in (self._slots.listener, self._slots.control):
@@ -292,6 +303,15 @@ class Parent:
         for fd in (control, listener, output, self._wake, self._waker):
             if fd < self._slots.listener:
                 os.close(fd)
+
+    def _own_view(self, report: child.Report) -> None:
+        """Have what this rollout writes be its own, or report why that cannot be."""
+        from hud.packaging import inside
+
+        try:
+            inside.separate_rollout()
+        except RuntimeFault as error:
+            child.leave(report.failed(error))
 
 
 def _raise_open_files(soft: int, hard: int) -> int:

@@ -15,12 +15,17 @@ import sys
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hud._core.errors import EnvironmentFault, HudError, InputError, RuntimeFault
 from hud.environment.loader import Source
 from hud.runtimes.warm.link import Link, Place
 from hud.runtimes.warm.source import short_folder
 from hud.runtimes.warm.wire import Load
+from hud.sandbox import folders
+
+if TYPE_CHECKING:
+    from hud.packaging.root import Root
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +37,18 @@ _GONE_S = STOP_GRACE_S + 10.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a runtime was asked to run, with its paths resolved."""
+    """What a runtime was asked to run, with its paths resolved.
+
+    Attributes:
+        wall: Makes the wall that a warm parent is to be behind, where the source's path is then;
+            None for a process like any other.
+    """
 
     source: Source
     env: str | None
     ready_timeout_s: float
     fresh: bool | None
+    wall: Callable[[], Root] | None = None
 
 
 class Scope:
@@ -47,7 +58,9 @@ class Scope:
         self._plan = plan
         self._unsafe = unsafe
         self._on_unsafe = on_unsafe
-        self._directory = f"{short_folder()}/hud-{uuid.uuid4().hex[:16]}"
+        # What a guard does not remove has to say whose it is.
+        prefix = "hud-" if plan.wall is None else folders.prefix_of("bundle")
+        self._directory = f"{short_folder()}/{prefix}{uuid.uuid4().hex[:16]}"
         self._made = False
         self._ids = itertools.count(1)
         self._link: Link | None = None
@@ -59,6 +72,10 @@ class Scope:
     def parent_pid(self) -> int | None:
         """Process id of the current warm parent, None while there is none."""
         return None if self._link is None else self._link.pid
+
+    async def warm_up(self) -> None:
+        """Start the warm parent now; what can go wrong is what `place` says."""
+        await self._current()
 
     @contextlib.asynccontextmanager
     async def place(self, env: str) -> AsyncGenerator[Place]:
@@ -155,7 +172,8 @@ class Scope:
 
     async def _open_one(self, *, fresh: bool) -> Link | str:
         """Start one parent and return it, or the reason why it must not be forked."""
-        link = Link(self._order(fresh=fresh))
+        wall = self._plan.wall
+        link = Link(self._order(fresh=fresh), None if wall is None else wall())
         try:
             unsafe = await link.start(self._plan.ready_timeout_s)
             if unsafe is None:
@@ -192,17 +210,18 @@ class Scope:
         self._on_unsafe(self._unsafe)
 
     def _order(self, *, fresh: bool) -> Load:
-        source = self._plan.source
+        source, walled = self._plan.source, self._plan.wall is not None
         return Load(
             path=str(source.path),
             attribute=source.attribute,
             env=self._plan.env,
-            search=[entry for entry in sys.path if entry],
+            search=[] if walled else [entry for entry in sys.path if entry],
             directory=self._directory,
-            parent=os.getpid(),
+            parent=0 if walled else os.getpid(),
             grace_s=STOP_GRACE_S,
             fresh=fresh,
             verbose=logger.isEnabledFor(logging.DEBUG),
+            walled=walled,
         )
 
 

@@ -25,7 +25,8 @@ class Load(msgspec.Struct, tag="load", frozen=True):
 
     `search` is the eval process's module path, `parent` its pid; `directory` will hold the
     sockets, and the warm parent removes it when the eval process cannot. With `fresh` nothing is
-    imported here: every rollout gets an interpreter.
+    imported here: every rollout gets an interpreter. `walled` is said of a parent that is the
+    first process behind a wall: it needs no guard, and gives every rollout a view of its own.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     grace_s: float
     fresh: bool = False
     verbose: bool = False
+    walled: bool = False
 
 
 class Fork(msgspec.Struct, tag="fork", frozen=True):

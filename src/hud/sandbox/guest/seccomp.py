@@ -95,6 +95,10 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "sysfs": (139, None),
     "_sysctl": (156, None),
 }
+# What it takes to make namespaces, and walls of them, inside of others.
+_NESTING = frozenset(
+    ("mount", "umount2", "pivot_root", "chroot", "unshare", "sethostname", "setdomainname")
+)
 _CLONE = (56, 220)
 _CLONE3 = (435, 435)
 _IOCTL = (16, 29)
@@ -127,7 +131,9 @@ _NETLINK_FAMILIES = (0, 15)
 Block = list[tuple[int, int, int, int]]
 
 
-def program(*, deny_inet: bool, tcp_only: bool = False, machine: str | None = None) -> bytes:
+def program(
+    *, deny_inet: bool, tcp_only: bool = False, nests: bool = False, machine: str | None = None
+) -> bytes:
     """Return the filter as an array of `struct sock_filter`.
 
     Args:
@@ -135,6 +141,7 @@ def program(*, deny_inet: bool, tcp_only: bool = False, machine: str | None = No
             allowed; raw, packet, VM and exotic families never are.
         tcp_only: Of Internet sockets allow plain TCP only, which is what Landlock's port rules
             govern.
+        nests: Allow namespaces of its own, which what runs there needs to wall in others.
         machine: As `uname -m` names it; this machine's by default.
 
     Raises:
@@ -157,13 +164,14 @@ def program(*, deny_inet: bool, tcp_only: bool = False, machine: str | None = No
             (_AT_LEAST, 0, 1, _X32_BIT),
             (_RETURN, 0, 0, _ENOSYS),
         ]
-    for numbers in _REFUSED.values():
+    for call, numbers in _REFUSED.items():
         number = numbers[column]
-        if number is not None:
+        if number is not None and not (nests and call in _NESTING):
             code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
     # Its flags are in memory, where no filter can look; libraries fall back to clone.
     code += [(_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ENOSYS)]
-    code += _when(_CLONE[column], _refuse_bits(0, _NEW_NAMESPACES))
+    if not nests:
+        code += _when(_CLONE[column], _refuse_bits(0, _NEW_NAMESPACES))
     code += _when(_IOCTL[column], [_argument(1), *_refuse_values(_TERMINAL_TRICKS)])
     code += _when(_PERSONALITY[column], [_argument(0), *_only(_PERSONALITIES)])
     code += _when(_SOCKET[column], _sockets(deny_inet=deny_inet, tcp_only=tcp_only))

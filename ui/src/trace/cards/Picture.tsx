@@ -3,7 +3,11 @@
 import { useState } from "react";
 
 import type { Acts } from "../actions";
+import { Drawn, type Size } from "../Drawn";
 import { Marks } from "./Marks";
+
+const WIDEST_PX = 760;
+const WIDEST_SMALL_PX = 220;
 
 interface PictureProps {
   url: string;
@@ -13,19 +17,19 @@ interface PictureProps {
 }
 
 export function Picture({ url, acts = null, small = false, onOpen }: PictureProps) {
-  const [size, setSize] = useState<{ width: number; height: number } | null>(null);
+  const [size, setSize] = useState<Size | null>(null);
   const [isBroken, setBroken] = useState(false);
+  // Screens come by the thousand and never move; any other picture may.
+  const isStill = small || acts !== null;
+  const label = acts ? acts.acts.map((act) => act.says).join(", ") : "Picture";
   if (isBroken) return <div className="picture broken">A picture that no browser can read.</div>;
   const content = (
     <>
-      <img
-        src={url}
-        alt={acts ? acts.acts.map((act) => act.says).join(", ") : "Picture"}
-        loading="lazy"
-        decoding="async"
-        onLoad={(event) => setSize({ width: event.currentTarget.naturalWidth, height: event.currentTarget.naturalHeight })}
-        onError={() => setBroken(true)}
-      />
+      {isStill ? (
+        <Drawn url={url} label={label} widest={small ? WIDEST_SMALL_PX : WIDEST_PX} onDrawn={setSize} onBroken={() => setBroken(true)} />
+      ) : (
+        <img src={url} alt={label} loading="lazy" decoding="async" onError={() => setBroken(true)} />
+      )}
       {acts && size ? <Marks acts={acts} size={size} /> : null}
     </>
   );

@@ -1,12 +1,17 @@
 /** Every picture of a run, small, in a row that is scrolled sideways; only those on the screen are loaded. */
 
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, useEffect, useRef } from "react";
+import { memo, useEffect } from "react";
 
 import { blobUrl } from "../blobs";
+import { Drawn } from "../Drawn";
 import type { TraceSource } from "../source";
+import { useEven } from "../useEven";
 
 const WIDTH = 104;
+const BEYOND = 4;
+const AROUND_PX = 60;
+/** How wide a still is drawn; it is cut to a shape, so more than is seen of it. */
+const DRAWN_PX = 116;
 
 interface FilmstripProps {
   source: TraceSource;
@@ -16,24 +21,21 @@ interface FilmstripProps {
 }
 
 export function Filmstrip({ source, places, index, onGo }: FilmstripProps) {
-  const box = useRef<HTMLDivElement>(null);
-  const list = useVirtualizer({ horizontal: true, count: places.length, getScrollElement: () => box.current, estimateSize: () => WIDTH, overscan: 4, paddingStart: 8, paddingEnd: 8, scrollPaddingStart: 60, scrollPaddingEnd: 60 });
+  const { box, first, last, total, offsetOf, show } = useEven({ count: places.length, size: WIDTH, isAcross: true, beyond: BEYOND, padding: 8 });
+  useEffect(() => show(index, AROUND_PX), [index, show]);
   useEffect(() => {
-    list.scrollToIndex(index, { align: "auto" });
-  }, [index, list]);
-  const items = list.getVirtualItems();
-  useEffect(() => {
-    for (const item of items) source.wantLines(places[item.index] ?? -1, places[item.index] ?? -1);
+    for (let at = first; at <= last; at += 1) source.wantLines(places[at] ?? -1, places[at] ?? -1);
   });
   return (
     <div className="filmstrip" ref={box}>
-      <div style={{ width: list.getTotalSize() }}>
-        {items.map((item) => {
-          const place = places[item.index] ?? 0;
+      <div style={{ width: total }}>
+        {Array.from({ length: Math.max(0, last - first + 1) }, (_, from) => {
+          const at = first + from;
+          const place = places[at] ?? 0;
           const line = source.line(place);
           return (
-            <div key={item.key} className="frame-of" style={{ transform: `translateX(${item.start}px)` }}>
-              <Still image={line?.image ?? null} seq={source.seqAt(place)} isHere={item.index === index} place={place} onGo={onGo} isError={source.isError(place)} />
+            <div key={at} className="frame-of" style={{ transform: `translateX(${offsetOf(at)}px)` }}>
+              <Still image={line?.image ?? null} seq={source.seqAt(place)} isHere={at === index} place={place} onGo={onGo} isError={source.isError(place)} />
             </div>
           );
         })}
@@ -54,7 +56,7 @@ interface StillProps {
 const Still = memo(function Still({ image, seq, place, isHere, isError, onGo }: StillProps) {
   return (
     <button type="button" className={`still${isError ? " failed" : ""}`} aria-current={isHere || undefined} onClick={() => onGo(place)} aria-label={`Screen of step ${seq}`} tabIndex={isHere ? 0 : -1}>
-      {image ? <img src={blobUrl(image)} alt="" decoding="async" /> : null}
+      {image ? <Drawn url={blobUrl(image)} label="" widest={DRAWN_PX} /> : null}
       <span className="number">#{seq}</span>
     </button>
   );

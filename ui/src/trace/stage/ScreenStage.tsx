@@ -7,6 +7,7 @@ import { useShortcuts } from "../../parts/keys";
 import type { Acts, Point } from "../actions";
 import { blobUrl } from "../blobs";
 import { Marks } from "../cards/Marks";
+import { Drawn } from "../Drawn";
 import { type TraceSource, useSource } from "../source";
 import type { Block, StepView } from "../step";
 import { Line } from "../Text";
@@ -14,6 +15,9 @@ import { Filmstrip } from "./Filmstrip";
 import { Large } from "./Large";
 import { hasPicture, lastAt, usePlaces } from "./places";
 import { usePlay } from "./usePlay";
+
+/** Wider than most screens: they are drawn as they were. */
+const WIDEST_PX = 2_560;
 
 interface ScreenStageProps {
   source: TraceSource;
@@ -95,25 +99,33 @@ export function ScreenStage({ source, cursor, onGo }: ScreenStageProps) {
   );
 }
 
-/** Keeps the picture that was shown until the next one is there: nothing jumps and nothing flashes. */
+/** What is drawn on it comes with the picture it belongs to. */
 export function Screen({ url, acts, near }: { url: string | null; acts: Acts | null; near?: Point | undefined }) {
-  const [shown, setShown] = useState<{ url: string; acts: Acts | null; width: number; height: number } | null>(null);
+  const [shown, setShown] = useState<{ url: string; width: number; height: number } | null>(null);
+  const [marks, setMarks] = useState<Acts | null>(null);
   const [broken, setBroken] = useState<string | null>(null);
+  const isThere = shown !== null && shown.url === url;
+  useEffect(() => {
+    if (isThere) setMarks(acts);
+  }, [isThere, acts]);
+  const drawn = isThere ? acts : marks;
   return (
     <>
-      {shown ? <img className="screen-picture" src={shown.url} alt={shown.acts?.acts.map((act) => act.says).join(", ") || "Screen"} width={shown.width} height={shown.height} /> : null}
-      {shown && broken !== url ? <Marks acts={shown.acts ?? { unit: "pixel", acts: [] }} size={shown} near={near} /> : null}
-      {broken !== null && broken === url ? <span className="screen-broken">A picture that no browser can read.</span> : null}
-      {url !== null && (shown?.url !== url || shown.acts !== acts) ? (
-        <img
-          key={url}
-          className="screen-next"
-          src={url}
-          alt=""
-          onLoad={(event) => setShown({ url, acts, width: event.currentTarget.naturalWidth, height: event.currentTarget.naturalHeight })}
-          onError={() => setBroken(url)}
+      {url === null ? null : (
+        <Drawn
+          url={url}
+          className="screen-picture"
+          label={drawn?.acts.map((act) => act.says).join(", ") || "Screen"}
+          widest={WIDEST_PX}
+          onDrawn={(size) => {
+            setShown({ url, ...size });
+            setBroken(null);
+          }}
+          onBroken={() => setBroken(url)}
         />
-      ) : null}
+      )}
+      {shown && broken !== url ? <Marks acts={drawn ?? { unit: "pixel", acts: [] }} size={shown} near={near} /> : null}
+      {broken !== null && broken === url ? <span className="screen-broken">A picture that no browser can read.</span> : null}
     </>
   );
 }

@@ -1,0 +1,132 @@
+"""From a build to the provider that runs it: a bundle in a sandbox, an image in a container.
+
+What was built is a stranger's code: nothing here runs it in the server's own process or as a plain
+child of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, and_, select
+
+from hud._core import json
+from hud._core.errors import InputError, bounded
+from hud.platform.database import Database
+from hud.platform.errors import ApiError
+from hud.platform.registry import tables
+from hud.platform.registry.naming import slugged
+from hud.platform.secrets import SecretBox
+from hud.runtimes.base import Provider
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_environments, _builds = tables.environments, tables.builds
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A build that can be run.
+
+    Attributes:
+        environment: Its name, as the registry has it.
+        uri: `bundle:<sha256>` or `docker:<image>`.
+        bundles: The folder of this platform's bundles.
+        variables: What its environment is given as environment variables, decrypted.
+    """
+
+    team: str
+    build_id: str
+    environment: str
+    uri: str
+    bundles: Path
+    variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+Make = Callable[[Built, str], Provider]
+
+
+def _bundle(built: Built, sha256: str) -> Provider:
+    from hud.runtimes.bundle import BundleRuntime
+
+    if not _SHA256.fullmatch(sha256):
+        raise InputError(f"{bounded(built.uri)!r} is the address of no bundle")
+    return BundleRuntime(built.uri, env_vars=dict(built.variables), store=built.bundles)
+
+
+def _docker(built: Built, image: str) -> Provider:
+    from hud.runtimes.docker import DockerRuntime
+
+    return DockerRuntime(image, env_vars=dict(built.variables))
+
+
+KINDS: dict[str, Make] = {"bundle": _bundle, "docker": _docker}
+"""What runs a build, by the part of its `uri` before the colon."""
+
+
+def provider_of(built: Built) -> Provider:
+    """Return what makes places of a build.
+
+    Raises:
+        InputError: when it was built for something this platform does not run.
+    """
+    kind, _, rest = built.uri.partition(":")
+    make = KINDS.get(kind)
+    if make is None or not rest:
+        raise InputError(
+            f"environment {built.environment!r} was built as {bounded(built.uri)!r}, which this "
+            "platform does not run",
+            hint="deploy it again: hud deploy",
+        )
+    return make(built, rest)
+
+
+class Deployed:
+    """Finds what the teams of a platform have deployed. From any thread; blocks."""
+
+    def __init__(self, database: Database, secrets: SecretBox, home: Path) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._bundles = home / "bundles"
+
+    def find(self, team: str, name: str) -> Built:
+        """Return the latest build of the team's environment of that name.
+
+        Raises:
+            ApiError: with status 404 when there is no such environment, 409 when it has no build.
+            StoreError: when its variables cannot be decrypted.
+        """
+        with self._database.reading() as connection:
+            found = _latest(connection, team, name)
+        hint = "hud deploy builds and registers an environment"
+        if found is None:
+            message = f"there is no environment {bounded(name)!r} on this platform"
+            raise ApiError(404, message, kind="not_found", hint=hint)
+        if not found.build or not found.uri:
+            message = f"environment {bounded(found.name)!r} has no build that can be run"
+            raise ApiError(409, message, kind="not_built", hint=hint)
+        variables: dict[str, str] = {}
+        if found.variables:
+            variables = json.decode(self._secrets.decrypt(found.variables))
+        return Built(team, found.build, found.name, found.uri, self._bundles, variables)
+
+
+def _latest(connection: Connection, team: str, name: str) -> Any:
+    return connection.execute(
+        select(
+            *(_environments.c.name, _environments.c.variables),
+            *(_builds.c.id.label("build"), _builds.c.uri),
+        )
+        .outerjoin(
+            _builds,
+            and_(
+                _builds.c.team == _environments.c.team,
+                _builds.c.environment_id == _environments.c.id,
+                _builds.c.version == _environments.c.latest_version,
+            ),
+        )
+        .where(_environments.c.team == team, _environments.c.name == slugged(name))
+    ).one_or_none()

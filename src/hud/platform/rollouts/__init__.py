@@ -1,0 +1,1 @@
+"""Rollouts that the platform runs itself: asked for, queued, run by workers, recorded."""

@@ -1,0 +1,263 @@
+"""Environments lent by a platform, each reached through a tunnel while the agent stays here.
+
+The platform's side of it is `hud.platform.leases`. What is lent is the latest deployed build.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import tempfile
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from hud._core.errors import InputError, bounded
+from hud.api import calls
+from hud.api.errors import KeyRefused, NotOnPlatform, PlatformError
+from hud.api.place import PlatformPlace, required_place
+from hud.environment.task import Task
+from hud.runtimes.base import Provider, Runtime, no_argument
+from hud.trace.context import current_trace_id
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+    from hud.api.client import PlatformClient
+    from hud.api.replies import Lease
+
+logger = logging.getLogger(__name__)
+
+READY_TIMEOUT_S = 300.0
+_OPEN_S = 30.0
+_PIECE_BYTES = 64 * 1024
+_LONGEST_PIECE_BYTES = 16 * 1024 * 1024
+_LEASE_IS_OVER = (4410,)
+_ASK_S = 5.0
+
+
+class HUDRuntime:
+    """Place every rollout in an environment that a platform lends; the agent works from here.
+
+    The environment is named by its tasks and has been deployed there. A row's image and resources
+    were decided when it was deployed; a GPU, an operating system or limits of its own are refused.
+
+    Attributes:
+        run_timeout: Seconds for one rollout, where the run itself is given no `rollout_timeout`.
+        runtime_url: The platform; HUD_RUNTIME_URL, else HUD_API_URL.
+    """
+
+    def __init__(self, *, run_timeout: float | None = None, runtime_url: str | None = None) -> None:
+        """Choose the platform; nothing is asked yet.
+
+        Raises:
+            ValueError: when `run_timeout` is no positive number.
+        """
+        if run_timeout is not None and not 0 < run_timeout < math.inf:
+            raise ValueError(f"HUDRuntime: run_timeout must be positive, not {run_timeout}")
+        self.run_timeout = run_timeout
+        self.runtime_url = runtime_url
+
+    def __repr__(self) -> str:
+        return "HUDRuntime()" if self.runtime_url is None else f"HUDRuntime({self.runtime_url!r})"
+
+    @contextlib.asynccontextmanager
+    async def __call__(self, task: Task, /) -> AsyncGenerator[Runtime]:
+        from hud.api.client import PlatformClient
+
+        _refuse_asks(task)
+        place = self._place()
+        async with PlatformClient(place) as client:
+            lease = await _lent(client, task)
+            try:
+                async with _Door(place, client, lease.id) as door:
+                    params: dict[str, Any] = {
+                        "ready_timeout": READY_TIMEOUT_S,
+                        "exit_reason": door,
+                        "session_id": lease.id,
+                    }
+                    yield Runtime(f"unix://{door.path}", params)
+            finally:
+                await _give_back(client, lease.id)
+
+    def _place(self) -> PlatformPlace:
+        from hud._core.settings import read_settings
+
+        settings = read_settings()
+        url = self.runtime_url or settings.hud_runtime_url
+        if not url:
+            return required_place()
+        if not settings.api_key:
+            raise InputError("HUDRuntime needs a key", hint="hud login, or set HUD_API_KEY")
+        return PlatformPlace.at(url, settings.api_key, name="HUD_RUNTIME_URL")
+
+
+def named(argument: str | None, source: str | Path | None, env: str | None) -> Provider:
+    """Return what `--runtime hud` means."""
+    no_argument("hud", argument)
+    return HUDRuntime()
+
+
+def _refuse_asks(task: Task) -> None:
+    config = task.runtime_config
+    if config is None:
+        return
+    resources, limits = config.resources, config.limits
+    asked = resources is not None and (resources.gpu or resources.os or resources.tpu)
+    if asked or (limits is not None and limits.model_dump(exclude_none=True)):
+        raise InputError(
+            f"task {task.slug!r} asks for a GPU, an operating system or limits, which an "
+            "environment that is deployed already cannot change",
+            hint="run it in a runtime that makes places to measure, such as docker",
+        )
+
+
+async def _lent(client: PlatformClient, task: Task) -> Lease:
+    """Have an environment lent; cancelled meanwhile, what was lent is given back."""
+    asking = asyncio.create_task(client.send(calls.lend(task.env, current_trace_id())))
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        await asyncio.wait([asking], timeout=_ASK_S)
+        if asking.done() and asking.exception() is None:
+            await _give_back(client, asking.result().id)
+        asking.cancel()
+        raise
+    except (NotOnPlatform, KeyRefused) as error:
+        raise InputError(error.message, hint=error.hint) from error
+
+
+async def _give_back(client: PlatformClient, lease_id: str) -> None:
+    """End a lease; whoever does not hear of it ends it by itself soon."""
+    giving = asyncio.create_task(client.send(calls.end_lease(lease_id)))
+    try:
+        await asyncio.shield(giving)
+    except asyncio.CancelledError:
+        await asyncio.wait([giving])
+        raise
+    except PlatformError as error:
+        logger.debug("lease %s was not given back: %s", lease_id, error)
+    finally:
+        if giving.done() and not giving.cancelled():
+            giving.exception()
+
+
+class _Door:
+    """A socket of this machine; each connection to it goes through a tunnel of its own.
+
+    Called, it says why the lease is over, as `exit_reason` does.
+    """
+
+    def __init__(self, place: PlatformPlace, client: PlatformClient, lease_id: str) -> None:
+        parts = urlsplit(place.api_url)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        prefix = parts.path.rstrip("/")
+        self._url = f"{scheme}://{parts.netloc}{prefix}/runtime/tunnels/{lease_id}"
+        self._headers = {"Authorization": f"Bearer {place.api_key}"}
+        self._client = client
+        self._lease_id = lease_id
+        self._reason: str | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="hud-lease-")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.path = f"{self._folder.name}/control"
+
+    def __call__(self) -> str | None:
+        return self._reason
+
+    async def wait(self) -> str | None:
+        """Return why the lease is over, asking the platform where it was not said."""
+        if self._reason is None:
+            with contextlib.suppress(PlatformError, TimeoutError):
+                async with asyncio.timeout(_ASK_S):
+                    lease = await self._client.send(calls.lease(self._lease_id))
+                if lease.status == "ended":
+                    self._reason = lease.reason or "the lease is over"
+        return self._reason
+
+    async def __aenter__(self) -> _Door:
+        self._server = await asyncio.start_unix_server(self._accept, self.path, limit=_PIECE_BYTES)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        self._folder.cleanup()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._tunnel(reader, writer)
+        except asyncio.CancelledError:
+            pass  # the door is closing
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from websockets.asyncio.client import connect
+        from websockets.exceptions import InvalidStatus, WebSocketException
+
+        try:
+            async with connect(
+                self._url,
+                additional_headers=self._headers,
+                compression=None,
+                open_timeout=_OPEN_S,
+                max_size=_LONGEST_PIECE_BYTES,
+                proxy=None if _is_near(self._url) else True,
+            ) as websocket:
+                await _splice(websocket, reader, writer)
+                if websocket.close_code in _LEASE_IS_OVER:
+                    self._reason = websocket.close_reason or "the lease is over"
+        except InvalidStatus as error:
+            status = error.response.status_code
+            if status in (401, 403, 404, 410):
+                self._reason = f"the platform refuses the tunnel (HTTP {status})"
+            logger.debug("a tunnel was refused: HTTP %d", status)
+        except (OSError, TimeoutError, WebSocketException) as error:
+            logger.debug("a tunnel broke: %s", bounded(repr(error)))
+
+
+def _is_near(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+async def _splice(
+    websocket: ClientConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Pass bytes both ways until either end is gone."""
+
+    async def outward() -> None:
+        while piece := await reader.read(_PIECE_BYTES):
+            await websocket.send(piece)
+
+    async def inward() -> None:
+        async for piece in websocket:
+            writer.write(piece if isinstance(piece, bytes) else piece.encode())
+            await writer.drain()
+
+    ways = [asyncio.create_task(outward()), asyncio.create_task(inward())]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
