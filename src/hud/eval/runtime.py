@@ -8,7 +8,9 @@ from hud.environment.runtime_config import (
     RuntimeTPU,
 )
 from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.daytona import DaytonaRuntime
 from hud.runtimes.docker import DockerRuntime
+from hud.runtimes.e2b import E2BRuntime
 from hud.runtimes.hosted import HostedRuntime
 from hud.runtimes.kubernetes import KubernetesRuntime
 from hud.runtimes.leased import HUDRuntime
@@ -17,7 +19,9 @@ from hud.runtimes.ray import RayRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
+    "DaytonaRuntime",
     "DockerRuntime",
+    "E2BRuntime",
     "HUDRuntime",
     "HostedRuntime",
     "KubernetesRuntime",
