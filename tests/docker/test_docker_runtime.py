@@ -180,7 +180,7 @@ async def test_a_container_killed_in_grading_is_no_zero(engine: DockerEngine, im
     await asyncio.to_thread(engine.docker, "kill", name)
     job = await work
     assert job.runs[0].outcome is Outcome.RUNTIME
-    assert "killed" in str(job.runs[0].error_text)
+    assert "killed" in str(job.runs[0].trace.error)
 
 
 async def _grading(engine: DockerEngine) -> str:
