@@ -125,6 +125,11 @@ class DockerRuntime:
             if scope is not None:
                 await scope.close()
 
+    async def fill(self, task: Task) -> None:
+        """Return once the warm containers for such tasks are ready; needs an open scope."""
+        if self._warm is not None:
+            await self._warm.fill(task)
+
     @contextlib.asynccontextmanager
     async def __call__(self, task: Task, /) -> AsyncGenerator[Runtime]:
         config = self._config(task)
