@@ -33,6 +33,9 @@ _NAMED = {
     HOSTED: "hud.runtimes.hosted:named",
     "ray": "hud.runtimes.ray:named",
     "kubernetes": "hud.runtimes.kubernetes:named",
+    "modal": "hud.runtimes.modal:named",
+    "daytona": "hud.runtimes.daytona:named",
+    "e2b": "hud.runtimes.e2b:named",
 }
 # Those that run the Python source of this machine; all others bring the environment with them.
 _NEED_SOURCE = (LOCAL, SUBPROCESS, "ray")

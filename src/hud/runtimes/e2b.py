@@ -276,4 +276,6 @@ def _told(what: str) -> Generator[None]:
             hint="run fewer at once with --max-concurrent",
         ) from error
     except Exception as error:
+        if getattr(error, "status_code", None) == 404:
+            raise NotFound(f"E2B knows no {what}") from error
         raise RuntimeFault(f"E2B failed with {what}: {bounded(str(error), 300)}") from error
