@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import (
     bigstore,
     concurrency,
+    docker,
     filetracking,
     gateway,
     group,
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "startup": startup.measure,
     "local": local.measure,
     "subprocess": subprocesses.measure,
+    "docker": docker.measure,
     "inflight": inflight.measure,
     "bigstore": bigstore.measure,
     "numbers": numbers.measure,
