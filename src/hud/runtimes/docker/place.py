@@ -158,9 +158,7 @@ class DockerPlace:
 
     async def _failed(self) -> Fault:
         reason = self.gone.result()
-        text = (
-            f"image {bounded(self._ask.image)} did not serve: {reason}{await self.log()}"
-        )
+        text = f"image {bounded(self._ask.image)} did not serve: {reason}{await self.log()}"
         if self._ask.is_ours and any(reason.endswith(f"status {code}") for code in _OWN_CODES):
             return EnvironmentFault(text)
         return RuntimeFault(
