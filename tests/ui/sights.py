@@ -127,12 +127,10 @@ SIGHTS = (
         ),
     ),
     Sight("compare-nothing", _at("/compare")),
-    Sight("models", _at("/models")),
     Sight("usage", _at("/usage")),
     Sight("settings-keys", _at("/settings/keys")),
     Sight("settings-members", _at("/settings/members")),
     Sight("settings-projects", _at("/settings/projects")),
-    Sight("settings-providers", _at("/settings/providers")),
     Sight("settings-budgets", _at("/settings/budgets")),
     Sight("settings-audit", _at("/settings/audit")),
 )
@@ -140,6 +138,7 @@ EMPTY = (
     Sight("empty-jobs", _at("/jobs")),
     Sight("empty-tasksets", _at("/tasksets")),
     Sight("empty-environments", _at("/environments")),
+    Sight("empty-models", _at("/models")),
     Sight("empty-usage", _at("/usage")),
 )
 
@@ -149,6 +148,8 @@ DEPLOYED = {
     "environment": "/environments/{environment}",
     "environment-variables": "/environments/{environment}?view=variables",
     "build": "/environments/{environment}/builds/{build}",
+    "models": "/models",
+    "settings-providers": "/settings/providers",
     "taskset-tasks": "/tasksets/checks?view=tasks",
     "taskset-run": "/tasksets/checks?view=tasks",
 }
@@ -160,6 +161,7 @@ def settled(page: Page) -> None:
     expect(page.locator("main h1, main .empty").first).to_be_visible()
     expect(page.locator("[aria-busy=true], .skeleton")).to_have_count(0)
     expect(page.get_by_text("Loading…")).to_have_count(0)
+    expect(page.locator(".datatable:not(:has(.datatable-row))")).to_have_count(0)
     page.wait_for_function(
         "() => document.fonts.status === 'loaded'"
         " && [...document.images].every((i) => i.complete || i.loading === 'lazy')"
@@ -172,8 +174,9 @@ def cut_off(page: Page) -> list[str]:
     """Return what is wider than the place it has, other than what is meant to be scrolled."""
     return page.evaluate(
         """() => [document.documentElement, document.querySelector('main'),
-                  ...document.querySelectorAll('.list-head, .job-bar, .empty, .trace-head, .panel, '
-                    + '.datatable, .datatable-head > div, .warnings, .verdict, .settings-page')]
+                  ...document.querySelectorAll('.list-head, .job-bar, .empty, .trace-head, '
+                    + '.panel:not(.section-table), .datatable, .datatable-head > div, .warnings, '
+                    + '.verdict, .settings-page')]
           .filter((one) => one && one.scrollWidth > one.clientWidth + 1)
           .map((one) => `${one.tagName} ${one.className}: ${one.scrollWidth} > ${one.clientWidth}`
             + ` ${one.textContent.slice(0, 60)}`)"""

@@ -25,6 +25,10 @@ from tests.ui.sights import DEPLOYED, PLAIN, SCHEMES, WINDOWS, cut_off, keep, se
 from tests.ui.viewer import Reader, Viewer, reading
 
 TEAM = "local"
+PROVIDERS = (
+    ("anthropic", "anthropic", ("claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5")),
+    ("openai", "openai", ("gpt-5.6", "gpt-5.4-mini")),
+)
 LOG = ("building qa (bundle, 2.1 kB)", "\033[32mlocked\033[0m 14 packages", "inspecting", "done")
 
 
@@ -34,7 +38,7 @@ class Platform:
 
     server: RemoteServer
     environment: str
-    building: str
+    failed: str
 
     @property
     def viewer(self) -> Viewer:
@@ -90,11 +94,15 @@ def platform(built: None, tmp_path_factory: pytest.TempPathFactory) -> Generator
         found.said(first, *LOG)
         failed = found.add("FAILED", ended_at=now_us(), error="tasks.py: line 3: it cannot be read")
         found.said(failed, *LOG[:1], "\033[31merror:\033[0m tasks.py: line 3: it cannot be read")
-        found.building = found.add("IN_PROGRESS", worker="elsewhere")
-        found.said(found.building, *LOG[:2])
+        found.failed = failed
         with server.client(key) as client:
             rows = [{"id": "ask", "slug": f"ask-{n}", "args": {"number": n}} for n in (1, 2, 3)]
             sync(client, *rows, {"id": "broken", "slug": "broken"})
+            for name, dialect, models in PROVIDERS:
+                body = {"dialect": dialect, "base_url": "http://127.0.0.1:9", "api_key": "unused"}
+                listed = {"models": [{"name": model} for model in models]}
+                reply = client.put(f"/v2/providers/{name}", json={**body, **listed})
+                assert reply.status_code == 200, reply.text
         yield found
 
 
@@ -110,7 +118,7 @@ def test_an_environment_shows_its_versions_and_goes_back_to_one(
     page = reader.open("/environments")
     page.get_by_role("link", name="qa").click()
     rows = page.locator(".datatable-row")
-    expect(rows).to_have_count(4)
+    expect(rows).to_have_count(3)
     expect(rows.filter(has_text="version 2")).to_contain_text("what is run")
     expect(rows.filter(has_text="failed")).to_contain_text("it cannot be read")
     rows.filter(has_text="version 1").get_by_role("button", name="Roll back").click()
@@ -211,12 +219,15 @@ def test_the_pages_of_environments_fit_their_window(
     look = {"color_scheme": scheme, **WINDOWS[window], **PLAIN}
     with reading(chromium, platform.viewer, **look) as reader:
         for name, path in DEPLOYED.items():
-            where = path.format(environment=platform.environment, build=platform.building)
+            where = path.format(environment=platform.environment, build=platform.failed)
             page = reader.open(where)
             settled(page)
             if name == "taskset-run":
                 page.get_by_role("button", name="Run", exact=True).click()
-                page.get_by_label("noop").check()
+                for who in ("claude-opus-4-6", "gpt-5.6"):
+                    page.get_by_role("checkbox", name=who).check()
+                page.get_by_label("Repeats of a task").fill("4")
+                page.get_by_label("US dollars at most").fill("0.5")
             expect(page.get_by_role("log")).to_have_count(1 if name == "build" else 0)
             assert not cut_off(page), f"{name}: {cut_off(page)}"
             if request.config.getoption("--pictures"):

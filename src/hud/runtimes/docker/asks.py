@@ -40,7 +40,7 @@ def limit_options(config: RuntimeConfig, info: dict[str, Any]) -> list[str]:
         if not _limits_storage(info):
             raise _refused(
                 "resources.storage_mb",
-                "its storage has no quotas (overlay2 on xfs with pquota has)",
+                "its storage has no quotas (xfs with pquota has)",
             )
         options += ["--storage-opt", f"size={resources.storage_mb}m"]
     if resources.gpu is not None:
