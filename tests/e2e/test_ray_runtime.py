@@ -150,7 +150,7 @@ async def test_a_rollout_runs_from_the_source_as_it_was_sent(
 async def test_a_node_that_is_killed_ends_its_rollouts_with_runtime_and_no_grade(
     cluster: RayCluster, folder: Path
 ) -> None:
-    node = await asyncio.to_thread(lambda: cluster.add_node(GPU=1))
+    node = await asyncio.to_thread(lambda: cluster.add_node(gpus=1))
     row = ROW.model_copy(
         update={"runtime_config": RuntimeConfig.model_validate({"resources": {"gpu": {}}})}
     )
