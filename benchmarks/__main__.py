@@ -23,6 +23,7 @@ from benchmarks import (
     machine,
     numbers,
     pages,
+    queue,
     ray,
     robot,
     sandbox,
@@ -58,6 +59,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "serving": serving.measure,
     "ingest": ingest.measure,
     "pages": pages.measure,
+    "queue": queue.measure,
     "ray": ray.measure,
     "viewers": viewers.measure,
 }

@@ -92,14 +92,14 @@ def _press(*keys: str) -> Before:
     return press
 
 
-def _open_first(selector: str) -> Before:
-    return lambda page: page.locator(selector).first.click()
-
-
 SIGHTS = (
     Sight("jobs", _at("/jobs")),
     Sight("job", lambda recorded: f"/jobs/{recorded.job('workshop')}"),
-    Sight("job-runs", lambda recorded: f"/jobs/{recorded.job('workshop')}?view=runs"),
+    Sight(
+        "job-runs",
+        lambda recorded: f"/jobs/{recorded.job('workshop')}?view=runs",
+        lambda page: page.locator(".job-bar").evaluate("(bar) => bar.scrollIntoView()"),
+    ),
     Sight("trace-shell", _trace("shell-fix-discount", reward=0.0), _press("G")),
     Sight("trace-browser", _trace("browser-sign-up-ada", 6)),
     Sight("trace-desktop", _trace("desktop-note", 7)),
@@ -119,7 +119,6 @@ SIGHTS = (
     ),
     Sight("tasksets", _at("/tasksets")),
     Sight("leaderboard", _at("/tasksets/release_notes")),
-    Sight("taskset-tasks", _at("/tasksets/release_notes?view=tasks")),
     Sight("taskset-jobs", _at("/tasksets/release_notes?view=jobs")),
     Sight(
         "compare",
@@ -128,13 +127,10 @@ SIGHTS = (
         ),
     ),
     Sight("compare-nothing", _at("/compare")),
-    Sight("environments", _at("/environments")),
-    Sight("models", _at("/models")),
     Sight("usage", _at("/usage")),
     Sight("settings-keys", _at("/settings/keys")),
     Sight("settings-members", _at("/settings/members")),
     Sight("settings-projects", _at("/settings/projects")),
-    Sight("settings-providers", _at("/settings/providers")),
     Sight("settings-budgets", _at("/settings/budgets")),
     Sight("settings-audit", _at("/settings/audit")),
 )
@@ -142,8 +138,22 @@ EMPTY = (
     Sight("empty-jobs", _at("/jobs")),
     Sight("empty-tasksets", _at("/tasksets")),
     Sight("empty-environments", _at("/environments")),
+    Sight("empty-models", _at("/models")),
     Sight("empty-usage", _at("/usage")),
 )
+
+
+DEPLOYED = {
+    "environments": "/environments",
+    "environment": "/environments/{environment}",
+    "environment-variables": "/environments/{environment}?view=variables",
+    "build": "/environments/{environment}/builds/{build}",
+    "models": "/models",
+    "settings-providers": "/settings/providers",
+    "taskset-tasks": "/tasksets/checks?view=tasks",
+    "taskset-run": "/tasksets/checks?view=tasks",
+}
+"""Pages of what is deployed; the last with its form open."""
 
 
 def settled(page: Page) -> None:
@@ -151,6 +161,7 @@ def settled(page: Page) -> None:
     expect(page.locator("main h1, main .empty").first).to_be_visible()
     expect(page.locator("[aria-busy=true], .skeleton")).to_have_count(0)
     expect(page.get_by_text("Loading…")).to_have_count(0)
+    expect(page.locator(".datatable:not(:has(.datatable-row))")).to_have_count(0)
     page.wait_for_function(
         "() => document.fonts.status === 'loaded'"
         " && [...document.images].every((i) => i.complete || i.loading === 'lazy')"
@@ -163,8 +174,9 @@ def cut_off(page: Page) -> list[str]:
     """Return what is wider than the place it has, other than what is meant to be scrolled."""
     return page.evaluate(
         """() => [document.documentElement, document.querySelector('main'),
-                  ...document.querySelectorAll('.list-head, .job-bar, .empty, .trace-head, .panel, '
-                    + '.datatable, .datatable-head > div, .warnings, .verdict, .settings-page')]
+                  ...document.querySelectorAll('.list-head, .job-bar, .empty, .trace-head, '
+                    + '.panel:not(.section-table), .datatable, .datatable-head > div, .warnings, '
+                    + '.verdict, .settings-page')]
           .filter((one) => one && one.scrollWidth > one.clientWidth + 1)
           .map((one) => `${one.tagName} ${one.className}: ${one.scrollWidth} > ${one.clientWidth}`
             + ` ${one.textContent.slice(0, 60)}`)"""

@@ -1,6 +1,6 @@
 """Every page of the UI, opened and seen whole: by day and by night, on a laptop and on a phone.
 
-`pytest tests/ui/test_pictures.py tests/ui/test_walk.py --pictures` takes the pictures of the docs
+`pytest tests/ui/test_{pictures,walk,environments}.py --pictures` takes the pictures of the docs
 anew; without it the pages are opened and checked, and the pictures are only compared by name.
 """
 
@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.ui import sights
-from tests.ui.sights import EMPTY, FOLDER, PLAIN, SCHEMES, SIGHTS, WINDOWS, Recorded
+from tests.ui.sights import DEPLOYED, EMPTY, FOLDER, PLAIN, SCHEMES, SIGHTS, WINDOWS, Recorded
 from tests.ui.viewer import ROOT, Viewer, reading, viewing
 
 WALK = ("walk-1-job", "walk-2-run", "walk-3-grade", "walk-4-ungraded")
@@ -58,6 +58,9 @@ def test_every_page_has_its_pictures() -> None:
         for sight in (*SIGHTS, *EMPTY)
         for window, scheme in _LOOKS
     }
+    wanted |= {
+        sights.place_of(name, window, scheme).name for name in DEPLOYED for window, scheme in _LOOKS
+    }
     wanted |= {sights.place_of(name, "wide", "light").name for name in WALK}
     kept = {path.name for path in FOLDER.iterdir()}
     assert kept == wanted, f"missing {wanted - kept}, unknown {kept - wanted}; see --pictures"
@@ -69,7 +72,8 @@ def test_every_address_of_the_pages_is_pictured(recorded: Path) -> None:
     routes = {route for route in re.findall(r'path: "([^"]+)"', router) if route != "/"}
     routes.remove("/settings")  # leads on to its first section
     found = Recorded(recorded)
-    places = [sight.where(found).partition("?")[0] for sight in SIGHTS]
+    places = [sight.where(found) for sight in SIGHTS] + list(DEPLOYED.values())
+    places = [place.partition("?")[0] for place in places]
     for route in routes:
         address = re.compile(re.sub(r"\$\w+", "[^/]+", route).replace("$", ".+"))
         assert any(address.fullmatch(place) for place in places), f"no picture of {route}"

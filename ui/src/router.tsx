@@ -2,7 +2,7 @@
 
 import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
 
-import { firstLinesQuery, firstStepsQuery, queries, runQuery, seqIn } from "./api/queries";
+import { firstLinesQuery, firstRunsQuery, firstStepsQuery, jobQuery, queries, runQuery, seqIn } from "./api/queries";
 import { bundledJob } from "./bundle/place";
 import { Frame } from "./frame/Frame";
 import { Failure } from "./parts/Failure";
@@ -48,6 +48,12 @@ const jobs = createRoute({
 const job = createRoute({
   getParentRoute: () => root,
   path: "/jobs/$jobId",
+  shouldReload: false,
+  loader: ({ params, cause }) => {
+    if (cause === "stay") return;
+    void queries.prefetchQuery(jobQuery(params.jobId));
+    void queries.prefetchQuery(firstRunsQuery(params.jobId));
+  },
   component: lazyRouteComponent(() => import("./jobs/JobPage"), "JobPage"),
 });
 

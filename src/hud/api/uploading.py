@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -91,9 +92,10 @@ def _beginning(reply: httpx.Response) -> bytes:
 
 def _told(body: bytes) -> tuple[str, str | None]:
     try:
-        data = json.decode(body)
+        data: Any = json.decode(body)
     except ValueError:
         return "", None
-    detail, hint = (data.get("detail"), data.get("hint")) if isinstance(data, dict) else ("", None)
+    held = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    detail, hint = held.get("detail"), held.get("hint")
     text = redact(bounded(detail, 1500)) if isinstance(detail, str) else ""
     return text, redact(bounded(hint, 300)) if isinstance(hint, str) else None

@@ -22,13 +22,13 @@ from hud.api.uploading import put_file
 from hud.cli import deploy_values, streams
 from hud.cli.bar import bar
 from hud.cli.boundary import FAILED, GRADED
-from hud.cli.declared import declared_name
 from hud.cli.link import Link, read_link, write_link
 from hud.cli.projects import project_for
 from hud.cli.render import count, one_line
 from hud.cli.tables import pairs
 from hud.packaging.archive import pack
 from hud.packaging.context import Context, read_context
+from hud.packaging.declared import declared_name
 
 _LOOK_AGAIN_S = 1.0
 _BYTES_A_STEP = 64 * 1024
@@ -318,5 +318,5 @@ def _show(
 
 def _named(manifest: dict[str, Any] | None, what: str, by: str) -> list[str]:
     found: Any = (manifest or {}).get(what)
-    rows = cast("list[Any]", found) if isinstance(found, list) else []
-    return [str(row[by]) for row in rows if isinstance(row, dict) and by in row]
+    rows = cast("list[dict[str, Any]]", found) if isinstance(found, list) else []
+    return [str(row[by]) for row in rows if by in row]

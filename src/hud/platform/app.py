@@ -13,6 +13,8 @@ from hud.platform import assets
 from hud.platform.builds.building import Builds
 from hud.platform.builds.bundle_builder import BundleBuilder
 from hud.platform.builds.contexts import Contexts
+from hud.platform.builds.docker_builder import DockerBuilder
+from hud.platform.builds.placing import Deployed
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.door import GatewayDoor, ServerApp
@@ -35,6 +37,7 @@ from hud.platform.routes import (
     events,
     jobs,
     keys,
+    launches,
     leaderboards,
     leases,
     models,
@@ -81,6 +84,7 @@ ROUTERS = (
     builds.router,
     versions.router,
     leases.router,
+    launches.router,
     qa.router,
     models.router,
     providers.router,
@@ -106,18 +110,19 @@ def create_app(services: Services) -> FastAPI:
     app.state.intake = Intake(services.store, services.database)
     app.state.uploads = Gate(tasksets.UPLOADS_TOGETHER_BYTES)
     app.state.live = Live(services.store)
+    deployed = Deployed(services.database, services.secrets, config.home)
     app.state.builds = Builds(
         services.database,
         services.secrets,
         Contexts(config.home),
-        BundleBuilder(config.home),
+        DockerBuilder(config.home) if config.builder == "docker" else BundleBuilder(config.home),
         at_once=config.builds_at_once,
         timeout_s=config.build_timeout_s,
     )
     app.state.places = Places()
-    app.state.leases = Leases(services.database, services.secrets, app.state.places)
-    worker = make_worker(services, app.state.places) if config.rollouts else None
-    app.state.rollouts = Rollouts(services, worker)
+    app.state.leases = Leases(services.database, deployed, app.state.places)
+    worker = make_worker(services, app.state.places, deployed) if config.rollouts else None
+    app.state.rollouts = Rollouts(services, worker, deployed)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app

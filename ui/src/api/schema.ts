@@ -1373,6 +1373,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/tasksets/{taskset_id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Taskset
+         * @description Run every task of a taskset, as often as wanted, in the environments deployed here.
+         */
+        post: operations["run_taskset_v2_tasksets__taskset_id__run_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/jobs/{job_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry Job
+         * @description Make another attempt at every ungraded run of a job that the platform began.
+         *
+         *     What is graded is never run again, nor what somebody cancelled.
+         */
+        post: operations["retry_job_v2_jobs__job_id__retry_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/qa-agents": {
         parameters: {
             query?: never;
@@ -2945,6 +2987,43 @@ export interface components {
             offset: number;
             /** Total */
             total: number;
+        };
+        /**
+         * Launch
+         * @description How a taskset is to be run.
+         *
+         *     Attributes:
+         *         group: How often each task.
+         *         slugs: Only these tasks; None is all of them.
+         *         rollout_timeout: Seconds for one whole rollout.
+         *         retries: Further attempts at an ungraded run whose cause may pass by itself.
+         */
+        Launch: {
+            agent: components["schemas"]["AgentAsk"];
+            /**
+             * Group
+             * @default 1
+             */
+            group: number;
+            /** Slugs */
+            slugs?: string[] | null;
+            /** Rollout Timeout */
+            rollout_timeout?: number | null;
+            /**
+             * Retries
+             * @default 2
+             */
+            retries: number;
+        };
+        /**
+         * Launched
+         * @description A job has begun, with so many rollouts in the queue.
+         */
+        Launched: {
+            /** Job Id */
+            job_id: string;
+            /** Rollouts */
+            rollouts: number;
         };
         /**
          * LeaderboardReply
@@ -8226,6 +8305,153 @@ export interface operations {
             };
             /** @description There is no such thing, or it belongs to another team. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    run_taskset_v2_tasksets__taskset_id__run_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Launch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Launched"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    retry_job_v2_jobs__job_id__retry_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Launched"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

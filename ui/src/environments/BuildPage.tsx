@@ -150,7 +150,7 @@ function Stop({ build }: { build: BuildDetail }) {
   const client = useQueryClient();
   const stop = useMutation({
     mutationFn: () => change("post", "/v2/builds/{build_id}/cancel", { path: { build_id: build.id } }),
-    onSettled: () => void client.invalidateQueries({ queryKey: ["build", build.id] }),
+    onSettled: () => void client.invalidateQueries({ queryKey: ["build"] }),
   });
   return (
     <button type="button" className="button danger" onClick={() => stop.mutate()} disabled={stop.isPending} title={stop.error ? String(stop.error.message) : "Stop the build"}>
@@ -178,9 +178,8 @@ function useLog(build: BuildDetail): LogState {
       return followBuild(build.id, {
         onLines: (lines, isAnew) => setState((held) => ({ ...held, lines: isAnew ? lines : [...held.lines, ...lines], isLoading: false, isLost: false })),
         onChange: () => {
-          void client.invalidateQueries({ queryKey: ["build", build.id] });
-          void client.invalidateQueries({ queryKey: ["environment", build.registry_id] });
-          void client.invalidateQueries({ queryKey: ["builds", build.registry_id] });
+          // Ids in addresses may be written with dashes or without.
+          for (const key of ["build", "environment", "builds"]) void client.invalidateQueries({ queryKey: [key] });
         },
         onLost: () => setState((held) => ({ ...held, isLost: true })),
       });

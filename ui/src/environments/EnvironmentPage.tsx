@@ -151,7 +151,7 @@ export function Rollback({ of, version, onClose }: { of: Environment; version: n
   const roll = useMutation({
     mutationFn: () => change("post", "/v2/registry/{environment_id}/rollback", { path: { environment_id: of.id }, body: { version } }),
     onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: ["environment", of.id] });
+      await client.invalidateQueries({ queryKey: ["environment"] });
       void client.invalidateQueries({ queryKey: ["environments"] });
       onClose();
     },

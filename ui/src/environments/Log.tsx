@@ -1,7 +1,7 @@
 /** Lines of a log, any number of them, in their colours; the end stays in sight while it grows. */
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { memo, useEffect, useRef, useState } from "react";
 
 import { spans } from "../trace/ansi";
 import { classOf, colourOf } from "../trace/cards/ShellBody";
@@ -17,9 +17,11 @@ export function Log({ lines, label, isLive }: { lines: readonly string[]; label:
   const [follows, setFollows] = useState(isLive);
   const list = useVirtualizer({ count: lines.length, getScrollElement: () => box.current, estimateSize: () => LINE_HEIGHT, overscan: 20 });
   useEffect(() => setFollows(isLive), [isLive]);
-  useLayoutEffect(() => {
-    if (follows && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [follows, lines.length]);
+  useEffect(() => {
+    if (!follows || !lines.length) return;
+    const frame = requestAnimationFrame(() => list.scrollToIndex(lines.length - 1, { align: "end" }));
+    return () => cancelAnimationFrame(frame);
+  }, [follows, lines.length, list]);
   const digits = String(lines.length).length;
   return (
     <div

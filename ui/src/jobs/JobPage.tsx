@@ -9,10 +9,11 @@ import { jobQuery } from "../api/queries";
 import type { JobDetail, Run } from "../api/types";
 import { bundledJob } from "../bundle/place";
 import { type Column, DataTable, sortIn, sortOut } from "../parts/DataTable";
+import { Command } from "../parts/Copy";
 import { Dialog } from "../parts/Dialog";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
-import { compact, count, dollars, duration, moment, secondsBetween } from "../parts/format";
+import { compact, count, dollars, duration, moment, plural, secondsBetween } from "../parts/format";
 import { Icon } from "../parts/Icon";
 import { Mean } from "../parts/Mean";
 import { Moment } from "../parts/Moment";
@@ -189,8 +190,12 @@ function JobHead({ job }: { job: JobDetail }) {
         {ran === null ? null : <Fact label="Took" text={duration(ran)} />}
       </dl>
       <div className="trace-tools">
-        {bundledJob === null ? <CompareWith job={job} /> : null}
-        {job.status === "running" && bundledJob === null ? <Cancel job={job} /> : null}
+        {bundledJob === null ? (
+          <>
+            <CompareWith job={job} />
+            {job.status === "running" ? <Cancel job={job} /> : <Retry job={job} />}
+          </>
+        ) : null}
       </div>
     </header>
   );
@@ -243,6 +248,53 @@ function Fact({ label, text }: { label: string; text: string }) {
         <Line>{text}</Line>
       </dd>
     </div>
+  );
+}
+
+/** Runs that the platform began, it can try again; for others the command says so. */
+function Retry({ job }: { job: JobDetail }) {
+  const [isAsking, setAsking] = useState(false);
+  const client = useQueryClient();
+  const again = Object.entries(job.counts.ungraded).reduce((sum, [cause, times]) => (cause === "cancelled" ? sum : sum + times), 0);
+  const retry = useMutation({
+    mutationFn: () => change("post", "/v2/jobs/{job_id}/retry", { path: { job_id: job.id } }),
+    onSuccess: () => {
+      setAsking(false);
+      void client.invalidateQueries({ queryKey: ["job", job.id] });
+    },
+  });
+  if (!again) return null;
+  return (
+    <>
+      <button type="button" className="button" onClick={() => setAsking(true)}>
+        <Icon name="again" /> Retry {count(again)}
+      </button>
+      {isAsking ? (
+        <Dialog title={`Try ${plural(again, "ungraded run")} again?`} onClose={() => setAsking(false)}>
+          <div className="asking">
+            {job.runtime === "platform" ? (
+              <p>Each gets another attempt, in the version of its environment that is run now. What is graded is never run again.</p>
+            ) : (
+              <>
+                <p>This job was begun on a machine of yours, so it goes on there. What is graded is never run again.</p>
+                <Command>{`hud eval --resume ${job.id}`}</Command>
+              </>
+            )}
+            {retry.error ? <Failure error={retry.error} /> : null}
+            <p className="asking-buttons">
+              <button type="button" className="button" onClick={() => setAsking(false)}>
+                {job.runtime === "platform" ? "Not now" : "Close"}
+              </button>
+              {job.runtime === "platform" ? (
+                <button type="button" className="button primary" onClick={() => retry.mutate()} disabled={retry.isPending}>
+                  Try again
+                </button>
+              ) : null}
+            </p>
+          </div>
+        </Dialog>
+      ) : null}
+    </>
   );
 }
 

@@ -111,7 +111,7 @@ def abandoned(connection: Connection) -> list[BuildRecord]:
     ).all()
     silent = now_us() - int(SILENT_S * 1e6)
     return [
-        BuildRecord.of(row, without=("heard_at",))
+        BuildRecord.of(row)
         for row in rows
         if is_known_gone(row.worker or "") or (row.heard_at or 0) <= silent
     ]

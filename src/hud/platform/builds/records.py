@@ -43,14 +43,12 @@ ENDED = frozenset(
     (BuildStatus.SUCCEEDED, BuildStatus.FAILED, BuildStatus.STOPPED, BuildStatus.TIMED_OUT)
 )
 UNDER_WAY = (BuildStatus.IN_PROGRESS, BuildStatus.CANCELLING)
-COLUMNS = tuple(
-    _table.c[name]
-    for name in (
-        *("team", "id", "environment_id", "version", "status", "spec", "manifest", "lock"),
-        *("image", "uri", "error", "actor", "size_bytes", "worker", "attempts"),
-        *("created_at", "triggered_at", "started_at", "ended_at"),
-    )
+_NAMES = (
+    *("team", "id", "environment_id", "version", "status", "spec", "manifest", "lock"),
+    *("image", "uri", "error", "actor", "size_bytes", "worker", "attempts"),
+    *("created_at", "triggered_at", "started_at", "ended_at"),
 )
+COLUMNS = tuple(_table.c[name] for name in _NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +84,9 @@ class BuildRecord:
     ended_at: int | None
 
     @classmethod
-    def of(cls, row: Row[Any], *, without: tuple[str, ...] = ()) -> BuildRecord:
-        """Return a row of `COLUMNS`, and of others that are left out."""
-        held = {str(name): value for name, value in row._asdict().items() if name not in without}
+    def of(cls, row: Row[Any]) -> BuildRecord:
+        """Return a row that begins with `COLUMNS`."""
+        held: dict[str, Any] = dict(zip(_NAMES, row, strict=False))
         held["status"] = BuildStatus(held["status"])
         held["spec"] = _object(held["spec"]) or {}
         for name in ("manifest", "lock"):

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from hud._core.errors import HudError
 from hud.packaging.lock import Lock
 from hud.platform.builds import queue
 from hud.platform.builds.asking import Wanted, trigger
@@ -19,6 +18,7 @@ from hud.platform.builds.contexts import check_upload, note_uploaded, open_uploa
 from hud.platform.builds.following import frames_of
 from hud.platform.builds.lines import read_lines
 from hud.platform.builds.records import BuildRecord, find_build
+from hud.platform.errors import ApiError, error_response
 from hud.platform.identity import Reader, Recorder, caller_of, check
 from hud.platform.registry.environments import find_environment
 from hud.platform.registry.naming import as_uuid, optional_uuid
@@ -30,7 +30,8 @@ from hud.platform.times import iso, iso_required
 router = APIRouter(prefix="/v2/builds", tags=["builds"])
 
 DENIED = 4003
-"""Closes a log that is nobody's, or not the caller's; existing clients know the number."""
+"""Closes the log of a build that is not the caller's, for existing clients: their key is in the
+address, and they take a refused handshake for a broken network."""
 _GOING_AWAY = 1001
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 _Values = Annotated[dict[str, str], Field(max_length=500)]
@@ -281,12 +282,17 @@ async def follow_log(
 ) -> None:
     """Send a build's log as it is written, from its first line, and always how it ended."""
     services: Services = socket.app.state.services
-    await socket.accept()
     try:
         record = await run_in_threadpool(_readable, socket, services, api_key, build_id)
-    except HudError as error:
+    except ApiError as error:
+        if api_key is None:
+            refusal = error_response(error.status, error.kind, error.message, error.hint)
+            await socket.send_denial_response(refusal)
+            return
+        await socket.accept()
         await socket.close(DENIED, error.message[:100])
         return
+    await socket.accept()
     frames = frames_of(services.database, builds_of(socket), record.team, record.id)
     with contextlib.suppress(WebSocketDisconnect):
         async with contextlib.aclosing(frames):
@@ -303,7 +309,7 @@ def _readable(
     """Return the build, for a caller who may read it.
 
     Raises:
-        HudError: for anybody else.
+        ApiError: for anybody else.
     """
     caller = caller_of(socket, query_key=api_key)
     check(caller, "read")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hud._core.errors import InputError, bounded
+from hud.environment.loader import resolve
 
 _LIMIT_BYTES = 4 * 1024 * 1024
 
@@ -41,6 +42,24 @@ def declared_name(files: Iterable[Path], wanted: str | None, where: Path) -> str
             hint="say which with --name, or name its file instead of the folder",
         )
     return names[0]
+
+
+def file_declaring(folder: Path, name: str) -> str | None:
+    """Return the file of a folder to load for an environment; None for the usual one.
+
+    That is another only where the usual one declares environments of other names alone.
+    """
+    try:
+        usual: Path | None = resolve(folder).path
+    except InputError:
+        usual = None
+    if usual is not None:
+        declared = set(_names_in(usual))
+        if name in declared or not declared:
+            return None
+    paths = (path for path in sorted(folder.rglob("*.py")) if not path.is_symlink())
+    found = next((path for path in paths if name in _names_in(path)), None)
+    return None if found is None else found.relative_to(folder).as_posix()
 
 
 def _names_in(path: Path) -> Iterable[str]:
