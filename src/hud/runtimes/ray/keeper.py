@@ -14,6 +14,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ _NEWS_S = 2.0
 _LEFT = 10_000
 # Reads until the actor's end of the pipe is closed, however it ended; as a child of its own
 # parent's, which is gone, for Ray ends the children of an actor with it.
-_GUARD = 'exec 3<&0; (read _ <&3; exec rm -rf -- "$1") &'
+_GUARD = 'exec 3<&0; (read _ <&3; rm -rf -- "$1"; sleep 2; exec rm -rf -- "$1") &'
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,8 @@ class Keeper:
 
     def _unpack(self) -> Path:
         """Unpack into a new folder, and drop the archive."""
-        folder = self._folder = tempfile.mkdtemp(prefix=self._order.folder_prefix)
+        name = f"{self._order.folder_prefix}{uuid.uuid4().hex[:12]}"
+        folder = self._folder = str(Path(tempfile.gettempdir(), name))
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, "hud-guard", folder],
             stdin=subprocess.PIPE,
@@ -189,6 +191,7 @@ class Keeper:
             start_new_session=True,
         )
         self._guard.wait()
+        Path(folder).mkdir(mode=0o700)
         packed = Path(folder, "source.tar.gz")
         packed.write_bytes(self._archive)
         self._archive = b""

@@ -189,7 +189,7 @@ class _Scope:
         pool = self._pools.get(asks)
         if pool is None:
             assert self._kit is not None
-            pool = Pool(self._cluster, self._kit, asks, self._size, self._make_room)
+            pool = Pool(self._cluster, self._kit, asks, self._size, self._others)
             self._pools[asks] = pool
         return pool
 
@@ -203,11 +203,8 @@ class _Scope:
             await self._cluster.aclose()
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
-    def _make_room(self, pool: Pool) -> None:
-        """Have the others' idle actors give their resources back."""
-        for other in self._pools.values():
-            if other is not pool and not other.has_waiting:
-                other.retire_idle()
+    def _others(self, pool: Pool) -> list[Pool]:
+        return [other for other in self._pools.values() if other is not pool]
 
 
 def _packed(source: Source) -> bytes:
