@@ -70,7 +70,11 @@ async def main(work: Work, ray: Any) -> None:
 
 async def tasks(work: Work, ray: Any) -> None:
     """Time bare tasks of Ray that sleep, each of which holds one CPU."""
-    nap = ray.remote(time.sleep).options(num_cpus=1)
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+
+    nap = ray.remote(sleep).options(num_cpus=1)
 
     async def one() -> float:
         began = time.perf_counter()
