@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hud.eval.sync import SyncPlan
     from hud.eval.taskset import Taskset
     from hud.runtimes.base import Runtime
+    from hud.runtimes.bundle import BundleRuntime
     from hud.runtimes.hosted import HostedRuntime
     from hud.runtimes.leased import HUDRuntime
     from hud.runtimes.local import LocalRuntime
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hud.trace.steps import Trace
 
 _HOMES = {
+    "BundleRuntime": "hud.runtimes.bundle",
     "Chat": "hud.eval.chat",
     "Environment": "hud.environment.environment",
     "Grade": "hud.agents.grade",
@@ -60,6 +62,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BundleRuntime",
     "Chat",
     "Environment",
     "Grade",

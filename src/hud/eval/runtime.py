@@ -8,6 +8,7 @@ from hud.environment.runtime_config import (
     RuntimeTPU,
 )
 from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.bundle import BundleRuntime
 from hud.runtimes.hosted import HostedRuntime
 from hud.runtimes.leased import HUDRuntime
 from hud.runtimes.local import LocalRuntime
@@ -15,6 +16,7 @@ from hud.runtimes.ray import RayRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
+    "BundleRuntime",
     "HUDRuntime",
     "HostedRuntime",
     "LocalRuntime",

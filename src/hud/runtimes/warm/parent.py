@@ -304,7 +304,6 @@ class Parent:
             if fd < self._slots.listener:
                 os.close(fd)
 
-
     def _own_view(self, report: child.Report) -> None:
         """Have what this rollout writes be its own, or report why that cannot be."""
         from hud.packaging import inside
