@@ -23,6 +23,7 @@ from benchmarks import (
     machine,
     numbers,
     pages,
+    queue,
     robot,
     sandbox,
     screens,
@@ -57,6 +58,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "serving": serving.measure,
     "ingest": ingest.measure,
     "pages": pages.measure,
+    "queue": queue.measure,
     "viewers": viewers.measure,
 }
 

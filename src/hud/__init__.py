@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hud.eval.taskset import Taskset
     from hud.runtimes.base import Runtime
     from hud.runtimes.bundle import BundleRuntime
+    from hud.runtimes.docker import DockerRuntime
     from hud.runtimes.hosted import HostedRuntime
     from hud.runtimes.leased import HUDRuntime
     from hud.runtimes.local import LocalRuntime
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BundleRuntime": "hud.runtimes.bundle",
     "Chat": "hud.eval.chat",
+    "DockerRuntime": "hud.runtimes.docker",
     "Environment": "hud.environment.environment",
     "Grade": "hud.agents.grade",
     "HUDRuntime": "hud.runtimes.leased",
@@ -64,6 +66,7 @@ _HOMES = {
 __all__ = [
     "BundleRuntime",
     "Chat",
+    "DockerRuntime",
     "Environment",
     "Grade",
     "HUDRuntime",

@@ -72,8 +72,8 @@ async def test_an_agent_has_its_shell_inside(bundle: Bundle) -> None:
     async def write(run: Run) -> None:
         shell = await run.client.open("shell")
         done = await shell.run("id -u; ls /bundle 2>&1; echo hello > answer.txt")
-        assert done.exit_code == 0, done.stderr
-        assert "tasks.py" not in done.stdout
+        assert done.returncode == 0, done.stderr
+        assert "tasks.py" not in str(done.stdout)
 
     job = await Taskset("shell", [task("walled", "shell")]).run(
         write, runtime=BundleRuntime(bundle), group=2

@@ -21,8 +21,11 @@ from hud.platform.accounts.keys import SCOPES, Scope
 from hud.platform.accounts.teams import Role
 from hud.platform.app import create_app
 from hud.platform.assets import PAGES
+from hud.platform.builds.lines import append_lines
+from hud.platform.builds.variables import change_variables
 from hud.platform.config import PlatformConfig
 from hud.platform.database import Database, now_us
+from hud.platform.secrets import SecretBox
 from hud.platform.services import Services
 from hud.store import BlobRow, open_store
 from hud.store.schema import metadata
@@ -153,6 +156,7 @@ def own_everything(server: Server, team: str) -> Owned:
     run, job, second = new_id(), new_id(), new_id()
     _have_used(server, team, job)
     lease = _have_lent(server, team)
+    build = _have_built(server, team, environment)
     blob = f"{MARK} {team}".encode()
     with contextlib.closing(open_store(server.home, database=server.database)) as store:
         store.put(BlobRow(content=blob, media_type="text/plain", team=team))
@@ -202,6 +206,7 @@ def own_everything(server: Server, team: str) -> Owned:
             "scope": "key",
             "subject": made_key,
             "lease_id": lease,
+            "build_id": build,
         },
         query={
             "/v2/tasksets/{taskset_id}/task": slug,
@@ -265,6 +270,33 @@ def _have_lent(server: Server, team: str) -> str:
             )
         )
     return lease
+
+
+def _have_built(server: Server, team: str, environment: str) -> str:
+    """Keep a build that failed, with a log, and a variable; return its id."""
+    build = new_id()
+    with (
+        contextlib.closing(Database(server.home, server.database)) as database,
+        database.writing() as connection,
+    ):
+        box = SecretBox(server.home)
+        change_variables(connection, box, team, environment, given={MARK.replace("-", "_"): MARK})
+        connection.execute(
+            metadata.tables["builds"]
+            .insert()
+            .values(
+                team=team,
+                id=build,
+                environment_id=environment,
+                status="FAILED",
+                error=MARK,
+                actor=MARK,
+                created_at=now_us(),
+                ended_at=now_us(),
+            )
+        )
+        append_lines(connection, team, build, [(now_us(), MARK)])
+    return build
 
 
 def make_key(

@@ -89,6 +89,14 @@ _fuzzing: Any = schemathesis
 _checks: Any = import_module("schemathesis.specs.openapi.checks")
 CHECKED = [_checks.response_schema_conformance, _checks.content_type_conformance]
 ALL: Any = list(cast("Any", HealthCheck))
+
+
+@_fuzzing.serializer("application/gzip")
+def as_it_is(context: Any, value: Any) -> bytes:
+    """Send a binary body as it was made."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 schema: Any = _fuzzing.openapi.from_dict(DOCUMENT).exclude(path=list(ENDLESS))
 
 

@@ -16,7 +16,7 @@ from hud.platform.assets import FOLDER
 from tests.needs import missing, need_program
 from tests.ui.viewer import ROOT, Reader, Viewer, browser, environment, reading, viewing
 
-RECORDED = ("quickstart", "letters", "forms", "desktop", "robots", "notes")
+RECORDED = ("quickstart", "letters", "forms", "desktop", "robots", "notes", "workshop")
 _LONGEST_S = 600
 
 

@@ -13,10 +13,8 @@ from pathlib import Path
 
 from hud import LocalRuntime, Taskset
 from hud.agents import Agent, NoopAgent, OracleAgent
-from hud.agents.claude import ClaudeAgent
 from hud.agents.create import make_agent
 from hud.agents.robot import RobotAgent, RobotConfig
-from hud.agents.tools import subagent
 from hud.agents.types import ClaudeConfig
 from hud.eval.job import Job
 from hud.testing.model_server import ModelServer, Rule
@@ -30,7 +28,8 @@ from tests.e2e.harness.served import (
     agent_of,
     write_providers,
 )
-from tests.ui.writers import NOW_AND_THEN, Writers
+from tests.ui.workshop import REPEATS, Versatile, Workers, Workshop, taskset
+from tests.ui.writers import NOW_AND_THEN, Writers, with_reviewer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTES = Path(__file__).with_name("sources") / "release_notes.py"
@@ -62,14 +61,9 @@ async def with_writers(rule: Writers, model: str, *, group: int) -> Job:
     async with ModelServer(rule, api_key=KEY) as server:
         write_providers(home(), server)
         os.environ["OPENAI_BASE_URL"] = server.base_url("chat")
-        config = ClaudeConfig(model=model, model_retries=0)
-        reviewer = subagent(
-            ClaudeAgent(config),
-            name="reviewer",
-            description="Somebody who has not seen this conversation and reads carefully.",
-        )
+        agent = with_reviewer(ClaudeConfig(model=model, model_retries=0))
         try:
-            return await with_agent(NOTES, ClaudeAgent(config, tools=[reviewer]), group=group)
+            return await with_agent(NOTES, agent, group=group)
         finally:
             del os.environ["OPENAI_BASE_URL"]
 
@@ -129,8 +123,21 @@ async def notes() -> None:
     await with_writers(Writers(NOW_AND_THEN, breaks), MODELS["messages"], group=6)
 
 
+async def workshop() -> None:
+    async with ModelServer(Workers(), api_key=KEY) as server:
+        write_providers(home(), server)
+        os.environ["OPENAI_BASE_URL"] = server.base_url("chat")
+        try:
+            await taskset().run(
+                Versatile(), runtime=Workshop(), group=REPEATS, max_concurrent=4, retries=0
+            )
+        finally:
+            del os.environ["OPENAI_BASE_URL"]
+
+
 ALL: dict[str, Callable[[], Awaitable[None]]] = {
-    job.__name__: job for job in (quickstart, letters, tests, forms, desktop, shop, robots, notes)
+    job.__name__: job
+    for job in (quickstart, letters, tests, forms, desktop, shop, robots, notes, workshop)
 }
 
 

@@ -6,6 +6,9 @@ import re
 from collections import Counter
 
 from hud._core import json
+from hud.agents.claude import ClaudeAgent
+from hud.agents.tools import subagent
+from hud.agents.types import ClaudeConfig
 from hud.testing.model_server import ApiError, Call, Question, Reply, Say
 
 GOOD = """## Breaking
@@ -80,6 +83,16 @@ class Writers:
             prompt_tokens=2_140,
             completion_tokens=187,
         )
+
+
+def with_reviewer(config: ClaudeConfig) -> ClaudeAgent:
+    """Return a writer who can ask somebody to look a draft over."""
+    reviewer = subagent(
+        ClaudeAgent(config),
+        name="reviewer",
+        description="Somebody who has not seen this conversation and reads carefully.",
+    )
+    return ClaudeAgent(config, tools=[reviewer])
 
 
 def _write(question: Question, draft: str) -> Reply:

@@ -2,7 +2,7 @@
 
 import { createHashHistory, createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
 
-import { firstLinesQuery, firstStepsQuery, queries, runQuery, seqIn } from "./api/queries";
+import { firstLinesQuery, firstRunsQuery, firstStepsQuery, jobQuery, queries, runQuery, seqIn } from "./api/queries";
 import { bundledJob } from "./bundle/place";
 import { Frame } from "./frame/Frame";
 import { Failure } from "./parts/Failure";
@@ -48,6 +48,12 @@ const jobs = createRoute({
 const job = createRoute({
   getParentRoute: () => root,
   path: "/jobs/$jobId",
+  shouldReload: false,
+  loader: ({ params, cause }) => {
+    if (cause === "stay") return;
+    void queries.prefetchQuery(jobQuery(params.jobId));
+    void queries.prefetchQuery(firstRunsQuery(params.jobId));
+  },
   component: lazyRouteComponent(() => import("./jobs/JobPage"), "JobPage"),
 });
 
@@ -107,7 +113,13 @@ const environments = createRoute({
 const environment = createRoute({
   getParentRoute: () => root,
   path: "/environments/$environmentId",
-  component: lazyRouteComponent(() => import("./environments/EnvironmentsPage"), "EnvironmentPage"),
+  component: lazyRouteComponent(() => import("./environments/EnvironmentPage"), "EnvironmentPage"),
+});
+
+const build = createRoute({
+  getParentRoute: () => root,
+  path: "/environments/$environmentId/builds/$buildId",
+  component: lazyRouteComponent(() => import("./environments/BuildPage"), "BuildPage"),
 });
 
 const settings = createRoute({
@@ -138,7 +150,7 @@ const elsewhere = [
   }),
 );
 
-const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, settings, section] as const;
+const pages = [home, jobs, job, trace, beside, taskset, compare, models, usage, environments, environment, build, settings, section] as const;
 
 const whole = root.addChildren([...pages, ...elsewhere]);
 // A static host has one page, and what it shows stands behind the #.

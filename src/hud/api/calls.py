@@ -134,6 +134,40 @@ def registry(search: str | None = None, *, limit: int = 20) -> Call[Any]:
     return Call("GET", "/registry", replies.Page[replies.RegistryEntry], query=query)
 
 
+# -- builds -----------------------------------------------------------------------------------
+
+
+def build_upload() -> Call[replies.BuildUpload]:
+    """Where the context of a new build is to be put."""
+    return Call("POST", "/builds/upload-url", replies.BuildUpload, is_retried=False)
+
+
+def trigger_build(body: Mapping[str, Any]) -> Call[replies.BuildTriggered]:
+    """Have a context that was uploaded built."""
+    return Call("POST", "/builds/trigger", replies.BuildTriggered, body=_without_none(body))
+
+
+def build_state(build_id: str) -> Call[replies.BuildState]:
+    """What has become of a build."""
+    return Call("GET", f"/builds/{_segment(build_id)}/status", replies.BuildState)
+
+
+def cancel_build(build_id: str) -> Call[replies.BuildState]:
+    """Stop a build."""
+    return Call("POST", f"/builds/{_segment(build_id)}/cancel", replies.BuildState)
+
+
+def environment_builds(entry_id: str, limit: int | None = None) -> Listing[replies.BuildRow]:
+    """The builds of an environment, the newest first."""
+    return Listing(f"/registry/{_segment(entry_id)}/builds", replies.BuildRow, limit)
+
+
+def roll_back(entry_id: str, version: int) -> Call[replies.RolledBack]:
+    """Make a version that was built before the one that is run."""
+    path = f"/registry/{_segment(entry_id)}/rollback"
+    return Call("POST", path, replies.RolledBack, body={"version": version})
+
+
 # -- jobs and runs ----------------------------------------------------------------------------
 
 

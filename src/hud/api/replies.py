@@ -197,6 +197,60 @@ class RegistryEntry(Reply):
     latest_build: dict[str, Any] | None = None
 
 
+class BuildUpload(Reply):
+    """Where the context of a build goes; the address lets it in by itself."""
+
+    upload_url: str = Field(repr=False)
+    build_id: str
+
+
+class BuildTriggered(Reply):
+    """A build that waits for its turn; `registry_id` is its environment."""
+
+    id: str
+    registry_id: str
+
+
+class BuildState(Reply):
+    """What has become of a build."""
+
+    status: str
+    version: int | None = None
+    duration_seconds: float | None = None
+    image_name: str | None = None
+    uri: str | None = None
+    registry_name: str | None = None
+    error_message: str | None = None
+    manifest: dict[str, Any] | None = None
+    lock: dict[str, Any] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it stays what it is."""
+        return self.status not in ("UPLOADING", "IN_PROGRESS", "MIGRATING", "CANCELLING")
+
+
+class BuildRow(Reply):
+    """A build of a listing."""
+
+    id: str
+    version: int | None = None
+    status: str
+    actor: str | None = None
+    uri: str | None = None
+    error_message: str | None = None
+    created_at: str | None = None
+    duration_seconds: float | None = None
+
+
+class RolledBack(Reply):
+    """Which version is run now, and which was before."""
+
+    version: int
+    before: int | None = None
+    name: str | None = None
+
+
 class ModelOnPlatform(Reply):
     """A model that is served there."""
 

@@ -25,12 +25,20 @@ _NAMES = {
     "taskset_name": "tasksetName",
     "project_id": "projectId",
     "project_name": "projectName",
+    "registry_id": "registryId",
+    "registry_name": "registryName",
+    "sync_env": "syncEnv",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a folder is linked to; None where nothing is said."""
+    """What a folder is linked to; None where nothing is said.
+
+    Attributes:
+        registry_id: The environment that it is deployed as.
+        sync_env: "true" when the variables of its `.env` go along with it, "false" when not.
+    """
 
     origin: str | None = None
     team_id: str | None = None
@@ -38,6 +46,9 @@ class Link:
     taskset_name: str | None = None
     project_id: str | None = None
     project_name: str | None = None
+    registry_id: str | None = None
+    registry_name: str | None = None
+    sync_env: str | None = None
 
     def check(self, place: PlatformPlace, me: Me, folder: Path) -> None:
         """Refuse a platform or team that is another than the folder's.
@@ -65,10 +76,10 @@ def read_link(folder: Path) -> Link:
     """
     held = _read(folder / FILE)
     found = {name: held.get(key) for name, key in _NAMES.items()}
-    return Link(**{name: str(value) for name, value in found.items() if value})
+    return Link(**{name: _text(value) for name, value in found.items() if value not in (None, "")})
 
 
-def write_link(folder: Path, **changes: str | None) -> Path:
+def write_link(folder: Path, **changes: str | bool | None) -> Path:
     """Change what a folder is linked to, by the names of `Link`, and return the file.
 
     Raises:
@@ -92,6 +103,10 @@ def write_link(folder: Path, **changes: str | None) -> Path:
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
     return path
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read(path: Path) -> dict[str, Any]:

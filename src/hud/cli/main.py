@@ -13,9 +13,11 @@ import typer
 
 from hud._version import __version__
 from hud.cli import (
+    build,
     cancel,
     check,
     compare,
+    deploy,
     eval,
     export,
     init,
@@ -54,6 +56,7 @@ app = typer.Typer(
 app.command("init", short_help="Write a small working environment to start from.")(init.command)
 app.command("check", short_help="Check that tasks are solvable and graded fairly.")(check.command)
 app.command("eval", short_help="Run an agent over tasks and report what came of it.")(eval.command)
+app.command("build", short_help="Build an environment into an image or a bundle.")(build.command)
 app.command("jobs", short_help="List recorded jobs, or show one.")(jobs.command)
 app.command("view", short_help="Look at what was recorded, in the browser.")(view.command)
 app.command("trace", short_help="Show one run, step by step.")(trace.command)
@@ -72,6 +75,9 @@ app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.
 app.add_typer(providers.app, name="providers", short_help="Say who serves models here.")
 app.command("cancel", short_help="End a job early, here or on the platform.")(cancel.command)
 app.add_typer(sync.app, name="sync", short_help="Bring a platform up to date with what is here.")
+app.command("deploy", short_help="Have an environment built and kept by a platform.")(
+    deploy.command
+)
 app.command("push", short_help="Send recorded jobs to a platform.")(push.command)
 app.command("login", short_help="Get a key for a platform.")(login.command)
 app.add_typer(project.app, name="project", short_help="Show and choose the platform's projects.")

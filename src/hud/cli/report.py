@@ -175,7 +175,9 @@ def where_to_look(
     commands.append((f"hud jobs {job.id}", "this job"))
     if url is not None:
         commands.append((url, "in the browser"))
-    elif not results.is_complete:
+    else:
+        commands.append((f"hud view {job.id}", "both in the browser"))
+    if url is None and not results.is_complete:
         again = f" --source {one_line(env_source)}" if env_source else ""
         more = budgeting.flags_for_more(job, results)
         command = f"hud eval --resume {job.id}{again}{more}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 STOP_GRACE_S = 5.0
 DEFAULT_PORT = 8765
+_READY_S = 5.0
 
 
 class EnvironmentServer:
@@ -113,6 +115,7 @@ async def bind(
     port: int = 0,
     path: str | None = None,
     sock: socket.socket | None = None,
+    beside: str | None = None,
 ) -> AsyncGenerator[str]:
     """Serve `env` inside an `async with` block and yield its address.
 
@@ -124,6 +127,7 @@ async def bind(
         port: TCP port, 0 for any free one.
         path: Listen on a Unix socket at this path instead.
         sock: Listen on this bound socket instead (taken over and closed).
+        beside: Listen on a Unix socket at this path as well.
 
     Raises:
         EnvironmentFault: when an initialize hook raises.
@@ -150,15 +154,43 @@ async def bind(
                 hint="choose another port with --port, or 0 for any free one",
             ) from error
         try:
-            # Serving begins here, where a cancellation finds the listener's owner.
-            await listener.start_serving()
-            yield _address(listener)
+            async with _beside(factory, beside):
+                # Serving begins here, where a cancellation finds the listener's owner.
+                await listener.start_serving()
+                yield _address(listener)
         finally:
             listener.close()
             if path is not None:
                 Path(path).unlink(missing_ok=True)
     finally:
         await server.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _beside(
+    factory: Callable[[], ServerConnection], path: str | None
+) -> AsyncGenerator[None]:
+    """Listen on a Unix socket too, when a path is given."""
+    if path is None:
+        yield
+        return
+    try:
+        listener = await asyncio.get_running_loop().create_unix_server(factory, path)
+    except OSError as error:
+        raise InputError(f"cannot listen on {path}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        listener.close()
+        Path(path).unlink(missing_ok=True)
+
+
+def _say_ready(path: str) -> None:
+    """Tell whoever waits at this Unix socket that connections are accepted; nobody may wait."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as waiting:
+        waiting.settimeout(_READY_S)
+        waiting.connect(path)
+        waiting.sendall(b"ready\n")
 
 
 def _address(listener: asyncio.Server) -> str:
@@ -179,13 +211,17 @@ async def serve(
 ) -> None:
     """Serve `env` until SIGTERM, SIGINT or cancellation, then shut it down.
 
-    Prints `HUD_SERVE_PORT=<port>` on stdout once connections are accepted, when `announce`. A
+    Listens at the Unix socket that `HUD_SERVE_SOCKET` names as well; `HUD_SERVE_READY` names one
+    to connect to when that is so. With `announce`, prints `HUD_SERVE_PORT=<port>` on stdout. A
     signal that comes before interrupts the initialize hooks; a second SIGINT is not held back.
     """
     stop = asyncio.Event()
     with _stopped_by_signals(stop) as ready:
-        async with bind(env, host=host, port=port, sock=sock) as url:
+        beside = os.environ.get("HUD_SERVE_SOCKET") or None
+        async with bind(env, host=host, port=port, sock=sock, beside=beside) as url:
             ready()
+            if waiting := os.environ.get("HUD_SERVE_READY"):
+                _say_ready(waiting)
             if announce:
                 sys.stdout.write(f"HUD_SERVE_PORT={url.rpartition(':')[2]}\n")
                 sys.stdout.flush()

@@ -9,7 +9,9 @@ from hud.environment.runtime_config import (
 )
 from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.bundle import BundleRuntime
+from hud.runtimes.docker import DockerRuntime
 from hud.runtimes.hosted import HostedRuntime
+from hud.runtimes.kubernetes import KubernetesRuntime
 from hud.runtimes.leased import HUDRuntime
 from hud.runtimes.local import LocalRuntime
 from hud.runtimes.ray import RayRuntime
@@ -17,8 +19,10 @@ from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
     "BundleRuntime",
+    "DockerRuntime",
     "HUDRuntime",
     "HostedRuntime",
+    "KubernetesRuntime",
     "LocalRuntime",
     "Provider",
     "RayRuntime",

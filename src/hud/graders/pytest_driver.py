@@ -55,6 +55,8 @@ def main() -> None:
         [
             *("-p", "no:cacheprovider", "--import-mode=importlib", "-q"),
             *("-c", os.devnull, "--rootdir", tests, "--confcutdir", tests),
+            # What a plugin that happens to be installed says of its settings is no result.
+            *("-W", "ignore::pytest.PytestDeprecationWarning"),
             *settings["args"],
             tests,
         ],

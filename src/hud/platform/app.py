@@ -10,6 +10,11 @@ from fastapi import FastAPI
 
 from hud._version import __version__
 from hud.platform import assets
+from hud.platform.builds.building import Builds
+from hud.platform.builds.bundle_builder import BundleBuilder
+from hud.platform.builds.contexts import Contexts
+from hud.platform.builds.docker_builder import DockerBuilder
+from hud.platform.builds.placing import Deployed
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
 from hud.platform.gateway.door import GatewayDoor, ServerApp
@@ -25,12 +30,14 @@ from hud.platform.rollouts.worker import Worker, make_worker
 from hud.platform.routes import (
     accounts,
     blobs,
+    builds,
     cancel,
     compare,
     device_page,
     events,
     jobs,
     keys,
+    launches,
     leaderboards,
     leases,
     models,
@@ -49,6 +56,7 @@ from hud.platform.routes import (
     telemetry,
     traces,
     usage,
+    versions,
 )
 from hud.platform.services import Services
 
@@ -73,7 +81,10 @@ ROUTERS = (
     compare.router,
     scorecards.router,
     registry.router,
+    builds.router,
+    versions.router,
     leases.router,
+    launches.router,
     qa.router,
     models.router,
     providers.router,
@@ -99,10 +110,19 @@ def create_app(services: Services) -> FastAPI:
     app.state.intake = Intake(services.store, services.database)
     app.state.uploads = Gate(tasksets.UPLOADS_TOGETHER_BYTES)
     app.state.live = Live(services.store)
+    deployed = Deployed(services.database, services.secrets, config.home)
+    app.state.builds = Builds(
+        services.database,
+        services.secrets,
+        Contexts(config.home),
+        DockerBuilder(config.home) if config.builder == "docker" else BundleBuilder(config.home),
+        at_once=config.builds_at_once,
+        timeout_s=config.build_timeout_s,
+    )
     app.state.places = Places()
-    app.state.leases = Leases(services.database, services.secrets, app.state.places)
-    worker = make_worker(services, app.state.places) if config.rollouts else None
-    app.state.rollouts = Rollouts(services, worker)
+    app.state.leases = Leases(services.database, deployed, app.state.places)
+    worker = make_worker(services, app.state.places, deployed) if config.rollouts else None
+    app.state.rollouts = Rollouts(services, worker, deployed)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app
@@ -120,6 +140,7 @@ def _routes(gateway: Gateway | None = None) -> ServerApp:
             if gateway is not None:
                 await stack.enter_async_context(gateway)
                 await stack.enter_async_context(app.state.live.running())
+                await stack.enter_async_context(app.state.builds.running())
                 stack.push_async_callback(app.state.places.aclose)
                 await stack.enter_async_context(app.state.leases.running())
                 worker: Worker | None = app.state.rollouts.worker

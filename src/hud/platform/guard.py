@@ -6,6 +6,8 @@ is kept out because its Host or its Origin is not ours, and because the cookie i
 
 from __future__ import annotations
 
+import re
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +26,7 @@ _SHORT_BODY_BYTES = 1024 * 1024
 # Where more is taken; all of them look at the key before they read. Elsewhere the body is read
 # first, so it is kept short.
 _LONG_BODIES = ("/telemetry/", "/v2/trace/", "/v2/tasks/upload", "/inference/")
+_CONTEXTS = re.compile(r"/v2/builds/[^/]+/context")
 
 
 class Guard:
@@ -47,6 +50,8 @@ class Guard:
         await self._app(scope, limited, _marking(send) if scope["type"] == "http" else send)
 
     def _limit_bytes(self, path: str) -> int:
+        if _CONTEXTS.fullmatch(path):
+            return self._config.context_limit_bytes
         longest = self._config.body_limit_bytes
         return longest if path.startswith(_LONG_BODIES) else min(_SHORT_BODY_BYTES, longest)
 

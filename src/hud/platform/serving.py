@@ -70,7 +70,9 @@ async def _serve(
     def stop() -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
-        app.state.live.end()  # whoever listens would hold the server up
+        # Whoever listens would hold the server up.
+        app.state.live.end()
+        app.state.builds.end()
 
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop)

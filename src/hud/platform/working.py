@@ -11,6 +11,7 @@ import uvloop
 
 from hud._core.errors import InputError
 from hud._core.garbage import spare_what_is_loaded
+from hud.platform.builds.placing import Deployed
 from hud.platform.config import PlatformConfig
 from hud.platform.leases.places import Places
 from hud.platform.rollouts.worker import make_worker
@@ -49,7 +50,8 @@ def work(config: PlatformConfig, url: str | None, on_ready: Callable[[str], None
 
 async def _work(services: Services, url: str, on_ready: Callable[[str], None]) -> None:
     places = Places()
-    worker = make_worker(services, places)
+    deployed = Deployed(services.database, services.secrets, services.config.home)
+    worker = make_worker(services, places, deployed)
     worker.gateway_url = f"{url}/inference"
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -73,7 +73,7 @@ def test_environments_are_read_by_name_and_by_date(server: Server, client: httpx
     assert client.get(f"/v2/registry/{uuid.uuid4()}").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/v2/builds/upload-url", "/v2/builds/trigger", "/v2/qa/runs"])
+@pytest.mark.parametrize("path", ["/v2/qa/runs"])
 def test_what_is_not_here_yet_is_said_in_a_sentence(client: httpx.Client, path: str) -> None:
     reply = client.post(path, json={"name": "x"})
     assert reply.status_code == 501

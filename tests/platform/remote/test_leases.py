@@ -24,8 +24,9 @@ from hud.platform.leases.lease import Borrower, Lease
 from hud.platform.leases.lending import Leases, LendingLimits
 from hud.platform.leases.places import Places
 from hud.platform.services import Services
+from hud.testing.check_provider import check_provider
 from tests.platform.registry.known import know
-from tests.platform.remote.conftest import QA, Team, team_with_qa
+from tests.platform.remote.conftest import BROKEN, QA, Team, team_with_qa
 from tests.platform.remote.served import source
 from tests.platform.server import Server
 
@@ -57,6 +58,19 @@ async def test_a_taskset_runs_in_lent_environments_with_the_rewards_of_a_local_r
     assert left == []
     assert [one["reason"] for one in all_of_them] == ["it was given back"] * 4
     assert {one["trace_id"] for one in all_of_them} == {run.trace_id for run in job.runs}
+
+
+@pytest.mark.usefixtures("settled")
+async def test_lent_environments_keep_the_contract_of_providers(team: Team) -> None:
+    broken = team_with_qa(team.server, environment="broken", source=BROKEN)
+    runtime = HUDRuntime()
+    await check_provider(runtime, Task(env="qa", id="ask"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HUD_API_KEY", broken.key)
+        job = await Task(env="broken", id="ask").run(_waits, runtime=runtime)
+    [run] = job.runs
+    assert run.outcome is not None and run.outcome.value == "runtime"
+    assert "no disk" in (run.trace.error or "")
 
 
 @pytest.mark.usefixtures("settled")
@@ -192,7 +206,7 @@ async def lending(home: Path, **limits: Any) -> AsyncGenerator[Lending]:
         know(Server(home), "local", "qa", [{"id": "ask"}], uri=f"source:{QA}")
         leases = Leases(
             services.database,
-            services.secrets,
+            placing.Deployed(services.database, services.secrets, home),
             places,
             LendingLimits(look_s=0.02, **limits),
         )
@@ -212,9 +226,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_a_lease_whose_client_vanished_is_over_and_its_environment_gone(home: Path) -> None:
-    async with lending(home, unused_s=0.5) as here:
+    async with lending(home, unused_s=0.3) as here:
         lease = await here.lend()
-        place = await lease.place()
+        with here.leases.tunnelling(lease):
+            place = await lease.place()
         socket = Path(place.url.removeprefix("unix://"))
         assert socket.exists()
         async with asyncio.timeout(DEADLINE_S):
@@ -224,9 +239,10 @@ async def test_a_lease_whose_client_vanished_is_over_and_its_environment_gone(ho
 
 
 async def test_a_lease_that_is_used_outlives_the_patience_with_unused_ones(home: Path) -> None:
-    async with lending(home, unused_s=0.2) as here:
-        lease, other = await here.lend(), await here.lend()
+    async with lending(home, unused_s=0.3) as here:
+        lease = await here.lend()
         with here.leases.tunnelling(lease):
+            other = await here.lend()
             async with asyncio.timeout(DEADLINE_S):
                 await other.over
             assert not lease.over.done()

@@ -34,9 +34,21 @@ export function jobQuery(id: string) {
   });
 }
 
-const FIRST_LINES = 400;
 /** Long enough for the page to find what was asked for before it was there itself. */
 const AHEAD_MS = 5_000;
+const FIRST_RUNS = 200;
+
+/** The runs that a job is opened with. */
+export function firstRunsQuery(id: string) {
+  return queryOptions({
+    queryKey: ["first runs", id],
+    queryFn: ({ signal }) => get("/v2/jobs/{job_id}/traces", { path: { job_id: id }, query: { limit: FIRST_RUNS }, signal }),
+    staleTime: AHEAD_MS,
+    gcTime: AHEAD_MS,
+  });
+}
+
+const FIRST_LINES = 400;
 const FIRST_STEPS = 16;
 
 /** The lines that a trace is opened with: around the step `seq`, or from the beginning. */

@@ -522,6 +522,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/rollouts/submit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit
+         * @description Queue a rollout; its run can be asked about at once.
+         *
+         *     It is run by a worker of the platform in the latest build of its environment, and recorded as
+         *     any run is. Asking again with the same `trace_id` changes nothing.
+         */
+        post: operations["submit_v2_rollouts_submit_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/rollouts/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Queue
+         * @description Say how many rollouts of the team wait, and how many are worked on.
+         */
+        get: operations["read_queue_v2_rollouts_queue_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/auth/me": {
         parameters: {
             query?: never;
@@ -1078,26 +1121,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v2/builds/trigger": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Build
-         * @description Refuse: this platform builds no environments.
-         */
-        post: operations["build_v2_builds_trigger_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v2/builds/upload-url": {
         parameters: {
             query?: never;
@@ -1108,17 +1131,37 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Build
-         * @description Refuse: this platform builds no environments.
+         * Upload Url
+         * @description Begin a build: say where its context is to be put.
          */
-        post: operations["build_v2_builds_upload_url_post"];
+        post: operations["upload_url_v2_builds_upload_url_post"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/runtime/sessions": {
+    "/v2/builds/{build_id}/context": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Upload
+         * @description Take the context of a build, a gzipped tar; the token in the address is good for one.
+         */
+        put: operations["upload_v2_builds__build_id__context_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/builds/trigger": {
         parameters: {
             query?: never;
             header?: never;
@@ -1128,10 +1171,244 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Lease
-         * @description Refuse: this platform places no environments.
+         * Trigger Build
+         * @description Have a context built. The same name again is a new version of the same environment.
          */
-        post: operations["lease_runtime_sessions_post"];
+        post: operations["trigger_build_v2_builds_trigger_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/builds/{build_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Build
+         * @description Return one build.
+         */
+        get: operations["get_build_v2_builds__build_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/builds/{build_id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Build Status
+         * @description Return what has become of a build.
+         */
+        get: operations["build_status_v2_builds__build_id__status_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/builds/{build_id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Build Log
+         * @description Return what a build said, after the line numbered `after`.
+         */
+        get: operations["build_log_v2_builds__build_id__log_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/builds/{build_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Build
+         * @description Stop a build; one that is over stays what it is.
+         */
+        post: operations["cancel_build_v2_builds__build_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/registry/{environment_id}/builds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Environment Builds
+         * @description List an environment's builds, also those that failed or are under way.
+         */
+        get: operations["environment_builds_v2_registry__environment_id__builds_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/registry/{environment_id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rollback
+         * @description Make a version that was built before the one that is run; variables stay as they are.
+         */
+        post: operations["rollback_v2_registry__environment_id__rollback_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/registry/{environment_id}/variables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Variable Names
+         * @description Return the names of an environment's variables.
+         */
+        get: operations["variable_names_v2_registry__environment_id__variables_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Set Variables
+         * @description Change what an environment is run with, from the next rollout on.
+         */
+        patch: operations["set_variables_v2_registry__environment_id__variables_patch"];
+        trace?: never;
+    };
+    "/runtime/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Leases
+         * @description List the team's leases, the newest first.
+         */
+        get: operations["list_leases_runtime_sessions_get"];
+        put?: never;
+        /**
+         * Lend
+         * @description Lend an environment; answers before it can be reached.
+         */
+        post: operations["lend_runtime_sessions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/runtime/sessions/{lease_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Lease
+         * @description Show how a lease stands.
+         */
+        get: operations["read_lease_runtime_sessions__lease_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * End Lease
+         * @description End a lease; answers once its environment is gone. One that has ended already stays so.
+         */
+        delete: operations["end_lease_runtime_sessions__lease_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/tasksets/{taskset_id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Taskset
+         * @description Run every task of a taskset, as often as wanted, in the environments deployed here.
+         */
+        post: operations["run_taskset_v2_tasksets__taskset_id__run_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/jobs/{job_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry Job
+         * @description Make another attempt at every ungraded run of a job that the platform began.
+         *
+         *     What is graded is never run again, nor what somebody cancelled.
+         */
+        post: operations["retry_job_v2_jobs__job_id__retry_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1611,6 +1888,18 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AgentAsk
+         * @description Who is to work on it: a kind of agent and its settings.
+         */
+        AgentAsk: {
+            /** Type */
+            type: string;
+            /** Config */
+            config?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * AllCancelled
          * @description What is to end.
          */
@@ -1731,6 +2020,61 @@ export interface components {
             max_tokens?: number | null;
         };
         /**
+         * BuildDetail
+         * @description One build, with what was asked for (the names of values, never a value) and what came of it.
+         *
+         *     Attributes:
+         *         asked: The name in the code, and `no_cache`, `runtime_config`, and the names of
+         *             `environment_variables`, `build_args` and `build_secrets` where there are some.
+         */
+        BuildDetail: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Registry Id */
+            registry_id: string | null;
+            /** Version */
+            version: number | null;
+            /** Status */
+            status: string;
+            /** Actor */
+            actor: string | null;
+            /** Uri */
+            uri: string | null;
+            /** Image Name */
+            image_name: string | null;
+            /** Error Message */
+            error_message: string | null;
+            /** Size Bytes */
+            size_bytes: number | null;
+            /** Duration Seconds */
+            duration_seconds: number | null;
+            /** Created At */
+            created_at: string;
+            /** Triggered At */
+            triggered_at: string | null;
+            /** Started At */
+            started_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
+            /** Registry Name */
+            registry_name: string | null;
+            /** Asked */
+            asked: {
+                [key: string]: unknown;
+            };
+            /** Manifest */
+            manifest: {
+                [key: string]: unknown;
+            } | null;
+            /** Lock */
+            lock: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
          * BuildItem
          * @description A build of an environment.
          */
@@ -1748,6 +2092,147 @@ export interface components {
             created_at: string;
             /** Ended At */
             ended_at: string | null;
+        };
+        /**
+         * BuildLines
+         * @description Lines of a log; `next_after` is where the rest begins, null when this is all so far.
+         */
+        BuildLines: {
+            /** Lines */
+            lines: components["schemas"]["LogLine"][];
+            /** Next After */
+            next_after: number | null;
+        };
+        /**
+         * BuildPage
+         * @description Builds of an environment, the newest first.
+         */
+        BuildPage: {
+            /** Items */
+            items: components["schemas"]["BuildRow"][];
+            /** Total */
+            total: number;
+        };
+        /**
+         * BuildRow
+         * @description One build. `actor` asked for it; `started_at` is null while it waits.
+         */
+        BuildRow: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Registry Id */
+            registry_id: string | null;
+            /** Version */
+            version: number | null;
+            /** Status */
+            status: string;
+            /** Actor */
+            actor: string | null;
+            /** Uri */
+            uri: string | null;
+            /** Image Name */
+            image_name: string | null;
+            /** Error Message */
+            error_message: string | null;
+            /** Size Bytes */
+            size_bytes: number | null;
+            /** Duration Seconds */
+            duration_seconds: number | null;
+            /** Created At */
+            created_at: string;
+            /** Triggered At */
+            triggered_at: string | null;
+            /** Started At */
+            started_at: string | null;
+            /** Ended At */
+            ended_at: string | null;
+        };
+        /**
+         * BuildState
+         * @description What has become of a build, as existing clients ask for it.
+         */
+        BuildState: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Status */
+            status: string;
+            /** Version */
+            version: number | null;
+            /** Duration Seconds */
+            duration_seconds: number | null;
+            /** Image Name */
+            image_name: string | null;
+            /** Uri */
+            uri: string | null;
+            /** Registry Id */
+            registry_id: string | null;
+            /** Registry Name */
+            registry_name: string | null;
+            /** Error Message */
+            error_message: string | null;
+            /** Manifest */
+            manifest: {
+                [key: string]: unknown;
+            } | null;
+            /** Lock */
+            lock: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * BuildWanted
+         * @description What is to be built, of a context that was uploaded.
+         *
+         *     Attributes:
+         *         name: The environment's name, as its code declares it. Known already, it gets a new version.
+         *         environment_variables: What its rollouts are given; others that it has are kept.
+         *         build_args: What the build may use and keep.
+         *         build_secrets: What the build may use and must not keep, by id.
+         */
+        BuildWanted: {
+            /** Build Id */
+            build_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Source
+             * @default direct
+             * @constant
+             */
+            source: "direct";
+            /** Registry Id */
+            registry_id?: string | null;
+            /** Project Id */
+            project_id?: string | null;
+            /**
+             * No Cache
+             * @default false
+             */
+            no_cache: boolean;
+            /** Runtime Provider */
+            runtime_provider?: string | null;
+            /** Runtime Config */
+            runtime_config?: {
+                [key: string]: unknown;
+            } | null;
+            /** Environment Variables */
+            environment_variables?: {
+                [key: string]: string;
+            };
+            /** Build Args */
+            build_args?: {
+                [key: string]: string;
+            };
+            /** Build Secrets */
+            build_secrets?: {
+                [key: string]: string;
+            };
         };
         /**
          * CallItem
@@ -2504,6 +2989,43 @@ export interface components {
             total: number;
         };
         /**
+         * Launch
+         * @description How a taskset is to be run.
+         *
+         *     Attributes:
+         *         group: How often each task.
+         *         slugs: Only these tasks; None is all of them.
+         *         rollout_timeout: Seconds for one whole rollout.
+         *         retries: Further attempts at an ungraded run whose cause may pass by itself.
+         */
+        Launch: {
+            agent: components["schemas"]["AgentAsk"];
+            /**
+             * Group
+             * @default 1
+             */
+            group: number;
+            /** Slugs */
+            slugs?: string[] | null;
+            /** Rollout Timeout */
+            rollout_timeout?: number | null;
+            /**
+             * Retries
+             * @default 2
+             */
+            retries: number;
+        };
+        /**
+         * Launched
+         * @description A job has begun, with so many rollouts in the queue.
+         */
+        Launched: {
+            /** Job Id */
+            job_id: string;
+            /** Rollouts */
+            rollouts: number;
+        };
+        /**
          * LeaderboardReply
          * @description Who does best on a taskset, and which places can be told apart.
          */
@@ -2524,6 +3046,67 @@ export interface components {
             publications: components["schemas"]["PublicationItem"][];
         };
         /**
+         * LeaseEnded
+         * @description A lease is over and its environment gone.
+         */
+        LeaseEnded: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @default ended
+             * @constant
+             */
+            status: "ended";
+        };
+        /**
+         * LeaseItem
+         * @description One lease.
+         *
+         *     Attributes:
+         *         status: `starting` until its environment can be reached; connections wait for that.
+         *         reason: Why it ended.
+         */
+        LeaseItem: {
+            /** Id */
+            id: string;
+            /** Environment */
+            environment: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "starting" | "ready" | "ended";
+            /** Reason */
+            reason: string | null;
+            /** Trace Id */
+            trace_id: string | null;
+            /** Created At */
+            created_at: string;
+            /** Ended At */
+            ended_at: string | null;
+        };
+        /**
+         * LeasePage
+         * @description Leases, the newest first.
+         */
+        LeasePage: {
+            /** Items */
+            items: components["schemas"]["LeaseItem"][];
+            /** Total */
+            total: number;
+        };
+        /**
+         * LeaseWanted
+         * @description An environment to lend, by its name.
+         */
+        LeaseWanted: {
+            /** Environment */
+            environment: string;
+            /** Trace Id */
+            trace_id?: string | null;
+        };
+        /**
          * ListedModel
          * @description A model by the name clients ask for, and what its provider is asked for in its place.
          */
@@ -2532,6 +3115,18 @@ export interface components {
             name: string;
             /** Upstream Name */
             upstream_name?: string | null;
+        };
+        /**
+         * LogLine
+         * @description One line of a log.
+         */
+        LogLine: {
+            /** Seq */
+            seq: number;
+            /** At */
+            at: string;
+            /** Text */
+            text: string;
         };
         /**
          * Me
@@ -2933,6 +3528,16 @@ export interface components {
             title?: string | null;
         };
         /**
+         * QueueState
+         * @description How many rollouts of the team wait for a worker, and how many have one.
+         */
+        QueueState: {
+            /** Waiting */
+            waiting: number;
+            /** Running */
+            running: number;
+        };
+        /**
          * RankedTask
          * @description A task of the leaderboard, with the version that counts; null where none is known.
          */
@@ -2952,6 +3557,95 @@ export interface components {
              * @enum {string}
              */
             role: "owner" | "admin" | "member" | "viewer";
+        };
+        /**
+         * RollbackWanted
+         * @description Which version is to be run.
+         */
+        RollbackWanted: {
+            /** Version */
+            version: number;
+        };
+        /**
+         * RolledBack
+         * @description Which version is run now, and which was before.
+         */
+        RolledBack: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Version */
+            version: number;
+            /** Before */
+            before: number | null;
+        };
+        /**
+         * RolloutQueued
+         * @description A rollout is in the platform's hands.
+         *
+         *     Attributes:
+         *         is_new: Whether it was not known before; one id is run once.
+         */
+        RolloutQueued: {
+            /** Trace Id */
+            trace_id: string;
+            /** Job Id */
+            job_id: string;
+            /**
+             * Status
+             * @default accepted
+             * @constant
+             */
+            status: "accepted";
+            /** Is New */
+            is_new: boolean;
+        };
+        /**
+         * RolloutWanted
+         * @description A rollout to run, with the ids its client gave it.
+         */
+        RolloutWanted: {
+            /** Env */
+            env: string;
+            /** Task */
+            task: string;
+            /**
+             * Slug
+             * @default
+             */
+            slug: string;
+            /** Args */
+            args?: {
+                [key: string]: unknown;
+            };
+            agent: components["schemas"]["AgentAsk"];
+            /** Group Id */
+            group_id?: string | null;
+            /** Runtime Config */
+            runtime_config?: {
+                [key: string]: unknown;
+            } | null;
+            /** Verifier */
+            verifier?: {
+                [key: string]: unknown;
+            } | null;
+            /** Parent Trace Id */
+            parent_trace_id?: string | null;
+            /** Rollout Timeout */
+            rollout_timeout?: number | null;
+            /**
+             * Retries
+             * @default 2
+             */
+            retries: number;
+            /** Trace Id */
+            trace_id: string;
+            /** Job Id */
+            job_id: string;
         };
         /**
          * RunCancelled
@@ -3003,7 +3697,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "running" | "interrupted" | "completed" | "error" | "cancelled";
+            status: "pending" | "running" | "interrupted" | "completed" | "error" | "cancelled";
             outcome: components["schemas"]["Outcome"] | null;
             /** Reward */
             reward: number | null;
@@ -3051,8 +3745,8 @@ export interface components {
          * @description One run.
          *
          *     Attributes:
-         *         status: `completed`, `error` and `cancelled` are final; `interrupted` is a run that never
-         *             ended and that nobody works on.
+         *         status: `completed`, `error` and `cancelled` are final; `pending` waits for a worker;
+         *             `interrupted` is a run that never ended and that nobody works on.
          *         outcome: `graded`, or what broke; null while it runs.
          *         reward: Null unless it was graded.
          *         cost_usd: Null when the price of any turn is unknown; `known_cost_usd` is what the others
@@ -3086,7 +3780,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "running" | "interrupted" | "completed" | "error" | "cancelled";
+            status: "pending" | "running" | "interrupted" | "completed" | "error" | "cancelled";
             outcome: components["schemas"]["Outcome"] | null;
             /** Reward */
             reward: number | null;
@@ -3604,6 +4298,37 @@ export interface components {
             project_id?: string | null;
         };
         /**
+         * Triggered
+         * @description A build is in the queue; `registry_id` is its environment.
+         */
+        Triggered: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Registry Id
+             * Format: uuid
+             */
+            registry_id: string;
+            /** Status */
+            status: string;
+        };
+        /**
+         * Upload
+         * @description Where to put the context of a new build: once, within an hour, without a key.
+         */
+        Upload: {
+            /** Upload Url */
+            upload_url: string;
+            /**
+             * Build Id
+             * Format: uuid
+             */
+            build_id: string;
+        };
+        /**
          * UploadDone
          * @description What an upload did.
          */
@@ -3621,26 +4346,6 @@ export interface components {
             tasks_updated: number;
             /** Tasks Unchanged */
             tasks_unchanged: number;
-        };
-        /**
-         * Uploaded
-         * @description The spans are durable. `cancel` and `cancel_job` say what is to end of the job.
-         *
-         *     `rejected` holds the first 100 of `rejected_count`.
-         */
-        Uploaded: {
-            /** Id */
-            id: string;
-            /** Accepted */
-            accepted: number;
-            /** Rejected Count */
-            rejected_count: number;
-            /** Rejected */
-            rejected: components["schemas"]["SpanRejected"][];
-            /** Cancel */
-            cancel: string[];
-            /** Cancel Job */
-            cancel_job: boolean;
         };
         /**
          * UsageItem
@@ -3682,6 +4387,39 @@ export interface components {
             total: components["schemas"]["UsageItem"];
         };
         /**
+         * VariableNames
+         * @description What an environment is run with; the values are never told.
+         */
+        VariableNames: {
+            /** Names */
+            names: string[];
+        };
+        /**
+         * VariablesWanted
+         * @description Variables to set, and to take away; all others stay.
+         */
+        VariablesWanted: {
+            /** Set */
+            set?: {
+                [key: string]: string;
+            };
+            /** Remove */
+            remove?: string[];
+        };
+        /**
+         * Uploaded
+         * @description A context has arrived.
+         */
+        hud__platform__routes__builds__Uploaded: {
+            /**
+             * Build Id
+             * Format: uuid
+             */
+            build_id: string;
+            /** Size Bytes */
+            size_bytes: number;
+        };
+        /**
          * RunPage
          * @description Runs of a job, by task, member and attempt.
          */
@@ -3692,6 +4430,26 @@ export interface components {
             total: number;
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * Uploaded
+         * @description The spans are durable. `cancel` and `cancel_job` say what is to end of the job.
+         *
+         *     `rejected` holds the first 100 of `rejected_count`.
+         */
+        hud__platform__routes__telemetry__Uploaded: {
+            /** Id */
+            id: string;
+            /** Accepted */
+            accepted: number;
+            /** Rejected Count */
+            rejected_count: number;
+            /** Rejected */
+            rejected: components["schemas"]["SpanRejected"][];
+            /** Cancel */
+            cancel: string[];
+            /** Cancel Job */
+            cancel_job: boolean;
         };
         /**
          * RunPage
@@ -3737,7 +4495,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Uploaded"];
+                    "application/json": components["schemas"]["hud__platform__routes__telemetry__Uploaded"];
                 };
             };
             /** @description Client Error */
@@ -4153,7 +4911,7 @@ export interface operations {
                 offset?: number;
                 cursor?: string | null;
                 job_id?: string | null;
-                status?: ("running" | "completed" | "error" | "cancelled") | null;
+                status?: ("pending" | "running" | "completed" | "error" | "cancelled") | null;
                 outcome?: components["schemas"]["Outcome"] | null;
                 model?: string | null;
                 env?: string | null;
@@ -4642,6 +5400,113 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AllCancelled"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    submit_v2_rollouts_submit_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RolloutWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutQueued"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_queue_v2_rollouts_queue_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueueState"];
                 };
             };
             /** @description Client Error */
@@ -6547,7 +7412,7 @@ export interface operations {
             };
         };
     };
-    build_v2_builds_trigger_post: {
+    upload_url_v2_builds_upload_url_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -6562,7 +7427,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Upload"];
                 };
             };
             /** @description No valid key. */
@@ -6576,15 +7441,6 @@ export interface operations {
             };
             /** @description The key lacks the scope. */
             403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description This platform does not do that. */
-            501: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6603,14 +7459,22 @@ export interface operations {
             };
         };
     };
-    build_v2_builds_upload_url_post: {
+    upload_v2_builds__build_id__context_put: {
         parameters: {
-            query?: never;
+            query: {
+                token: string;
+            };
             header?: never;
-            path?: never;
+            path: {
+                build_id: string;
+            };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/gzip": string;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -6618,7 +7482,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["hud__platform__routes__builds__Uploaded"];
                 };
             };
             /** @description No valid key. */
@@ -6639,8 +7503,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description This platform does not do that. */
-            501: {
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too long. */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6659,14 +7532,18 @@ export interface operations {
             };
         };
     };
-    lease_runtime_sessions_post: {
+    trigger_build_v2_builds_trigger_post: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BuildWanted"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -6674,7 +7551,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": components["schemas"]["Triggered"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description No valid key. */
@@ -6695,8 +7581,877 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description This platform does not do that. */
-            501: {
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_build_v2_builds__build_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                build_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildDetail"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    build_status_v2_builds__build_id__status_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                build_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildState"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    build_log_v2_builds__build_id__log_get: {
+        parameters: {
+            query?: {
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                build_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildLines"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancel_build_v2_builds__build_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                build_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildState"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    environment_builds_v2_registry__environment_id__builds_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                environment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildPage"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollback_v2_registry__environment_id__rollback_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                environment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RollbackWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolledBack"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    variable_names_v2_registry__environment_id__variables_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                environment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VariableNames"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    set_variables_v2_registry__environment_id__variables_patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                environment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VariablesWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VariableNames"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_leases_runtime_sessions_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                open_only?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeasePage"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    lend_runtime_sessions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeaseWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaseItem"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_lease_runtime_sessions__lease_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lease_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaseItem"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    end_lease_runtime_sessions__lease_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lease_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeaseEnded"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    run_taskset_v2_tasksets__taskset_id__run_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Launch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Launched"];
+                };
+            };
+            /** @description What was sent cannot be used; `detail` says which part. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    retry_job_v2_jobs__job_id__retry_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Launched"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -226,17 +226,19 @@ function taskColumns(of: Comparison): Column<Task>[] {
     id: which,
     header: of[which].name,
     width: "minmax(110px, 1fr)",
+    phone: "66px",
     value: (task) => task[which].mean,
     cell: (task) => <SideCell task={task} which={which} jobs={of[which].jobs} />,
   });
   return [
-    { id: "slug", header: "Task", width: "minmax(180px, 2fr)", value: (task) => task.slug, cell: (task) => <strong><Line>{task.slug}</Line></strong> },
+    { id: "slug", header: "Task", width: "minmax(180px, 2fr)", phone: "minmax(0, 1fr)", value: (task) => task.slug, cell: (task) => <strong><Line>{task.slug}</Line></strong> },
     side("first"),
     side("second"),
     {
       id: "difference",
       header: "Difference",
       width: "minmax(150px, 1.4fr)",
+      phone: "66px",
       value: (task) => task.difference,
       cell: (task) =>
         task.difference === null ? (

@@ -9,10 +9,11 @@ import { jobQuery } from "../api/queries";
 import type { JobDetail, Run } from "../api/types";
 import { bundledJob } from "../bundle/place";
 import { type Column, DataTable, sortIn, sortOut } from "../parts/DataTable";
+import { Command } from "../parts/Copy";
 import { Dialog } from "../parts/Dialog";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
-import { compact, count, dollars, duration, moment, secondsBetween } from "../parts/format";
+import { compact, count, dollars, duration, moment, plural, secondsBetween } from "../parts/format";
 import { Icon } from "../parts/Icon";
 import { Mean } from "../parts/Mean";
 import { Moment } from "../parts/Moment";
@@ -49,6 +50,7 @@ const RUN_COLUMNS: Column<Run>[] = [
     id: "task",
     header: "Task",
     width: "minmax(170px, 2fr)",
+    phone: "minmax(0, 1fr)",
     value: (run) => run.task_slug,
     cell: (run) => (
       <Link to="/trace/$traceId" params={{ traceId: run.id }} className="row-link">
@@ -56,8 +58,8 @@ const RUN_COLUMNS: Column<Run>[] = [
       </Link>
     ),
   },
-  { id: "member", header: "#", width: "34px", isRight: true, title: "Repeat", value: (run) => run.member, cell: (run) => <span className="quiet">{run.member + 1}</span> },
-  { id: "reward", header: "Reward", width: "112px", value: (run) => (run.invalid_reason === null ? run.reward : null), cell: (run) => <Reward run={run} /> },
+  { id: "member", header: "#", width: "34px", phone: "22px", isRight: true, title: "Repeat", value: (run) => run.member, cell: (run) => <span className="quiet">{run.member + 1}</span> },
+  { id: "reward", header: "Reward", width: "112px", phone: "96px", value: (run) => (run.invalid_reason === null ? run.reward : null), cell: (run) => <Reward run={run} /> },
   { id: "why", header: "Ended", width: "minmax(150px, 2.4fr)", value: (run) => run.error ?? run.stop_reason, cell: (run) => <Why run={run} /> },
   { id: "turns", header: "Turns", width: "52px", isRight: true, value: (run) => run.turns, cell: (run) => (run.turns ? count(run.turns) : <span className="quiet">–</span>) },
   { id: "tokens", header: "Tokens", width: "68px", isRight: true, value: (run) => run.prompt_tokens + run.completion_tokens, cell: (run) => (run.llm_calls ? compact(run.prompt_tokens + run.completion_tokens) : <span className="quiet">–</span>) },
@@ -69,7 +71,7 @@ const RUN_COLUMNS: Column<Run>[] = [
     value: (run) => run.cost_usd ?? run.known_cost_usd,
     cell: (run) => (run.cost_usd !== null && run.llm_calls ? dollars(run.cost_usd) : run.known_cost_usd ? `≥ ${dollars(run.known_cost_usd)}` : <span className="quiet">–</span>),
   },
-  { id: "took", header: "Took", width: "80px", isRight: true, value: (run) => secondsBetween(run.start_time, run.end_time), cell: (run) => took(run) },
+  { id: "took", header: "Took", width: "80px", phone: "54px", isRight: true, value: (run) => secondsBetween(run.start_time, run.end_time), cell: (run) => took(run) },
   { id: "began", header: "Began", width: "104px", isRight: true, value: (run) => moment(run.start_time)?.getTime(), cell: (run) => <Moment iso={run.start_time} /> },
 ];
 
@@ -188,8 +190,12 @@ function JobHead({ job }: { job: JobDetail }) {
         {ran === null ? null : <Fact label="Took" text={duration(ran)} />}
       </dl>
       <div className="trace-tools">
-        {bundledJob === null ? <CompareWith job={job} /> : null}
-        {job.status === "running" && bundledJob === null ? <Cancel job={job} /> : null}
+        {bundledJob === null ? (
+          <>
+            <CompareWith job={job} />
+            {job.status === "running" ? <Cancel job={job} /> : <Retry job={job} />}
+          </>
+        ) : null}
       </div>
     </header>
   );
@@ -242,6 +248,53 @@ function Fact({ label, text }: { label: string; text: string }) {
         <Line>{text}</Line>
       </dd>
     </div>
+  );
+}
+
+/** Runs that the platform began, it can try again; for others the command says so. */
+function Retry({ job }: { job: JobDetail }) {
+  const [isAsking, setAsking] = useState(false);
+  const client = useQueryClient();
+  const again = Object.entries(job.counts.ungraded).reduce((sum, [cause, times]) => (cause === "cancelled" ? sum : sum + times), 0);
+  const retry = useMutation({
+    mutationFn: () => change("post", "/v2/jobs/{job_id}/retry", { path: { job_id: job.id } }),
+    onSuccess: () => {
+      setAsking(false);
+      void client.invalidateQueries({ queryKey: ["job", job.id] });
+    },
+  });
+  if (!again) return null;
+  return (
+    <>
+      <button type="button" className="button" onClick={() => setAsking(true)}>
+        <Icon name="again" /> Retry {count(again)}
+      </button>
+      {isAsking ? (
+        <Dialog title={`Try ${plural(again, "ungraded run")} again?`} onClose={() => setAsking(false)}>
+          <div className="asking">
+            {job.runtime === "platform" ? (
+              <p>Each gets another attempt, in the version of its environment that is run now. What is graded is never run again.</p>
+            ) : (
+              <>
+                <p>This job was begun on a machine of yours, so it goes on there. What is graded is never run again.</p>
+                <Command>{`hud eval --resume ${job.id}`}</Command>
+              </>
+            )}
+            {retry.error ? <Failure error={retry.error} /> : null}
+            <p className="asking-buttons">
+              <button type="button" className="button" onClick={() => setAsking(false)}>
+                {job.runtime === "platform" ? "Not now" : "Close"}
+              </button>
+              {job.runtime === "platform" ? (
+                <button type="button" className="button primary" onClick={() => retry.mutate()} disabled={retry.isPending}>
+                  Try again
+                </button>
+              ) : null}
+            </p>
+          </div>
+        </Dialog>
+      ) : null}
+    </>
   );
 }
 

@@ -27,6 +27,7 @@ export const JOB_COLUMNS: Column<Job>[] = [
     id: "name",
     header: "Job",
     width: "minmax(190px, 2.2fr)",
+    phone: "minmax(0, 1fr)",
     value: (job) => job.name.toLowerCase(),
     cell: (job) => (
       <Link to="/jobs/$jobId" params={{ jobId: job.id }} className="row-link">
@@ -35,11 +36,12 @@ export const JOB_COLUMNS: Column<Job>[] = [
     ),
   },
   { id: "status", header: "Status", width: "104px", value: (job) => job.status, cell: (job) => <JobStatus status={job.status} /> },
-  { id: "graded", header: "Graded", width: "minmax(130px, 1fr)", value: (job) => job.counts.coverage, cell: (job) => <Progress counts={job.counts} /> },
+  { id: "graded", header: "Graded", width: "minmax(130px, 1fr)", phone: "66px", value: (job) => job.counts.coverage, cell: (job) => <Progress counts={job.counts} /> },
   {
     id: "mean",
     header: "Mean reward",
     width: "minmax(140px, 1fr)",
+    phone: "84px",
     value: (job) => job.counts.mean_reward,
     cell: (job) => <Mean mean={job.counts.mean_reward} bounds={boundsOf(job)} />,
   },

@@ -5,7 +5,7 @@ import { useEffect, useMemo, useState } from "react";
 
 import { get } from "../api/http";
 import { follow } from "../api/live";
-import { jobQuery } from "../api/queries";
+import { firstRunsQuery, jobQuery, queries } from "../api/queries";
 import type { Job, Run } from "../api/types";
 
 const PAGE = 1000;
@@ -52,6 +52,16 @@ export function useRuns(jobId: string): Runs {
         if (!ending.signal.aborted) show(error);
       }
     };
+    // Something to see until it is certain that no change is missed.
+    void queries.fetchQuery(firstRunsQuery(jobId)).then(
+      (page) => {
+        if (ending.signal.aborted || held.size) return;
+        for (const run of page.items) held.set(run.id, run);
+        total = page.total;
+        show();
+      },
+      () => undefined,
+    );
     let isFirst = true;
     const stop = follow({
       url: `/v2/jobs/${jobId}/events`,

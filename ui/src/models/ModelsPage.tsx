@@ -19,12 +19,12 @@ type Model = Schemas["ModelItem"];
 type Usage = Schemas["UsageItem"];
 
 const MODEL_COLUMNS: Column<Model>[] = [
-  { id: "name", header: "Model", width: "minmax(190px, 2fr)", value: (model) => model.name.toLowerCase(), cell: (model) => <strong><Line>{model.name}</Line></strong> },
+  { id: "name", header: "Model", width: "minmax(190px, 2fr)", phone: "minmax(0, 1fr)", value: (model) => model.name.toLowerCase(), cell: (model) => <strong><Line>{model.name}</Line></strong> },
   { id: "provider", header: "Provider", width: "minmax(100px, 1fr)", value: (model) => model.provider.name, cell: (model) => <Line>{model.provider.name}</Line> },
   { id: "agent", header: "Agent", width: "130px", value: (model) => model.sdk_agent_type, cell: (model) => model.sdk_agent_type },
   { id: "context", header: "Context", width: "86px", isRight: true, value: (model) => model.context_window, cell: (model) => (model.context_window ? compact(model.context_window) : <span className="quiet">–</span>) },
-  { id: "input", header: "In / M", width: "80px", isRight: true, title: "US dollars for a million tokens of the prompt", value: (model) => model.price?.input, cell: (model) => (model.price ? dollars(model.price.input) : <span className="quiet">–</span>) },
-  { id: "output", header: "Out / M", width: "80px", isRight: true, title: "US dollars for a million tokens of the answer", value: (model) => model.price?.output, cell: (model) => (model.price ? dollars(model.price.output) : <span className="quiet">–</span>) },
+  { id: "input", header: "In / M", width: "80px", phone: "60px", isRight: true, title: "US dollars for a million tokens of the prompt", value: (model) => model.price?.input, cell: (model) => (model.price ? dollars(model.price.input) : <span className="quiet">–</span>) },
+  { id: "output", header: "Out / M", width: "80px", phone: "62px", isRight: true, title: "US dollars for a million tokens of the answer", value: (model) => model.price?.output, cell: (model) => (model.price ? dollars(model.price.output) : <span className="quiet">–</span>) },
   { id: "sees", header: "Can", width: "120px", value: (model) => (model.images ? 1 : 0), cell: (model) => <>{model.images ? <span className="badge">sees</span> : null} {model.reasoning ? <span className="badge">reasons</span> : null}</> },
 ];
 
@@ -139,11 +139,11 @@ function Figure({ label, text, note }: { label: string; text: string; note: stri
 function usageColumns(by: keyof typeof GROUPS): Column<Usage>[] {
   const name = (item: Usage) => String(item.group[by] ?? "–");
   return [
-    { id: "group", header: GROUPS[by], width: "minmax(190px, 2fr)", value: name, cell: (item) => <strong><Line>{name(item)}</Line></strong> },
-    { id: "calls", header: "Calls", width: "90px", isRight: true, value: (item) => item.calls, cell: (item) => count(item.calls) },
+    { id: "group", header: GROUPS[by], width: "minmax(190px, 2fr)", phone: "minmax(0, 1fr)", value: name, cell: (item) => <strong><Line>{name(item)}</Line></strong> },
+    { id: "calls", header: "Calls", width: "90px", phone: "54px", isRight: true, value: (item) => item.calls, cell: (item) => count(item.calls) },
     { id: "failed", header: "Failed", width: "80px", isRight: true, value: (item) => item.failed_calls, cell: (item) => (item.failed_calls ? count(item.failed_calls) : <span className="quiet">–</span>) },
     { id: "in", header: "Tokens in", width: "96px", isRight: true, value: (item) => item.prompt_tokens, cell: (item) => compact(item.prompt_tokens) },
     { id: "out", header: "Tokens out", width: "96px", isRight: true, value: (item) => item.completion_tokens, cell: (item) => compact(item.completion_tokens) },
-    { id: "cost", header: "Cost", width: "100px", isRight: true, value: (item) => item.cost_usd, cell: (item) => `${item.unpriced_calls ? "≥ " : ""}${dollars(item.cost_usd)}` },
+    { id: "cost", header: "Cost", width: "100px", phone: "80px", isRight: true, value: (item) => item.cost_usd, cell: (item) => `${item.unpriced_calls ? "≥ " : ""}${dollars(item.cost_usd)}` },
   ];
 }

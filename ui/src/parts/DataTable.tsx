@@ -5,6 +5,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useEffect, useMemo, useRef } from "react";
 
 import { Icon } from "./Icon";
+import { useNarrow } from "./useNarrow";
 import "./datatable.css";
 
 export interface Column<Row> {
@@ -16,8 +17,8 @@ export interface Column<Row> {
   value?: (row: Row) => number | string | null | undefined;
   cell: (row: Row) => ReactNode;
   isRight?: boolean;
-  /** Left out where there is little room. */
-  isMinor?: boolean;
+  /** Its width on a phone. Where a table's columns say so, those that do not are left out there. */
+  phone?: string;
   title?: string;
 }
 
@@ -42,7 +43,9 @@ interface DataTableProps<Row> {
 const features = tableFeatures({ rowSortingFeature, sortedRowModel: createSortedRowModel(), sortFns: { basic: sortFn_basic } });
 
 export function DataTable<Row extends object>(props: DataTableProps<Row>) {
-  const { rows, columns, sort, rowHeight = 38 } = props;
+  const { rows, sort, rowHeight = 38 } = props;
+  const isNarrow = useNarrow();
+  const columns = useMemo(() => (isNarrow ? forPhones(props.columns) : props.columns), [props.columns, isNarrow]);
   const box = useRef<HTMLDivElement>(null);
   const definitions = useMemo(
     () =>
@@ -107,7 +110,12 @@ export function DataTable<Row extends object>(props: DataTableProps<Row>) {
 }
 
 function classes<Row>(column: Column<Row>): string {
-  return `${column.isRight ? "right number" : ""}${column.isMinor ? " minor" : ""}`;
+  return column.isRight ? "right number" : "";
+}
+
+function forPhones<Row>(columns: Column<Row>[]): Column<Row>[] {
+  const kept = columns.flatMap((column) => (column.phone === undefined ? [] : [{ ...column, width: column.phone }]));
+  return kept.length ? kept : columns;
 }
 
 function next(id: string, sort: Sort | null): Sort | null {

@@ -45,6 +45,7 @@ const SHAPES = {
   pause: <path d="M5.2 3v10M10.8 3v10" strokeWidth="2.2" />,
   menu: <path d="M2.5 4.5h11M2.5 8h11M2.5 11.5h11" />,
   more: <path d="M3.5 8h.1M8 8h.1M12.5 8h.1" strokeWidth="2.4" />,
+  again: <><path d="M13 8a5 5 0 1 1-1.6-3.7" /><path d="M13.2 2.2v2.6h-2.6" /></>,
   stop: <rect x="4" y="4" width="8" height="8" rx="1.2" />,
   code: <path d="m5.2 4.2-3.4 3.8 3.4 3.8M10.8 4.2l3.4 3.8-3.4 3.8" />,
   keyboard: <><rect x="1.5" y="4" width="13" height="8" rx="1.4" /><path d="M4 6.7h.1M6.7 6.7h.1M9.3 6.7h.1M12 6.7h.1M5 9.5h6" strokeWidth="1.6" /></>,

@@ -26,6 +26,11 @@ const SECTIONS: Record<string, { label: string; icon: IconName; page: () => Reac
   audit: { label: "Audit log", icon: "clock", page: () => <Audit /> },
 };
 
+/** On a phone the sections are a row that is wider than the window. */
+function intoView(place: HTMLElement | null): void {
+  place?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
 export function SettingsPage() {
   const { section } = useParams({ strict: false });
   const me = useQuery(meQuery);
@@ -39,7 +44,7 @@ export function SettingsPage() {
         <ul>
           {Object.entries(SECTIONS).map(([id, one]) => (
             <li key={id}>
-              <Link to="/settings/$section" params={{ section: id }} className={`place${id === name ? " here" : ""}`} aria-current={id === name ? "page" : undefined}>
+              <Link to="/settings/$section" params={{ section: id }} ref={id === name ? intoView : undefined} className={`place${id === name ? " here" : ""}`} aria-current={id === name ? "page" : undefined}>
                 <Icon name={one.icon} />
                 {one.label}
               </Link>

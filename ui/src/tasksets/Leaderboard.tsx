@@ -89,12 +89,13 @@ function columnsOf(board: Board, chosen: ReadonlySet<string>, setChosen: (chosen
   const passes = Object.keys(board.standings[0]?.pass_at_k ?? {}).filter((k) => k !== "1");
   const pass = passes.at(-1);
   return [
-    { id: "choose", header: "", width: "22px", cell: (row) => <input type="checkbox" className="above" checked={chosen.has(row.name)} onChange={() => flip(row.name)} aria-label={`Choose ${row.name}`} /> },
-    { id: "place", header: "Place", width: "52px", title: "The places that the intervals leave open", value: (row) => row.places?.[0], cell: (row) => <Place places={row.places} /> },
+    { id: "choose", header: "", width: "18px", phone: "18px", cell: (row) => <input type="checkbox" className="above" checked={chosen.has(row.name)} onChange={() => flip(row.name)} aria-label={`Choose ${row.name}`} /> },
+    { id: "place", header: "Place", width: "40px", title: "The places that the intervals leave open", value: (row) => row.places?.[0], cell: (row) => <Place places={row.places} /> },
     {
       id: "name",
       header: "Who",
       width: "minmax(170px, 2fr)",
+      phone: "minmax(0, 1fr)",
       value: (row) => row.name.toLowerCase(),
       cell: (row) => (
         <span className="standing">
@@ -103,23 +104,23 @@ function columnsOf(board: Board, chosen: ReadonlySet<string>, setChosen: (chosen
           </strong>
           {row.is_running ? <span className="badge accent"><span className="pulse" />running</span> : null}
           {row.flags.map((flag) => (
-            <span key={flag} className="badge warn" title={flag}>
-              {flag.length > 28 ? `${flag.slice(0, 28)}…` : flag}
+            <span key={flag} className="standing-flag" title={flag}>
+              {flag}
             </span>
           ))}
         </span>
       ),
     },
-    { id: "mean", header: "Mean reward", width: "minmax(190px, 1.8fr)", value: (row) => row.mean, cell: (row) => <Mean mean={row.mean} interval={row.interval_95} bounds={row.lower_bound !== null && row.upper_bound !== null ? [row.lower_bound, row.upper_bound] : null} /> },
-    { id: "coverage", header: "Graded", width: "110px", isRight: true, value: (row) => row.coverage, cell: (row) => <Coverage row={row} /> },
-    ...(pass ? [{ id: "pass", header: `pass@${pass}`, width: "72px", isRight: true, value: (row: Standing) => row.pass_at_k[pass], cell: (row: Standing) => share(row.pass_at_k[pass]) }] : []),
-    { id: "cost", header: "Cost / run", width: "84px", isRight: true, value: (row) => row.cost_per_run_usd ?? row.known_cost_per_run_usd, cell: (row) => cost(row) },
-    { id: "time", header: "Time / run", width: "84px", isRight: true, value: (row) => row.time_per_run_s, cell: (row) => (row.time_per_run_s === null ? <Nothing /> : duration(row.time_per_run_s)) },
-    { id: "tokens", header: "Tokens / run", width: "92px", isRight: true, value: (row) => row.tokens_per_run, cell: (row) => (row.tokens_per_run ? compact(Math.round(row.tokens_per_run)) : <Nothing />) },
+    { id: "mean", header: "Mean reward", width: "minmax(150px, 1.4fr)", phone: "84px", value: (row) => row.mean, cell: (row) => <Mean mean={row.mean} interval={row.interval_95} bounds={row.lower_bound !== null && row.upper_bound !== null ? [row.lower_bound, row.upper_bound] : null} /> },
+    { id: "coverage", header: "Graded", width: "72px", phone: "58px", isRight: true, value: (row) => row.coverage, cell: (row) => <Coverage row={row} /> },
+    ...(pass ? [{ id: "pass", header: `pass@${pass}`, width: "60px", isRight: true, value: (row: Standing) => row.pass_at_k[pass], cell: (row: Standing) => share(row.pass_at_k[pass]) }] : []),
+    { id: "cost", header: "Cost / run", width: "70px", isRight: true, value: (row) => row.cost_per_run_usd ?? row.known_cost_per_run_usd, cell: (row) => cost(row) },
+    { id: "time", header: "Time / run", width: "72px", isRight: true, value: (row) => row.time_per_run_s, cell: (row) => (row.time_per_run_s === null ? <Nothing /> : duration(row.time_per_run_s)) },
+    { id: "tokens", header: "Tokens / run", width: "82px", isRight: true, value: (row) => row.tokens_per_run, cell: (row) => (row.tokens_per_run ? compact(Math.round(row.tokens_per_run)) : <Nothing />) },
     {
       id: "jobs",
       header: "Jobs",
-      width: "90px",
+      width: "66px",
       isRight: true,
       value: (row) => row.jobs.length,
       cell: (row) =>

@@ -25,11 +25,13 @@ export function TasksetJobs({ board, onChange }: { board: Board; onChange: () =>
     onSuccess: onChange,
   });
   const columns = useMemo((): Column<Job>[] => {
-    const shown = JOB_COLUMNS.filter((column) => column.id !== "status");
+    // All of these have the taskset's name; on a phone who worked says more.
+    const shown = JOB_COLUMNS.filter((column) => column.id !== "status").map((column) => (column.id === "model" ? { ...column, phone: "minmax(0, 1fr)" } : column.id === "graded" ? { ...column, phone: undefined } : column));
     const publish: Column<Job> = {
       id: "published",
       header: "Published",
       width: "128px",
+      phone: "94px",
       value: (job) => (published.has(job.id) ? 1 : 0),
       cell: (job) =>
         published.has(job.id) ? (

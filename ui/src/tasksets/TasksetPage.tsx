@@ -11,6 +11,7 @@ import { Line } from "../trace/Text";
 import { Leaderboard } from "./Leaderboard";
 import { TasksetJobs } from "./TasksetJobs";
 import { TasksetsPage } from "./TasksetsPage";
+import { RunTaskset } from "./RunTaskset";
 import { TasksetTasks } from "./TasksetTasks";
 import { useTitle } from "../parts/useTitle";
 import "../jobs/jobs.css";
@@ -68,6 +69,7 @@ function Taskset({ name }: { name: string }) {
             </button>
           ))}
         </div>
+        {query.data?.taskset_id ? <RunTaskset taskset={query.data.taskset} id={query.data.taskset_id} /> : null}
       </header>
       {query.error ? (
         <div className="page">

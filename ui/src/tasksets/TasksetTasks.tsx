@@ -45,6 +45,7 @@ export function TasksetTasks({ taskset, id }: { taskset: string; id: string | nu
         id: "slug",
         header: "Task",
         width: "minmax(180px, 1.6fr)",
+        phone: "minmax(0, 1.4fr)",
         value: (task) => task.slug,
         cell: (task) => (
           <button type="button" className="task-open" onClick={() => setShown(task.slug)}>
@@ -53,9 +54,9 @@ export function TasksetTasks({ taskset, id }: { taskset: string; id: string | nu
         ),
       },
       { id: "env", header: "Environment", width: "minmax(110px, 0.8fr)", value: (task) => task.env, cell: (task) => <Line>{task.env}</Line> },
-      { id: "args", header: "Arguments", width: "minmax(200px, 2.4fr)", cell: (task) => <code className="quiet"><Line>{task.args_preview}</Line></code> },
+      { id: "args", header: "Arguments", width: "minmax(200px, 2.4fr)", phone: "minmax(0, 1fr)", cell: (task) => <code className="quiet"><Line>{task.args_preview}</Line></code> },
       ...names.map((name): Column<Task> => ({ id: `column ${name}`, header: name, width: "minmax(80px, 0.7fr)", value: (task) => task.columns[name], cell: (task) => <Line>{task.columns[name] ?? ""}</Line> })),
-      { id: "version", header: "Version", width: "68px", isRight: true, value: (task) => task.version, cell: (task) => task.version },
+      { id: "version", header: "Version", width: "68px", phone: "52px", isRight: true, value: (task) => task.version, cell: (task) => task.version },
       { id: "changed", header: "Changed", width: "120px", isRight: true, value: (task) => task.changed_at, cell: (task) => <Moment iso={task.changed_at} /> },
     ];
   }, [rows]);

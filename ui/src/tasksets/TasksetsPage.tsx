@@ -29,6 +29,7 @@ const COLUMNS: Column<Row>[] = [
     id: "name",
     header: "Taskset",
     width: "minmax(200px, 3fr)",
+    phone: "minmax(0, 1fr)",
     value: (row) => row.name.toLowerCase(),
     cell: (row) => (
       <Link to="/tasksets/$" params={{ _splat: row.name }} className="row-link">
@@ -38,8 +39,8 @@ const COLUMNS: Column<Row>[] = [
   },
   { id: "kept", header: "Kept", width: "120px", value: (row) => (row.isKept ? 1 : 0), cell: (row) => (row.isKept ? <span className="badge">kept here</span> : <span className="quiet">from files</span>) },
   { id: "tasks", header: "Tasks", width: "80px", isRight: true, value: (row) => row.tasks, cell: (row) => (row.tasks === null ? <span className="quiet">–</span> : count(row.tasks)) },
-  { id: "jobs", header: "Jobs", width: "80px", isRight: true, value: (row) => row.jobs, cell: (row) => count(row.jobs) },
-  { id: "last", header: "Last used", width: "140px", isRight: true, value: (row) => (row.last ? moment(row.last)?.getTime() : null), cell: (row) => (row.last ? <Moment iso={row.last} /> : <span className="quiet">–</span>) },
+  { id: "jobs", header: "Jobs", width: "80px", phone: "44px", isRight: true, value: (row) => row.jobs, cell: (row) => count(row.jobs) },
+  { id: "last", header: "Last used", width: "140px", phone: "96px", isRight: true, value: (row) => (row.last ? moment(row.last)?.getTime() : null), cell: (row) => (row.last ? <Moment iso={row.last} /> : <span className="quiet">–</span>) },
 ];
 
 export function TasksetsPage() {

@@ -23,7 +23,7 @@ export function Toolbar(props: ToolbarProps) {
   const { run, neighbours } = props;
   return (
     <>
-      {run.status === "running" && bundledJob === null ? <CancelRun run={run} /> : null}
+      {run.end_time === null && run.status !== "interrupted" && bundledJob === null ? <CancelRun run={run} /> : null}
       <Tool icon="left" label="Run before ([)" onClick={() => props.onRun(neighbours.before)} disabled={!neighbours.before} />
       <Tool icon="chevron" label="Next run (])" onClick={() => props.onRun(neighbours.after)} disabled={!neighbours.after} />
       <span className="tool-gap" />

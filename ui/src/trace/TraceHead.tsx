@@ -10,7 +10,7 @@ import { endingOf, stopped } from "../parts/outcome";
 import { Reward } from "../parts/Reward";
 import { Line } from "./Text";
 
-export function TraceHead({ run, isLive, children }: { run: RunDetail; isLive: boolean; children: React.ReactNode }) {
+export function TraceHead({ run, isLive, onGrade, children }: { run: RunDetail; isLive: boolean; onGrade: (() => void) | null; children: React.ReactNode }) {
   const took = secondsBetween(run.start_time, run.end_time);
   return (
     <header className="trace-head">
@@ -31,7 +31,14 @@ export function TraceHead({ run, isLive, children }: { run: RunDetail; isLive: b
           <Line>{run.task_slug || "A run without a task"}</Line>
         </h1>
       </div>
-      <Reward run={run} large />
+      {onGrade ? (
+        <button type="button" className="to-grade" onClick={onGrade} title="How it was graded">
+          <Reward run={run} large />
+          <span className="visually-hidden">, how it was graded</span>
+        </button>
+      ) : (
+        <Reward run={run} large />
+      )}
       <dl className="trace-facts">
         {run.model ? (
           <Fact label="Model">
@@ -78,7 +85,7 @@ function Fact({ label, title, children }: { label: string; title?: string; child
 /** Why a run has no reward, where it has none. */
 export function Verdict({ run, onError }: { run: RunDetail; onError: (() => void) | null }) {
   const ending = endingOf(run);
-  if (run.status === "running" || (run.outcome === "graded" && run.invalid_reason === null && !run.error)) return null;
+  if (run.status === "running" || run.status === "pending" || (run.outcome === "graded" && run.invalid_reason === null && !run.error)) return null;
   const isMild = run.outcome === "graded" && run.invalid_reason === null;
   return (
     <div className={`verdict ${isMild ? "warn" : ending.tone || "warn"}`}>

@@ -142,7 +142,8 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
   const onGoStart = useCallback((place: number) => go(place, "start"), [go]);
   const onLink = useCallback((seq: number) => go(Math.max(0, source.placeOf(seq))), [go, source]);
 
-  const lastError = useLastError(source);
+  const lastError = useLastOf(source, "error");
+  const lastGrade = useLastOf(source, "grade");
   const stages = useStages(source);
   const stage = stageName && stages.includes(stageName) ? stageName : (stages[0] ?? null);
   const isStaged = hasStage && isWide && stage !== null;
@@ -210,7 +211,7 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
   return (
     <ReadingContext value={reading}>
       <div className="trace">
-        <TraceHead run={run} isLive={source.isLive}>
+        <TraceHead run={run} isLive={source.isLive} onGrade={lastGrade === null ? null : () => go(lastGrade, "start")}>
           <Toolbar run={run} neighbours={neighbours} onRun={toRun} hasOutline={showsOutline} onOutline={() => setOutline(!hasOutline)} hasStage={isStaged} canStage={stage !== null && isWide} onStage={() => setStage(!hasStage)} onHelp={() => setHelp(true)} />
         </TraceHead>
         <Verdict run={run} onError={lastError === null ? null : () => go(lastError, "start")} />
@@ -273,14 +274,14 @@ function rowAfter(places: number[], place: number, by: 1 | -1): number {
   return places.findLastIndex((one) => one < place);
 }
 
-function useLastError(source: TraceSource): number | null {
+function useLastOf(source: TraceSource, kind: Kind): number | null {
   const version = source.linesVersion;
   return useMemo(() => {
     for (let place = source.total - 1; place >= 0; place -= 1) {
-      if (source.kindAt(place) === "error") return place;
+      if (source.kindAt(place) === kind) return place;
     }
     return null;
-  }, [source, version]);
+  }, [source, kind, version]);
 }
 
 function useShown(source: TraceSource, kinds: ReadonlySet<Kind>): number[] | null {

@@ -6,19 +6,24 @@ child of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
+from hud.platform.database import Database
 from hud.platform.errors import ApiError
 from hud.platform.registry import tables
 from hud.platform.registry.naming import slugged
 from hud.platform.secrets import SecretBox
 from hud.runtimes.base import Provider
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _environments, _builds = tables.environments, tables.builds
 
 
@@ -29,6 +34,7 @@ class Built:
     Attributes:
         environment: Its name, as the registry has it.
         uri: `bundle:<sha256>` or `docker:<image>`.
+        bundles: The folder of this platform's bundles.
         variables: What its environment is given as environment variables, decrypted.
     """
 
@@ -36,6 +42,7 @@ class Built:
     build_id: str
     environment: str
     uri: str
+    bundles: Path
     variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
@@ -45,7 +52,9 @@ Make = Callable[[Built, str], Provider]
 def _bundle(built: Built, sha256: str) -> Provider:
     from hud.runtimes.bundle import BundleRuntime
 
-    return BundleRuntime(sha256, variables=dict(built.variables))
+    if not _SHA256.fullmatch(sha256):
+        raise InputError(f"{bounded(built.uri)!r} is the address of no bundle")
+    return BundleRuntime(built.uri, env_vars=dict(built.variables), store=built.bundles)
 
 
 def _docker(built: Built, image: str) -> Provider:
@@ -75,14 +84,38 @@ def provider_of(built: Built) -> Provider:
     return make(built, rest)
 
 
-def find_built(connection: Connection, secrets: SecretBox, team: str, name: str) -> Built:
-    """Return the latest build of the team's environment of that name.
+class Deployed:
+    """Finds what the teams of a platform have deployed. From any thread; blocks."""
 
-    Raises:
-        ApiError: with status 404 when there is no such environment, 409 when it has no build.
-        StoreError: when its variables cannot be decrypted.
-    """
-    found = connection.execute(
+    def __init__(self, database: Database, secrets: SecretBox, home: Path) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._bundles = home / "bundles"
+
+    def find(self, team: str, name: str) -> Built:
+        """Return the latest build of the team's environment of that name.
+
+        Raises:
+            ApiError: with status 404 when there is no such environment, 409 when it has no build.
+            StoreError: when its variables cannot be decrypted.
+        """
+        with self._database.reading() as connection:
+            found = _latest(connection, team, name)
+        hint = "hud deploy builds and registers an environment"
+        if found is None:
+            message = f"there is no environment {bounded(name)!r} on this platform"
+            raise ApiError(404, message, kind="not_found", hint=hint)
+        if not found.build or not found.uri:
+            message = f"environment {bounded(found.name)!r} has no build that can be run"
+            raise ApiError(409, message, kind="not_built", hint=hint)
+        variables: dict[str, str] = {}
+        if found.variables:
+            variables = json.decode(self._secrets.decrypt(found.variables))
+        return Built(team, found.build, found.name, found.uri, self._bundles, variables)
+
+
+def _latest(connection: Connection, team: str, name: str) -> Any:
+    return connection.execute(
         select(
             *(_environments.c.name, _environments.c.variables),
             *(_builds.c.id.label("build"), _builds.c.uri),
@@ -97,13 +130,3 @@ def find_built(connection: Connection, secrets: SecretBox, team: str, name: str)
         )
         .where(_environments.c.team == team, _environments.c.name == slugged(name))
     ).one_or_none()
-    hint = "hud deploy builds and registers an environment"
-    if found is None:
-        message = f"there is no environment {bounded(name)!r} on this platform"
-        raise ApiError(404, message, kind="not_found", hint=hint)
-    if not found.build or not found.uri:
-        message = f"environment {bounded(found.name)!r} has no build that can be run"
-        raise ApiError(409, message, kind="not_built", hint=hint)
-    sealed: str | None = found.variables
-    variables: dict[str, str] = {} if not sealed else json.decode(secrets.decrypt(sealed))
-    return Built(team, found.build, found.name, found.uri, variables)

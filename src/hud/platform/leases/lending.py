@@ -12,13 +12,12 @@ from starlette.concurrency import run_in_threadpool
 
 from hud._core.errors import StoreError
 from hud._core.ids import new_id
-from hud.platform.builds.placing import Built, find_built
+from hud.platform.builds.placing import Built, Deployed
 from hud.platform.database import Database
 from hud.platform.errors import ApiError, not_found
 from hud.platform.leases import records
 from hud.platform.leases.lease import Borrower, Lease
 from hud.platform.leases.places import Places
-from hud.platform.secrets import SecretBox
 
 logger = logging.getLogger(__name__)
 
@@ -52,14 +51,14 @@ class Leases:
     def __init__(
         self,
         database: Database,
-        secrets: SecretBox,
+        deployed: Deployed,
         places: Places,
         limits: LendingLimits | None = None,
     ) -> None:
         self.limits = limits or LendingLimits()
         self.server = new_id()
         self._database = database
-        self._secrets = secrets
+        self._deployed = deployed
         self._places = places
         self._held: dict[tuple[str, str], Lease] = {}
         self._is_over = False
@@ -111,7 +110,7 @@ class Leases:
                     kind="too_many",
                     hint="end some of them, or run fewer rollouts at once: --max-concurrent",
                 )
-            return find_built(connection, self._secrets, team, environment)
+        return self._deployed.find(team, environment)
 
     def _add(self, lease: Lease) -> None:
         with self._database.writing() as connection:

@@ -34,6 +34,7 @@ class Asked:
     user_id: str
     key_id: str | None
     ask: RolloutAsk
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Queue:
                         "spec": one.ask.model_dump_json(),
                         "user_id": one.user_id,
                         "key_id": one.key_id,
-                        "attempt": 1,
+                        "attempt": one.attempt,
                         "created_at": now + at,
                         "not_before": 0,
                     }
@@ -183,11 +184,16 @@ class Queue:
                 found.update((row.lease, row.cancel_reason) for row in rows)
         return found
 
-    def finish(self, leases: Sequence[str]) -> None:
-        """Say that what was leased is over and recorded."""
+    def finish(self, leases: Sequence[str]) -> set[tuple[str, str]]:
+        """Say that what was leased is over and recorded; return its jobs, as (team, id)."""
+        found: set[tuple[str, str]] = set()
         with self._database.writing() as connection:
             for lease in leases:
-                connection.execute(_done(now_us()).where(_table.c.lease == lease))
+                mine = _table.c.lease == lease
+                rows = connection.execute(select(_table.c.team, _table.c.job_id).where(mine))
+                found.update((row.team, row.job_id) for row in rows)
+                connection.execute(_done(now_us()).where(mine))
+        return found
 
     def cancel(
         self, team: str, *, reason: str, runs: Iterable[str] = (), job_id: str | None = None

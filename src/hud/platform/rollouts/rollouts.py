@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from hud._core.errors import InputError
 from hud._core.outcome import Outcome
-from hud.platform.builds.placing import find_built
+from hud.platform.builds.placing import Deployed
 from hud.platform.database import now_us
 from hud.platform.errors import ApiError
 from hud.platform.identity import Caller
@@ -17,6 +17,7 @@ from hud.platform.ingest.reports import job_heard_of, stored_id
 from hud.platform.registry.arguments import Effort
 from hud.platform.registry.environments import read_manifests
 from hud.platform.rollouts.agents import check_agent, needs_models
+from hud.platform.rollouts.ending import end_if_over
 from hud.platform.rollouts.gathering import Gathered
 from hud.platform.rollouts.order import RolloutAsk
 from hud.platform.rollouts.queue import Asked, Cancelled, Queue
@@ -31,15 +32,28 @@ OPEN_PER_TEAM = 100_000
 class Rollouts:
     """The rollouts of one server. For one event loop, but for `cancel`."""
 
-    def __init__(self, services: Services, worker: Worker | None) -> None:
+    def __init__(self, services: Services, worker: Worker | None, deployed: Deployed) -> None:
         self.worker = worker
         self.queue = Queue(services.database)
         self._services = services
+        self._deployed = deployed
         self._added = Gathered(self.queue.add)
         self._checked = Gathered(self._check_all)
 
-    async def submit(self, caller: Caller, run_id: str, job_id: str, ask: RolloutAsk) -> bool:
+    async def submit(
+        self,
+        caller: Caller,
+        run_id: str,
+        job_id: str,
+        ask: RolloutAsk,
+        *,
+        member: int | None = None,
+        attempt: int = 1,
+    ) -> bool:
         """Queue a rollout; it is shown as pending when this returns. One id runs once.
+
+        Args:
+            member: Which of its task's repeats it is; None for the next one.
 
         Returns:
             Whether it was new.
@@ -71,7 +85,8 @@ class Rollouts:
                 task_id=task.id,
                 env=task.env,
                 started_at=now_us(),
-                member=UNCOUNTED,
+                member=UNCOUNTED if member is None else member,
+                attempt=attempt,
                 group_id=ask.group_id,
                 model=_model(ask),
                 task_digest=task.digest(),
@@ -82,7 +97,7 @@ class Rollouts:
         )
         # A worker may take it as soon as it is queued, and needs to know which member it is.
         await store.committed()
-        asked = Asked(caller.team, run_id, job_id, caller.user_id, caller.key_id, ask)
+        asked = Asked(caller.team, run_id, job_id, caller.user_id, caller.key_id, ask, attempt)
         is_new = await self._added.do(asked)
         if self.worker is not None:
             self.worker.wake()
@@ -112,6 +127,8 @@ class Rollouts:
             )
         if found.waiting:
             store.flush()
+        if job_id is not None and not found.running:
+            end_if_over(self._services.database, store, [(team, job_id)], "cancelled")
         if self.worker is not None:
             self.worker.cancel(team, found.running, reason)
         return found
@@ -135,7 +152,7 @@ class Rollouts:
                 key = (team, ask.env)
                 if key not in known:
                     try:
-                        find_built(connection, self._services.secrets, team, ask.env)
+                        self._deployed.find(team, ask.env)
                         known[key] = read_manifests(connection, team, [ask.env])
                     except (ApiError, InputError) as error:
                         known[key] = error

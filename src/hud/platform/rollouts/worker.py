@@ -19,12 +19,13 @@ from starlette.concurrency import run_in_threadpool
 
 from hud._core.errors import HudError, InputError, StoreError
 from hud._core.outcome import RETRYABLE, Outcome
-from hud.platform.builds.placing import Built, find_built
+from hud.platform.builds.placing import Deployed
 from hud.platform.database import Database, now_us
 from hud.platform.leases.places import Places
 from hud.platform.rollouts import grants
 from hud.platform.rollouts.agents import needs_models
 from hud.platform.rollouts.attempts import Broken, has_ended, try_again
+from hud.platform.rollouts.ending import end_if_over
 from hud.platform.rollouts.engine import LONGEST_S, Engine
 from hud.platform.rollouts.engines import make_engine
 from hud.platform.rollouts.gathering import Gathered
@@ -241,7 +242,7 @@ class Worker:
         try_again(self._database, order, Broken(outcome, error), delay_s=delay_s)
 
     def _finish(self, leases: Sequence[str]) -> Sequence[None]:
-        self._queue.finish(leases)
+        end_if_over(self._database, self._store, self._queue.finish(leases), "completed")
         return [None] * len(leases)
 
     # -- living -----------------------------------------------------------------------------
@@ -302,7 +303,7 @@ class Worker:
             if order.lease in self._works:
                 continue
             if has_ended(self._database, order):
-                self._queue.finish([order.lease])
+                self._finish([order.lease])
                 continue
             reason = self._queue.cancelled([order.lease]).get(order.lease)
             if reason is None and order.attempt <= order.ask.retries:
@@ -314,7 +315,7 @@ class Worker:
             sink = OrderSink(self._store, order)
             sink.record_end(_ending(order, outcome, reason or _VANISHED))
             self._store.flush()
-            self._queue.finish([order.lease])
+            self._finish([order.lease])
 
     def _keep_alive(self) -> None:
         self._queue.forget()
@@ -322,21 +323,15 @@ class Worker:
             self._store.put(JobHeard(id=job_id, heard_at=now_us(), team=team))
 
 
-def make_worker(services: Services, places: Places) -> Worker:
+def make_worker(services: Services, places: Places, deployed: Deployed) -> Worker:
     """Return the worker that a process of the platform is configured to have.
 
     Raises:
         InputError: when there is no engine of the name it is given.
     """
-    database, secrets = services.database, services.secrets
-
-    def find(team: str, environment: str) -> Built:
-        with database.reading() as connection:
-            return find_built(connection, secrets, team, environment)
-
     config = services.config
-    engine = make_engine(config.engine, places, find, width=config.rollouts)
-    return Worker(database, services.store, secrets, engine)
+    engine = make_engine(config.engine, places, deployed.find, width=config.rollouts)
+    return Worker(services.database, services.store, services.secrets, engine)
 
 
 def _end(work: _Work, reason: str) -> None:

@@ -1,15 +1,14 @@
-"""Environments that are known here, over the API; and that nothing is built here yet."""
+"""Environments that are known here, over the API."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from hud.platform.errors import ApiError
-from hud.platform.identity import Reader, Recorder
+from hud.platform.identity import Reader
 from hud.platform.registry import environments
 from hud.platform.registry.environments import Build, Environment
 from hud.platform.registry.naming import as_uuid, optional_uuid
@@ -75,17 +74,6 @@ def get_environment(request: Request, caller: Reader, environment_id: Id) -> Env
     """Return one environment."""
     with services_of(request).database.reading() as connection:
         return _item(environments.find_environment(connection, caller.team, environment_id))
-
-
-@router.post("/v2/builds/upload-url", response_model=None, responses=refusals(501))
-@router.post("/v2/builds/trigger", response_model=None, responses=refusals(501))
-def build(caller: Recorder) -> NoReturn:
-    """Refuse: this platform builds no environments."""
-    _not_here("deploy is not available on this platform yet", "serve it: hud serve env.py")
-
-
-def _not_here(detail: str, hint: str) -> NoReturn:
-    raise ApiError(501, detail, kind="not_available", hint=hint)
 
 
 def _item(environment: Environment) -> EnvironmentItem:

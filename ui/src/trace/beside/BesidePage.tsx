@@ -121,7 +121,7 @@ function Beside({ left, right }: { left: RunDetail; right: RunDetail }) {
         </Link>
         <Side run={right} />
       </header>
-      <div className="filters">
+      <div className="filters beside-bar">
         <span role="status">
           {!isComplete ? "Aligning…" : parting < 0 ? "They took the same steps." : `${plural(count, "difference")}, the first at step ${(pairs[parting]?.left ?? pairs[parting]?.right ?? 0) + 1}`}
         </span>

@@ -33,6 +33,11 @@ export function GradeBody({ grade, answer }: { grade: Grade; answer?: unknown })
   );
 }
 
+/** What a check printed says why it failed, so that is shown at once. */
+function tellsWhy(of: Subscore): boolean {
+  return of.value !== null && of.value < 1 && !of.children.length && of.reason === null && typeof of.info.log === "string";
+}
+
 function sum(subscores: Subscore[]): number {
   return subscores.reduce((total, one) => total + Math.max(0, one.weight ?? 0), 0);
 }
@@ -40,7 +45,7 @@ function sum(subscores: Subscore[]): number {
 function Branch({ of, total }: { of: Subscore; total: number }) {
   const rest = Object.fromEntries(Object.entries(of.info).filter(([name]) => name !== "reason" && name !== "explanation"));
   const hasMore = Object.keys(rest).length > 0;
-  const [isOpen, setOpen] = useState(false);
+  const [isOpen, setOpen] = useState(tellsWhy(of));
   const share = of.weight !== null && total > 0 ? Math.max(0, of.weight) / total : null;
   return (
     <li>
@@ -85,11 +90,12 @@ function Branch({ of, total }: { of: Subscore; total: number }) {
 }
 
 function Info({ value }: { value: Record<string, unknown> }) {
-  const { log, ...rest } = value;
+  // What the grader was given is in the step as it was recorded.
+  const { log, _parameters, ...rest } = value;
   return (
     <>
-      {Object.keys(rest).length ? <Json value={rest} open={2} /> : null}
       {typeof log === "string" && log ? <Text words={log} mono lines={14} className="grade-log" /> : null}
+      {Object.keys(rest).length ? <Json value={rest} open={2} /> : null}
     </>
   );
 }

@@ -1,0 +1,1 @@
+"""What the runtimes of clouds share: a place's life, the way to its control port, its owner."""

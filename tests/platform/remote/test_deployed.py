@@ -1,0 +1,145 @@
+"""From a folder to a remote run, in the sandbox that strangers' environments get."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.platform.server import DEADLINE_S, Server, environment, running
+
+SOURCE = '''
+import os
+from pathlib import Path
+
+from hud import Environment
+
+env = Environment("measured")
+
+
+@env.template()
+async def measure(number: int = 1):
+    answer = yield f"Say {number}."
+    yield {"score": number / 10, "info": {"answer": answer}}
+
+
+@env.template()
+async def look_around(home: str):
+    """What an environment can see of the platform that runs it; it should be nothing."""
+    yield "Look."
+    seen = [
+        name
+        for name, found in {
+            "the home": os.path.exists(home),
+            "its database": os.path.exists(f"{home}/hud.db"),
+            "its secret key": os.path.exists(f"{home}/secret.key"),
+            "a variable of the server": any(home in value for value in os.environ.values()),
+            "another process": len([one for one in os.listdir("/proc") if one.isdigit()]) > 20,
+        }.items()
+        if found
+    ]
+    if _reaches(os.environ.get("PLATFORM_PORT", "")):
+        seen.append("the server's port")
+    yield {"score": 0.0 if seen else 1.0, "content": ", ".join(seen)}
+
+
+@env.template()
+async def told():
+    yield "Say nothing."
+    yield 1.0 if os.environ.get("TOLD") == "to the environment only" else 0.0
+
+
+def _reaches(port: str) -> bool:
+    import socket
+
+    try:
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=2):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+tasks = [measure(number=number) for number in (0, 3, 10)]
+'''
+
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
+
+
+class Laptop:
+    """A folder with an environment, and a command line that knows a platform."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        self.key = server.key(team="deployers")
+        self.env = environment(folder.parent / "laptop") | {
+            "HUD_API_URL": server.url,
+            "HUD_API_KEY": self.key,
+        }
+        folder.mkdir()
+        (folder / "env.py").write_text(SOURCE)
+
+    def hud(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "hud", *words],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=2 * DEADLINE_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def eval(self, *words: str) -> dict[str, Any]:
+        return json.loads(self.hud("eval", *words, "--json"))
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Generator[Laptop]:
+    folder = tmp_path_factory.mktemp("deployed")
+    with running(folder / "home") as server:
+        found = Laptop(server, folder / "measured")
+        port = server.url.rpartition(":")[2]
+        settings = ("--env", "TOLD=to the environment only", "--env", f"PLATFORM_PORT={port}")
+        found.hud("deploy", ".", "--yes", *settings)
+        found.hud("sync", "tasks", "measured", "env.py", "--yes")
+        yield found
+
+
+def _rewards(said: dict[str, Any]) -> dict[str, list[float]]:
+    return {task["slug"]: task["rewards"] for task in said["tasks"]}
+
+
+@pytest.mark.parametrize("how", [("--remote",), ("--runtime", "hud")])
+def test_the_rewards_of_a_remote_run_are_those_of_a_local_one(
+    laptop: Laptop, how: tuple[str, ...]
+) -> None:
+    local = laptop.eval("env.py", "noop", "--all", "--runtime", "subprocess")
+    remote = laptop.eval("measured", "noop", "--all", *how)
+    assert _rewards(remote) == _rewards(local)
+    assert sorted(reward for [reward] in _rewards(local).values()) == [0.0, 0.3, 1.0]
+
+
+def _graded(laptop: Laptop, task: str, **args: Any) -> dict[str, Any]:
+    from tests.platform.remote.asking import over, submit
+
+    with laptop.server.client(laptop.key) as client:
+        return over(client, submit(client, task, env="measured", args=args))
+
+
+def test_an_environment_sees_nothing_of_the_platform_that_runs_it(laptop: Laptop) -> None:
+    ended = _graded(laptop, "look_around", home=str(laptop.server.home))
+    assert ended["evaluation_result"]["content"] in (None, "")
+    assert ended["reward"] == 1.0
+
+
+def test_an_environment_is_run_with_what_it_was_deployed_with(laptop: Laptop) -> None:
+    assert _graded(laptop, "told")["reward"] == 1.0
