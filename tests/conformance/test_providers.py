@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hud import Environment
+from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.server import bind
 from hud.environment.task import Task
 from hud.eval.running import LiveEnvironments
@@ -18,7 +19,7 @@ from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.bundle import BundleRuntime
 from hud.runtimes.local import LocalRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
-from hud.testing.check_provider import check_provider
+from hud.testing.check_provider import check_provider, check_runtime
 
 SOURCE = """
 from hud import Environment
@@ -81,7 +82,14 @@ async def test_bundle_runtime_with_a_shell_inside(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "tasks.py").write_text(text)
         providers.append(BundleRuntime(folder, store=tmp_path / "bundles"))
-    await check_provider(providers[0], ROW, broken=providers[1])
+    wanted = RuntimeConfig.model_validate({"resources": {"gpu": {"count": 1}}})
+    await check_runtime(
+        providers[0],
+        ROW,
+        broken=providers[1],
+        broken_says="no disk",
+        unsupported=ROW.model_copy(update={"runtime_config": wanted}),
+    )
 
 
 async def test_any_function_of_that_shape() -> None:

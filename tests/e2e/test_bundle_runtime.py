@@ -16,6 +16,7 @@ from hud import Run
 from hud._core import processes
 from hud._core.errors import InputError, RuntimeFault
 from hud._core.outcome import Outcome
+from hud.capabilities import SSHClient
 from hud.clients import connect
 from hud.environment.runtime_config import RuntimeConfig, RuntimeLimits, RuntimeResources
 from hud.environment.task import Task
@@ -71,6 +72,7 @@ async def test_a_rollout_sees_nothing_of_the_machine(
 async def test_an_agent_has_its_shell_inside(bundle: Bundle) -> None:
     async def write(run: Run) -> None:
         shell = await run.client.open("shell")
+        assert isinstance(shell, SSHClient)
         done = await shell.run("id -u; ls /bundle 2>&1; echo hello > answer.txt")
         assert done.returncode == 0, done.stderr
         assert "tasks.py" not in str(done.stdout)

@@ -199,9 +199,11 @@ class Root:
         ]
         if (self._folder / "packages").is_dir():
             mounts.append(Mount("ro", str(self._folder / "packages"), inside.PACKAGES))
-        for file in sorted((self._folder / "etc").glob("*")):
-            if Path("/etc", file.name).exists():
-                mounts.append(Mount("ro", str(file), f"/etc/{file.name}"))
+        mounts += [
+            Mount("ro", str(file), f"/etc/{file.name}")
+            for file in sorted((self._folder / "etc").glob("*"))
+            if Path("/etc", file.name).exists()
+        ]
         return SandboxSpec(
             mounts=tuple(mounts),
             python=True,
