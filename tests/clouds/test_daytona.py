@@ -140,9 +140,8 @@ async def test_what_a_killed_command_left_is_reaped_by_the_next(server: DaytonaS
     for found in (dead, alive, foreign):
         server.machines.make("good", labels=found, env={}, life_s=60)
     gone = asyncio.create_task(_until_gone(server, "sb-0001"))
-    async with runtime(server, "good") as opened:
-        async with opened(ROW):
-            await asyncio.wait_for(gone, 30)
+    async with runtime(server, "good") as opened, opened(ROW):
+        await asyncio.wait_for(gone, 30)
     assert sorted(server.machines.living) == ["sb-0002", "sb-0003"]
 
 

@@ -121,9 +121,8 @@ class DaytonaRuntime(CloudScope):
         cpu = asks.resources.cpu
         if cpu is not None and cpu != int(cpu):
             refuse("DaytonaRuntime", task, asks, "cpu", why="Daytona gives whole CPUs")
-        async with self:
-            async with placed(await self._cloud(), asks) as place:
-                yield place
+        async with self, placed(await self._cloud(), asks) as place:
+            yield place
 
     async def _open(self, stack: AsyncExitStack) -> Cloud:
         sdk = load_sdk("daytona", runtime="DaytonaRuntime", extra="daytona")
