@@ -29,9 +29,7 @@ _PROGRAMS = (
     *("bwrap", "setpriv", "whoami", "expr", "du", "df", "diff", "xargs", "awk", "tar", "gzip"),
     *("unshare", "mount", "nice", "stty", "tty", "sha256sum", "git"),
 )
-_LEFT_OUT = re.compile(
-    r"/(__pycache__|test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*)(/|$)"
-)
+_LEFT_OUT = re.compile(r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*)(/|$)")
 _PLACE = "usr/local/lib"
 _PEOPLE = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n"
 
@@ -113,7 +111,7 @@ def _package_files(purelib: Path) -> Iterable[Path]:
             continue
         for file in found.files or ():
             path = Path(str(found.locate_file(file)))
-            if ".." not in file.parts and path.is_file() and "__pycache__" not in file.parts:
+            if ".." not in file.parts and path.is_file():
                 yield path
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hud.eval.sync import SyncPlan
     from hud.eval.taskset import Taskset
     from hud.runtimes.base import Runtime
+    from hud.runtimes.docker import DockerRuntime
     from hud.runtimes.hosted import HostedRuntime
     from hud.runtimes.leased import HUDRuntime
     from hud.runtimes.local import LocalRuntime
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Chat": "hud.eval.chat",
+    "DockerRuntime": "hud.runtimes.docker",
     "Environment": "hud.environment.environment",
     "Grade": "hud.agents.grade",
     "HUDRuntime": "hud.runtimes.leased",
@@ -61,6 +63,7 @@ _HOMES = {
 
 __all__ = [
     "Chat",
+    "DockerRuntime",
     "Environment",
     "Grade",
     "HUDRuntime",

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-import uvicorn
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
@@ -25,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from tests.clouds.machines import Machine, Machines
+from tests.clouds.serving import serving
 
 KEY = "e2b_0123456789abcdef0123456789abcdef01234567"
 _TOKEN = "token-of-the-sandbox"
@@ -57,22 +57,11 @@ class E2BServer:
                 Mount("/", ProcessASGIApplication(_Envd(self.machines))),
             ]
         )
-        config = uvicorn.Config(
-            app, port=0, log_level="error", timeout_keep_alive=1, lifespan="off", loop="asyncio"
-        )
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        socket = config.bind_socket()
-        self.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-        serving = asyncio.create_task(server._serve([socket]))  # pyright: ignore[reportPrivateUsage]
-        try:
-            yield self
-        finally:
-            await self.machines.aclose()
-            server.should_exit = True
-            server.force_exit = True
-            await serving
-            socket.close()
+        async with serving(app) as self.url:
+            try:
+                yield self
+            finally:
+                await self.machines.aclose()
 
     def _refusal(self, request: Request) -> Response | None:
         if request.headers.get("x-api-key") != KEY:
@@ -157,7 +146,7 @@ class _Envd(Process):
         self._machines = machines
 
     def _machine(self, ctx: RequestContext[Any, Any]) -> Machine:
-        headers = ctx.request_headers()
+        headers = ctx.request_headers
         if headers.get("x-access-token") != _TOKEN:
             raise ConnectError(Code.UNAUTHENTICATED, "no access token")
         machine = self._machines.living.get(headers.get("e2b-sandbox-id", ""))

@@ -55,7 +55,7 @@ async def test_it_keeps_the_contract_of_providers(server: E2BServer) -> None:
 
 
 async def test_a_failed_start_says_what_the_environment_printed(server: E2BServer) -> None:
-    with pytest.raises(RuntimeFault, match=r"exited with code \d+.*no disk"):
+    with pytest.raises(RuntimeFault, match=r"(?s)exited with code \d+.*no disk"):
         async with E2BRuntime("broken")(ROW):
             pass
     assert_nothing_is_left(server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 from collections.abc import AsyncGenerator, Generator
@@ -12,7 +13,7 @@ import pytest
 
 from hud import Task, Taskset
 from hud._core import processes
-from hud._core.errors import EnvironmentFault, InputError, RuntimeFault
+from hud._core.errors import EnvironmentFault, InputError
 from hud._core.outcome import Outcome
 from hud.agents.base import Agent
 from hud.agents.run import Run
@@ -54,9 +55,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[RayCluster]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
-        need_module("ray")  # which reads them when it is imported
+        ray = need_module("ray")  # which reads them when it is imported
         with ray_cluster(tmp_path_factory.mktemp("ray")) as running:
-            yield running
+            ray.init(address=running.address, log_to_driver=False, logging_level="ERROR")
+            try:
+                yield running
+            finally:
+                ray.shutdown()
 
 
 @pytest.fixture
@@ -74,9 +79,10 @@ async def nothing_stays() -> AsyncGenerator[None]:
     """Every process and folder of a warm parent on any node is gone after each test."""
     before = _left()
     yield
-    async with asyncio.timeout(60):
-        while _left() - before:  # noqa: ASYNC110 -- other processes' ends, which tell nobody
-            await asyncio.sleep(0.05)
+    deadline = asyncio.get_running_loop().time() + 20.0
+    while left := _left() - before:
+        assert asyncio.get_running_loop().time() < deadline, f"left on the nodes: {left}"
+        await asyncio.sleep(0.05)
 
 
 def _left() -> set[str]:
@@ -85,7 +91,8 @@ def _left() -> set[str]:
         try:
             held = (entry / "environ").read_bytes()
             if MARKER.encode() in held and b"RAY_JOB_ID" in held:
-                found.add(str(processes.identity_of(int(entry.name))))
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.add(f"{processes.identity_of(int(entry.name))} {command}")
         except OSError:
             continue
     return found
@@ -157,7 +164,7 @@ async def test_a_node_that_is_killed_ends_its_rollouts_with_runtime_and_no_grade
             job = await work
         (run,) = job.runs
         assert run.outcome is Outcome.RUNTIME
-        assert run.reward is None
+        assert math.isnan(run.reward)
         assert node[:12] in str(run.trace.error)
         # The runtime goes on with the nodes that are left.
         job = await Taskset("words", [ROW]).run(Say(), runtime=runtime)
@@ -234,15 +241,6 @@ async def test_other_asks_take_the_room_of_idle_actors(cluster: RayCluster, fold
     async with RayRuntime(folder / "good", address=cluster.address, warm=12) as runtime:
         job = await Taskset("words", rows).run(Say(), runtime=runtime, group=6)
     assert [run.reward for run in job.runs] == [1.0] * 12
-
-
-async def test_no_cluster_there_is_a_fault_of_the_runtime(
-    cluster: RayCluster, folder: Path
-) -> None:
-    runtime = RayRuntime(folder / "good", address="127.0.0.1:x")
-    with pytest.raises(RuntimeFault, match="no Ray cluster"):
-        async with runtime(ROW):
-            pass
 
 
 def test_a_command_line_names_a_cluster(folder: Path) -> None:

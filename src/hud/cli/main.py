@@ -13,6 +13,7 @@ import typer
 
 from hud._version import __version__
 from hud.cli import (
+    build,
     cancel,
     check,
     compare,
@@ -55,6 +56,7 @@ app = typer.Typer(
 app.command("init", short_help="Write a small working environment to start from.")(init.command)
 app.command("check", short_help="Check that tasks are solvable and graded fairly.")(check.command)
 app.command("eval", short_help="Run an agent over tasks and report what came of it.")(eval.command)
+app.command("build", short_help="Build an environment into an image or a bundle.")(build.command)
 app.command("jobs", short_help="List recorded jobs, or show one.")(jobs.command)
 app.command("view", short_help="Look at what was recorded, in the browser.")(view.command)
 app.command("trace", short_help="Show one run, step by step.")(trace.command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,13 @@ Blobs = Annotated[
 ]
 
 
+class BuilderKind(StrEnum):
+    """What environments are built as."""
+
+    BUNDLE = "bundle"
+    DOCKER = "docker"
+
+
 @app.command("up")
 @guarded
 def up(
@@ -86,6 +94,12 @@ def up(
     engine: Annotated[
         str, typer.Option(help="What runs remote rollouts: embedded, or another's address.")
     ] = "embedded",
+    builder: Annotated[
+        BuilderKind,
+        typer.Option(
+            "--builder", help="What deployed environments become; docker needs an engine here."
+        ),
+    ] = BuilderKind.BUNDLE,
     builds: Annotated[
         int,
         typer.Option(

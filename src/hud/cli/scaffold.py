@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,17 @@ name = "{package}"
 version = "0.1.0"
 requires-python = ">=3.11"
 dependencies = ["hud-python"]
+
+[tool.setuptools]
+py-modules = ["env", "tasks"]
+"""
+
+_DOCKERFILE = """# hud build .    puts the hud that builds it into the image, never one of an index.
+FROM python:{python}-slim
+WORKDIR /app
+COPY . .
+RUN python -m pip install --no-cache-dir .
+CMD ["hud", "serve", "env.py", "--port", "8765"]
 """
 
 
@@ -79,6 +91,9 @@ def plan(name: str | None, base: Path) -> Project:
         folder / "env.py": _ENV.format(name=name),
         folder / "tasks.py": _TASKS,
         folder / "pyproject.toml": _PYPROJECT.format(package=package),
+        folder / "Dockerfile.hud": _DOCKERFILE.format(
+            python=f"{sys.version_info.major}.{sys.version_info.minor}"
+        ),
     }
     return Project(name, folder, files)
 

@@ -27,6 +27,7 @@ from hud.trace.steps import Trace
 
 if TYPE_CHECKING:
     from hud.eval.frames import load_runs, load_steps
+    from hud.runtimes.docker import DockerRuntime
     from hud.runtimes.leased import HUDRuntime
     from hud.runtimes.subprocess import SubprocessRuntime
 
@@ -35,6 +36,7 @@ __all__ = [
     "AgentFunction",
     "Budget",
     "Chat",
+    "DockerRuntime",
     "Grade",
     "HUDRuntime",
     "HostedRuntime",
@@ -67,6 +69,10 @@ def __getattr__(name: str) -> Any:
         from hud.eval import frames
 
         return getattr(frames, name)
+    if name == "DockerRuntime":
+        from hud.runtimes.docker import DockerRuntime
+
+        return DockerRuntime
     if name == "HUDRuntime":
         from hud.runtimes.leased import HUDRuntime
 

@@ -28,10 +28,14 @@ READY_TIMEOUT_S = 10.0
 _NAMED = {
     LOCAL: "hud.runtimes.local:named",
     SUBPROCESS: "hud.runtimes.subprocess:named",
+    "docker": "hud.runtimes.docker:named",
     "hud": "hud.runtimes.leased:named",
     HOSTED: "hud.runtimes.hosted:named",
     "ray": "hud.runtimes.ray:named",
     "kubernetes": "hud.runtimes.kubernetes:named",
+    "modal": "hud.runtimes.modal:named",
+    "daytona": "hud.runtimes.daytona:named",
+    "e2b": "hud.runtimes.e2b:named",
 }
 # Those that run the Python source of this machine; all others bring the environment with them.
 _NEED_SOURCE = (LOCAL, SUBPROCESS, "ray")

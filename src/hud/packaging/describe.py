@@ -35,7 +35,7 @@ def main(order: int, answer: int, target: str, name: str) -> None:
     inside.lay_source()
     said: dict[str, Any]
     try:
-        said = _described(target, name or None)
+        said = described(target, name or None)
     except HudError as error:
         said = {
             "error": error.message,
@@ -52,13 +52,14 @@ def main(order: int, answer: int, target: str, name: str) -> None:
     os._exit(0)
 
 
-def _described(target: str, name: str | None) -> dict[str, Any]:
+def described(target: str, name: str | None, top: str = inside.SOURCE) -> dict[str, Any]:
+    """Load a source in this process and return what it offers; `top` is the source's folder."""
     source = resolve(target)
     loaded = execute(source)
     found = loaded.environments()
     env = choose(loaded, name)
     return {
-        "source": os.path.relpath(source.path, inside.SOURCE),
+        "source": os.path.relpath(source.path, top),
         "attribute": source.attribute,
         "name": env.name,
         "environments": [held.name for held in found],

@@ -67,7 +67,8 @@ async def inspect(
         EnvironmentFault: when it ends its interpreter or takes too long.
         RuntimeFault: when there can be no wall here.
     """
-    root = Root(bundle, Ask(env=variables, processes=1024))
+    ask = Ask(env=variables, memory_mb=_MEMORY_MB, processes=1024, is_strict=False)
+    root = Root(bundle, ask)
     answer, answerer = os.pipe2(os.O_CLOEXEC)
     output, printer = os.pipe2(os.O_CLOEXEC)
     try:

@@ -43,6 +43,7 @@ class Ask:
 
     Attributes:
         memory_mb, cpus, processes: For everything behind the wall together.
+        is_strict: Whether a limit that cannot be enforced here is refused, or left out.
         disk_mb: How much one rollout may write, in memory.
         network: Whether it has this machine's network.
         env: Variables of the environment.
@@ -51,6 +52,7 @@ class Ask:
     memory_mb: int | None = None
     cpus: float | None = None
     processes: int | None = 4096
+    is_strict: bool = True
     disk_mb: int = 1024
     network: bool = False
     env: Mapping[str, str] | None = None
@@ -171,7 +173,7 @@ class Root:
         )
         self.applied = frozenset(made.applied) if made is not None else frozenset()
         for name, asked in (("memory", ask.memory_mb), ("cpu", ask.cpus)):
-            if asked is not None and name not in self.applied:
+            if ask.is_strict and asked is not None and name not in self.applied:
                 if made is not None:
                     launch.remove(made)
                 raise RuntimeFault(

@@ -13,6 +13,7 @@ from hud.platform import assets
 from hud.platform.builds.building import Builds
 from hud.platform.builds.bundle_builder import BundleBuilder
 from hud.platform.builds.contexts import Contexts
+from hud.platform.builds.docker_builder import DockerBuilder
 from hud.platform.builds.placing import Deployed
 from hud.platform.errors import ErrorBody, install_handlers
 from hud.platform.gateway.app import Gateway
@@ -114,7 +115,7 @@ def create_app(services: Services) -> FastAPI:
         services.database,
         services.secrets,
         Contexts(config.home),
-        BundleBuilder(config.home),
+        DockerBuilder(config.home) if config.builder == "docker" else BundleBuilder(config.home),
         at_once=config.builds_at_once,
         timeout_s=config.build_timeout_s,
     )

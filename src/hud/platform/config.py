@@ -6,10 +6,12 @@ import ipaddress
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from hud._core.errors import InputError, bounded
 
+BuilderName = Literal["bundle", "docker"]
 DEFAULT_PORT = 8420
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -30,6 +32,7 @@ class PlatformConfig:
         engine: What they are run by; see `hud.platform.rollouts.engines`.
         body_limit_bytes: The longest request body; telemetry may be tens of MiB.
         context_limit_bytes: The longest context of a build.
+        builder: What environments are built as: bundles, or images of this machine's engine.
         builds_at_once: How many environments are built here together; 0 leaves it to others.
         build_timeout_s: How long one build may take.
     """
@@ -45,6 +48,7 @@ class PlatformConfig:
     engine: str = "embedded"
     body_limit_bytes: int = 96 * 1024 * 1024
     context_limit_bytes: int = 256 * 1024 * 1024
+    builder: BuilderName = "bundle"
     builds_at_once: int = 2
     build_timeout_s: float = 1800.0
 

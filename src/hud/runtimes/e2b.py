@@ -102,9 +102,8 @@ class E2BRuntime(CloudScope):
             raise InputError(
                 "E2BRuntime needs a template", hint="E2BRuntime('name'), or --runtime e2b:NAME"
             )
-        async with self:
-            async with placed(await self._cloud(), asks) as place:
-                yield place
+        async with self, placed(await self._cloud(), asks) as place:
+            yield place
 
     async def _open(self, stack: AsyncExitStack) -> Cloud:
         load_sdk("e2b", runtime="E2BRuntime", extra="e2b")
@@ -277,4 +276,6 @@ def _told(what: str) -> Generator[None]:
             hint="run fewer at once with --max-concurrent",
         ) from error
     except Exception as error:
+        if getattr(error, "status_code", None) == 404:
+            raise NotFound(f"E2B knows no {what}") from error
         raise RuntimeFault(f"E2B failed with {what}: {bounded(str(error), 300)}") from error

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
     from hud.api.client import PlatformClient
+    from hud.api.replies import Lease
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +72,7 @@ class HUDRuntime:
         _refuse_asks(task)
         place = self._place()
         async with PlatformClient(place) as client:
-            try:
-                lease = await client.send(calls.lend(task.env, current_trace_id()))
-            except (NotOnPlatform, KeyRefused) as error:
-                raise InputError(error.message, hint=error.hint) from error
+            lease = await _lent(client, task)
             try:
                 async with _Door(place, client, lease.id) as door:
                     params: dict[str, Any] = {
@@ -116,6 +114,21 @@ def _refuse_asks(task: Task) -> None:
             "environment that is deployed already cannot change",
             hint="run it in a runtime that makes places to measure, such as docker",
         )
+
+
+async def _lent(client: PlatformClient, task: Task) -> Lease:
+    """Have an environment lent; cancelled meanwhile, what was lent is given back."""
+    asking = asyncio.create_task(client.send(calls.lend(task.env, current_trace_id())))
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        await asyncio.wait([asking], timeout=_ASK_S)
+        if asking.done() and asking.exception() is None:
+            await _give_back(client, asking.result().id)
+        asking.cancel()
+        raise
+    except (NotOnPlatform, KeyRefused) as error:
+        raise InputError(error.message, hint=error.hint) from error
 
 
 async def _give_back(client: PlatformClient, lease_id: str) -> None:

@@ -100,6 +100,20 @@ print("variables", sorted(name for name in os.environ if name.startswith("HUD_")
     assert "others []" in done["log"]
 
 
+def test_a_build_that_takes_all_memory_fails_and_the_platform_goes_on(
+    server: Server, client: httpx.Client
+) -> None:
+    # What it writes is kept in memory too, so this stands for a full disk as well.
+    flood = """
+with open("/tmp/flood", "wb") as file:
+    while True:
+        file.write(bytes(64 << 20))
+"""
+    done = built(server, client, source(before=flood))
+    assert done["status"] == "FAILED"
+    assert built(server, client, source())["status"] == "SUCCEEDED"
+
+
 def test_secrets_of_several_lines_are_taken_out_line_by_line() -> None:
     secrecy = Secrecy(["first-line-of-it\nsecond-line-of-it\n", "abc"])
     assert secrecy.clean("x first-line-of-it y") == "x [redacted] y"

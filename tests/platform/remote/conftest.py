@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
 QA = Path(__file__).parent / "sources" / "qa.py"
+BROKEN = QA.with_name("broken.py")
 _teams = itertools.count(1)
 
 
@@ -52,12 +53,14 @@ class Team:
         }
 
 
-def team_with_qa(server: Server, name: str | None = None) -> Team:
-    """Return a new team that has deployed `qa`."""
+def team_with_qa(
+    server: Server, name: str | None = None, *, environment: str = "qa", source: Path = QA
+) -> Team:
+    """Return a new team that has deployed `qa`, or another source."""
     name = name or f"team-{next(_teams)}"
     key = server.key(team=name)
     tasks = [{"id": one} for one in ("ask", "slow", "killed", "broken")]
-    know(server, name, "qa", tasks, uri=f"source:{QA}")
+    know(server, name, environment, tasks, uri=f"source:{source}")
     return Team(server, name, key)
 
 

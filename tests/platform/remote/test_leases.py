@@ -24,8 +24,9 @@ from hud.platform.leases.lease import Borrower, Lease
 from hud.platform.leases.lending import Leases, LendingLimits
 from hud.platform.leases.places import Places
 from hud.platform.services import Services
+from hud.testing.check_provider import check_provider
 from tests.platform.registry.known import know
-from tests.platform.remote.conftest import QA, Team, team_with_qa
+from tests.platform.remote.conftest import BROKEN, QA, Team, team_with_qa
 from tests.platform.remote.served import source
 from tests.platform.server import Server
 
@@ -57,6 +58,19 @@ async def test_a_taskset_runs_in_lent_environments_with_the_rewards_of_a_local_r
     assert left == []
     assert [one["reason"] for one in all_of_them] == ["it was given back"] * 4
     assert {one["trace_id"] for one in all_of_them} == {run.trace_id for run in job.runs}
+
+
+@pytest.mark.usefixtures("settled")
+async def test_lent_environments_keep_the_contract_of_providers(team: Team) -> None:
+    broken = team_with_qa(team.server, environment="broken", source=BROKEN)
+    runtime = HUDRuntime()
+    await check_provider(runtime, Task(env="qa", id="ask"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HUD_API_KEY", broken.key)
+        job = await Task(env="broken", id="ask").run(_waits, runtime=runtime)
+    [run] = job.runs
+    assert run.outcome is not None and run.outcome.value == "runtime"
+    assert "no disk" in (run.trace.error or "")
 
 
 @pytest.mark.usefixtures("settled")

@@ -23,6 +23,7 @@ export function endingOf(run: Pick<Run, "status" | "outcome" | "invalid_reason">
   if (run.invalid_reason !== null) return { short: "invalid", tone: "warn", says: `Marked as not counting: ${run.invalid_reason}` };
   if (run.outcome === "graded") return { short: "graded", tone: "good", says: "The run was graded." };
   if (run.outcome !== null) return BROKE[run.outcome] ?? { short: run.outcome, tone: "bad", says: "The run was not graded." };
+  if (run.status === "pending") return { short: "waiting", tone: "", says: "The run waits for a worker of the platform." };
   if (run.status === "running") return { short: "running", tone: "accent", says: "The run is going on." };
   if (run.status === "interrupted") return { short: "interrupted", tone: "warn", says: "The run never ended, and nobody works on it any more." };
   return { short: run.status, tone: "", says: `The run is ${run.status}.` };

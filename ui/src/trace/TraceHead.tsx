@@ -85,7 +85,7 @@ function Fact({ label, title, children }: { label: string; title?: string; child
 /** Why a run has no reward, where it has none. */
 export function Verdict({ run, onError }: { run: RunDetail; onError: (() => void) | null }) {
   const ending = endingOf(run);
-  if (run.status === "running" || (run.outcome === "graded" && run.invalid_reason === null && !run.error)) return null;
+  if (run.status === "running" || run.status === "pending" || (run.outcome === "graded" && run.invalid_reason === null && !run.error)) return null;
   const isMild = run.outcome === "graded" && run.invalid_reason === null;
   return (
     <div className={`verdict ${isMild ? "warn" : ending.tone || "warn"}`}>

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ OUTPUT_BYTES = 1 << 20
 COMMAND_S = 60.0
 _LINE_BYTES = 1 << 16
 _STOP_S = 10.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Line = Callable[[str], None]
 
@@ -41,7 +43,7 @@ class Done:
         """The last line of what it complained of."""
         lines = [line for line in (self.err or self.out).strip().splitlines() if line.strip()]
         told = [line for line in lines if not line.startswith("See '") and "--help" not in line]
-        return bounded(redact((told or lines or [f"exit code {self.code}"])[-1].strip(), 600))
+        return bounded(redact((told or lines or [f"exit code {self.code}"])[-1].strip()), 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Engine:
         try:
             async with asyncio.timeout(timeout_s):
                 while line := await _line(process.stdout):
-                    on_line(redact(line.decode("utf-8", "replace").rstrip()))
+                    on_line(redact(_COLOUR.sub("", line.decode("utf-8", "replace")).rstrip()))
                 return await process.wait()
         except TimeoutError:
             raise RuntimeFault(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 VERSION_LABEL = "hud.version"
-ENVIRONMENT_LABEL = "hud.environment"
 SOURCE_LABEL = "hud.source"
 
 

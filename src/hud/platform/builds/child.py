@@ -12,11 +12,15 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any, cast
 
 from hud._core import json
+from hud._core.errors import RuntimeFault, bounded
+from hud._core.paths import make_home
 from hud._core.processes import signal_group
-from hud.platform.builds.builder import BuildFailed, Say
+from hud.platform.builds.builder import BuildAsk, BuildFailed, Built, Say
+from hud.sandbox import files, folders
 from hud.sandbox.cgroup import Cgroup
 
 _MEMORY_BYTES = 6 << 30
@@ -25,6 +29,41 @@ _STOP_S = 10.0
 _LINE_AT_MOST = 64 * 1024
 _ANSWER_BYTES = 32 << 20
 _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+
+
+async def build_apart(module: str, home: Path, context: Path, ask: BuildAsk, say: Say) -> Built:
+    """Have the program MODULE build a context, with a scratch folder that is gone afterwards.
+
+    Raises:
+        BuildFailed: when it does not build.
+        RuntimeFault: when it is this machine that cannot build.
+    """
+    store = home / "bundles"
+    await asyncio.to_thread(make_home, store)
+    await asyncio.to_thread(folders.sweep)
+    scratch = folders.make("build")
+    try:
+        order = {
+            "context": str(context),
+            "scratch": str(scratch),
+            "store": str(store),
+            "name": ask.name,
+            "parent": os.getpid(),
+            "no_cache": ask.no_cache,
+            "variables": dict(ask.variables),
+            "build_args": dict(ask.build_args),
+            "build_secrets": dict(ask.build_secrets),
+        }
+        # The program hides this home from what it walls in.
+        env = {"HUD_HOME": str(home), "TMPDIR": str(scratch)}
+        answer = await run_child(module, json.encode(order), env, say)
+    finally:
+        await asyncio.shield(asyncio.to_thread(files.remove_tree, scratch))
+    if "error" in answer:
+        hint = answer.get("hint")
+        kind = RuntimeFault if answer.get("is_here") else BuildFailed
+        raise kind(bounded(str(answer["error"]), 1500), hint=bounded(hint, 300) if hint else None)
+    return Built(answer["uri"], answer["manifest"], answer["lock"], answer.get("image"))
 
 
 async def run_child(module: str, order: bytes, env: dict[str, str], say: Say) -> dict[str, Any]:

@@ -64,13 +64,17 @@ class Door:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.hang_up()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        self._folder.cleanup()
+
+    def hang_up(self) -> None:
+        """Close every connection and take no more: what was at the far end is gone."""
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
-        self._folder.cleanup()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

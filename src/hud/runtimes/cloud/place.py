@@ -96,6 +96,7 @@ async def placed(cloud: Cloud, asks: Asks) -> AsyncGenerator[Runtime]:
     try:
         async with Door(box.dial) as door:
             watching = asyncio.create_task(box.ended())
+            watching.add_done_callback(lambda _: door.hang_up())
             try:
                 reason = ExitReason(watching)
                 await _answering(cloud, box, door, reason, deadline - loop.time())

@@ -39,7 +39,8 @@ def limit_options(config: RuntimeConfig, info: dict[str, Any]) -> list[str]:
     if resources.storage_mb is not None:
         if not _limits_storage(info):
             raise _refused(
-                "resources.storage_mb", "its storage has no quotas (overlay2 on xfs with pquota has)"
+                "resources.storage_mb",
+                "its storage has no quotas (xfs with pquota has)",
             )
         options += ["--storage-opt", f"size={resources.storage_mb}m"]
     if resources.gpu is not None:

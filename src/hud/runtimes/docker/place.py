@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,10 +70,9 @@ class DockerPlace:
         self.folder.mkdir(mode=0o700)
         # A container that runs as another user than root has to be able to listen in it.
         self.folder.chmod(0o777)
-        ready = await asyncio.start_unix_server(self._said_ready, self.folder / READY)
-        (self.folder / READY).chmod(0o666)
-        waiting = asyncio.create_task(self._ready.wait())
+        waiting = asyncio.create_task(self._hear_ready())
         try:
+            # Tasks begin in the order they are made: the socket is there before the container.
             self._starting = asyncio.create_task(self._run())
             async with asyncio.timeout(self._ask.startup_s):
                 await asyncio.shield(self._starting)
@@ -86,7 +86,7 @@ class DockerPlace:
             ) from None
         finally:
             waiting.cancel()
-            ready.close()
+            await asyncio.gather(waiting, return_exceptions=True)
         if not self._ready.is_set():
             raise await self._failed()
 
@@ -152,15 +152,20 @@ class DockerPlace:
                 f"image {bounded(self._ask.image)} cannot be started: {done.reason}", hint=hint
             )
 
-    async def _said_ready(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._ready.set()
-        writer.close()
+    async def _hear_ready(self) -> None:
+        """Wait until somebody in the container connects to the socket for that."""
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.setblocking(False)
+            listening.bind(str(self.folder / READY))
+            (self.folder / READY).chmod(0o666)
+            listening.listen(1)
+            connection, _ = await asyncio.get_running_loop().sock_accept(listening)
+            connection.close()
+            self._ready.set()
 
     async def _failed(self) -> Fault:
         reason = self.gone.result()
-        text = (
-            f"image {bounded(self._ask.image)} did not serve: {reason}{await self.log()}"
-        )
+        text = f"image {bounded(self._ask.image)} did not serve: {reason}{await self.log()}"
         if self._ask.is_ours and any(reason.endswith(f"status {code}") for code in _OWN_CODES):
             return EnvironmentFault(text)
         return RuntimeFault(
@@ -185,7 +190,8 @@ class DockerPlace:
         if self._starting is not None:
             # What the engine was asked to start can be removed once it has answered.
             await asyncio.wait([self._starting])
-            self._starting.cancelled() or self._starting.exception()
+            if not self._starting.cancelled():
+                self._starting.exception()  # told to whoever started it, if anybody still waits
         removed = True
         if self._starting is not None:
             removed = False

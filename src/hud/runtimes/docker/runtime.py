@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hud._core.errors import Fault, InputError, RuntimeFault, bounded
+from hud._core.errors import InputError, bounded
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
 from hud.packaging.docker.engine import Engine, find_engine
@@ -196,6 +196,7 @@ class DockerRuntime:
             *("--security-opt", f"seccomp={scope.folder / 'seccomp.json'}"),
             *(_LOG if scope.engine.kind == "docker" else ()),
             *limits,
+            *_unmasked(self._info),
             *self.run_args,
         ]
         startup = config.limits.startup_timeout_s if config.limits else None
@@ -225,6 +226,16 @@ class DockerRuntime:
             done = await self._engine.run(*words)
         self._images[image] = done.code == 0 and bool(done.out.strip())
         return self._images[image]
+
+
+def _unmasked(info: dict[str, Any]) -> list[str]:
+    """Let sandboxes inside have a /proc of their own, where the container's root is not the host's.
+
+    Elsewhere root in the container could write the kernel's settings through it.
+    """
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+    is_mapped = any(name in option for option in options for name in ("userns", "rootless"))
+    return ["--security-opt", "systempaths=unconfined"] if is_mapped else []
 
 
 async def _end_after(place: DockerPlace, limit_s: float) -> None:

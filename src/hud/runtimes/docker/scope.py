@@ -31,7 +31,7 @@ SCOPE_LABEL = "hud.scope"
 _LINE_BYTES = 1 << 16
 _STOP_S = 30.0
 _AGAIN_S = 1.0
-# $1: the engine, $2: the scope's label, $3: the scope's folder. An engine that is down is waited for.
+# $1: the engine, $2: the scope's label, $3: its folder. An engine that is down is waited for.
 _GUARD = """
 trap '' INT TERM HUP
 cat >/dev/null
@@ -140,7 +140,8 @@ class Scope:
         if not isinstance(event, dict):
             return
         told = cast("dict[str, Any]", event)
-        attributes = (told.get("Actor") or {}).get("Attributes") or {}
+        actor = cast("dict[str, Any]", told.get("Actor") or {})
+        attributes = cast("dict[str, Any]", actor.get("Attributes") or {})
         name = attributes.get("name") or told.get("Name")
         code = attributes.get("exitCode") or told.get("ContainerExitCode")
         place = self._places.get(str(name))

@@ -9,8 +9,10 @@ import asyncio
 import importlib
 import json
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from hud._core.errors import InputError, RuntimeFault, bounded
@@ -22,7 +24,25 @@ _CALL_S = 30.0
 _LOG_BYTES = 16 * 1024
 _LOG_LINES = 40
 _WATCH_S = 60
-NOT_FOUND, CONFLICT = 404, 409
+_CLOSE_S = 5.0
+_LOOK_S = 0.005
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """An open port-forward: a stream socket that leads to a pod, and the client's own end."""
+
+    near: socket.socket
+    websocket: Any
+
+    def close(self) -> None:
+        """Close both. Blocks until the client's thread has let go, of which it tells nobody."""
+        self.near.close()
+        deadline = time.monotonic() + _CLOSE_S
+        while self.websocket.connected and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        self.websocket.shutdown()
 
 
 class Api:
@@ -127,12 +147,15 @@ class Api:
                 self.namespace, label_selector=selector, limit=500, _request_timeout=_CALL_S
             ),
         )
-        return [
-            (str(pod.metadata.name), dict(pod.metadata.labels or {})) for pod in found.items or []
-        ]
+        pods: list[Any] = list(found.items or ())
+        return [(str(pod.metadata.name), dict(pod.metadata.labels or {})) for pod in pods]
 
-    async def forward(self, name: str, port: int) -> socket.socket:
-        """Return a stream socket that leads to a port of a pod; the caller closes it.
+    async def close_way(self, way: Way) -> None:
+        """Close a way that `forward` opened."""
+        await self._call("a way was not closed", way.close)
+
+    async def forward(self, name: str, port: int) -> Way:
+        """Return a way to a port of a pod; the caller closes it with `close_way`.
 
         Raises:
             RuntimeFault: when the API server opens no way there.
@@ -204,7 +227,7 @@ class Api:
             if error.status != NOT_FOUND:
                 raise
 
-    def _forward(self, name: str, port: int) -> socket.socket:
+    def _forward(self, name: str, port: int) -> Way:
         # With a client of its own: opening a stream changes the client it is opened by.
         client = self._client.client
         core = client.CoreV1Api(client.ApiClient(self._configuration))
@@ -214,7 +237,7 @@ class Api:
         wrapped: Any = forward.socket(port)
         near: socket.socket = wrapped._socket  # the end of a socket pair, not wrapped for HTTP
         near.setblocking(False)
-        return near
+        return Way(near, forward.websocket)
 
     async def _call(self, what: str, work: Callable[[], Any]) -> Any:
         assert self._threads is not None

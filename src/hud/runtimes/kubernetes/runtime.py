@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from hud.runtimes.kubernetes.pod import (
     PodState,
     label_text,
 )
-from hud.runtimes.kubernetes.tunnel import Tunnel
+from hud.runtimes.kubernetes.tunnel import Tunnel, finish
 from hud.runtimes.warm.source import short_folder
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 _ANSWER_S = 30.0
 _DELETES = 3
 _PAUSE_S = 0.5
+_LOOK_S = 10.0
+_NEWS_S = 0.2
 
 
 class KubernetesRuntime:
@@ -126,7 +128,7 @@ class KubernetesRuntime:
                 params = {"ready_timeout": _ANSWER_S, "exit_reason": place.exit_reason}
                 yield Runtime(place.url, params, task.runtime_config)
             finally:
-                await _finish(place.aclose())
+                await finish(place.aclose())
 
 
 class _Scope:
@@ -162,16 +164,23 @@ class ExitReason:
         """Return why, as far as it is known here."""
         return None if self.state.end is None else f"pod {self._name}: {self.state.end}"
 
-    async def wait(self, timeout_s: float = 5.0) -> str | None:
+    async def look(self) -> str | None:
         """Return the same, asking the API server."""
         try:
-            async with asyncio.timeout(timeout_s):
-                self.state = await self._api.state(self._name)
-        except TimeoutError:
-            return f"pod {self._name}: the API server does not answer"
+            self.state = await self._api.state(self._name)
         except HudError as error:
             return f"pod {self._name}: {error.message}"
         return self()
+
+    async def wait(self, timeout_s: float = 5.0) -> str | None:
+        """Return the same, asking until there is news: a pod's status follows its end."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (news := await self.look()) is None:  # noqa: ASYNC110 -- it tells nobody
+                    await asyncio.sleep(_NEWS_S)
+        except TimeoutError:
+            return self()
+        return news
 
 
 class _Place:
@@ -184,6 +193,7 @@ class _Place:
         self.url = f"unix://{self._path}"
         self.exit_reason = ExitReason(api, name)
         self._tunnel: Tunnel | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._asked = False
 
     async def open(self, manifest: dict[str, object], port: int, timeout_s: float) -> None:
@@ -196,12 +206,14 @@ class _Place:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         self._asked = True
-        await _finish(self._api.create(manifest))
+        await finish(self._api.create(manifest))
         state = await self._api.wait_running(self._name, timeout_s, self._note)
         if not state.is_running:
             why = state.end or f"not running within {timeout_s:g} s: {state.waits_for}"
             raise await self._failure(why)
-        self._tunnel = Tunnel(self._path, lambda: self._api.forward(self._name, port))
+        self._tunnel = Tunnel(
+            self._path, lambda: self._api.forward(self._name, port), self._api.close_way
+        )
         await self._tunnel.open()
         left = max(1.0, deadline - loop.time())
         params = {"ready_timeout": left, "exit_reason": self.exit_reason}
@@ -210,7 +222,7 @@ class _Place:
             while not asking.done():
                 await asyncio.wait([asking], timeout=_PAUSE_S)
                 if not asking.done():
-                    await self.exit_reason.wait()  # what `connect` looks at before it tries again
+                    await self.exit_reason.look()  # what `connect` looks at before it tries again
             await asking
         except RuntimeFault as error:
             raise await self._failure(self.exit_reason.state.end or error.message) from error
@@ -218,12 +230,25 @@ class _Place:
             asking.cancel()
             await asyncio.wait([asking])
 
+        self._watch = asyncio.get_running_loop().create_task(self._wait_gone())
+
+    async def _wait_gone(self) -> None:
+        """Look at the pod now and then: a node that is lost closes no connection."""
+        while self.exit_reason.state.end is None:
+            await asyncio.sleep(_LOOK_S)
+            await self.exit_reason.look()
+        if self._tunnel is not None:
+            self._tunnel.break_off()
+
     async def _greet(self, place: Runtime) -> None:
         async with connect(place):
             pass
 
     async def aclose(self) -> None:
         """Close the tunnel and delete the pod, trying again where the API server fails."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
         if self._tunnel is not None:
             await self._tunnel.aclose()
         if not self._asked:
@@ -243,21 +268,6 @@ class _Place:
         printed = await self._api.log(self._name)
         tail = f"; it last printed: {printed}" if printed else ""
         return RuntimeFault(f"pod {self._name} did not start: {why}{tail}")
-
-
-async def _finish(work: Awaitable[object]) -> None:
-    """Run `work` to its end, through a cancellation too, which is raised afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        task.exception()
-        raise cancelled
-    task.result()
 
 
 def _with_image(shape: PodShape, image: str) -> PodShape:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
 from hud._core.errors import HudError
 from hud._core.relay import Relay
+from hud.runtimes.kubernetes.api import Way
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +25,15 @@ _OPEN_S = 30.0
 class Tunnel:
     """Listen at `path`, for this user only. `open`, then `aclose` in every case."""
 
-    def __init__(self, path: str, forward: Callable[[], Awaitable[socket.socket]]) -> None:
+    def __init__(
+        self,
+        path: str,
+        forward: Callable[[], Awaitable[Way]],
+        close_way: Callable[[Way], Awaitable[None]],
+    ) -> None:
         self.path = path
         self._forward = forward
+        self._close_way = close_way
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -52,9 +58,9 @@ class Tunnel:
         opening = asyncio.ensure_future(self._forward())
         try:
             async with asyncio.timeout(_OPEN_S):
-                sock = await asyncio.shield(opening)
+                way = await asyncio.shield(opening)
             loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: far, sock)
+            await loop.create_unix_connection(lambda: far, sock=way.near.dup())
             if near.transport is not None and not near.transport.is_closing():
                 near.transport.resume_reading()
             near.join(far)
@@ -64,8 +70,19 @@ class Tunnel:
         finally:
             near.close()
             far.close()
-            if far.transport is None:
-                opening.add_done_callback(_drop)
+            await finish(self._close(opening))
+
+    async def _close(self, opening: asyncio.Future[Way]) -> None:
+        """Close the way, once it is open, if it ever is."""
+        await asyncio.wait([opening])
+        if not opening.cancelled() and opening.exception() is None:
+            with contextlib.suppress(HudError):
+                await self._close_way(opening.result())
+
+    def break_off(self) -> None:
+        """End every connection: the pod is gone, whatever the API server says of them."""
+        for task in self._tasks:
+            task.cancel()
 
     async def aclose(self) -> None:
         """Stop listening and end every connection."""
@@ -75,15 +92,23 @@ class Tunnel:
             with contextlib.suppress(OSError):
                 Path(self.path).unlink()
         if self._tasks:
-            for task in self._tasks:
-                task.cancel()
+            self.break_off()
             await asyncio.wait(list(self._tasks))
 
 
-def _drop(opening: asyncio.Future[socket.socket]) -> None:
-    """Close a way that was opened when nobody waited for it any more."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+async def finish(work: Awaitable[object]) -> None:
+    """Run `work` to its end, through a cancellation too, which is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.exception()
+        raise cancelled
+    task.result()
 
 
 class _Near(Relay):

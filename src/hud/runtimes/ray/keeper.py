@@ -29,8 +29,9 @@ from hud.runtimes.warm.wire import Failed
 
 _NEWS_S = 2.0
 _LEFT = 10_000
-# Reads until the actor's end of the pipe is closed, however it ended.
-_GUARD = 'read _; exec rm -rf -- "$1"'
+# Reads until the actor's end of the pipe is closed, however it ended; as a child of its own
+# parent's, which is gone, for Ray ends the children of an actor with it.
+_GUARD = 'exec 3<&0; (read _ <&3; exec rm -rf -- "$1") &'
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,7 @@ class Keeper:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self._guard.wait()
         packed = Path(folder, "source.tar.gz")
         packed.write_bytes(self._archive)
         self._archive = b""
@@ -198,8 +200,8 @@ class Keeper:
         if self._folder is not None:
             os.chdir("/")
             shutil.rmtree(self._folder, ignore_errors=True)
-        if self._guard is not None:
-            self._guard.communicate()
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.stdin.close()
 
 
 def _failed(error: BaseException) -> Failed:

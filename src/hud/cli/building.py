@@ -1,0 +1,44 @@
+"""What `hud build` does: an image or a bundle, its lock, and what to type next."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from hud.cli import streams
+from hud.cli.boundary import usage_error
+from hud.cli.render import one_line
+from hud.packaging.docker.build import ImageAsk, build_image
+from hud.packaging.lock import Lock, write_lock
+
+
+def build(folder: Path, ask: ImageAsk, *, bundle: bool, as_json: bool) -> None:
+    """Build what is in a folder and say what came of it."""
+    if bundle and (ask.tag or ask.build_args or ask.secrets or ask.platform):
+        usage_error("--bundle takes no --tag, --build-arg, --secret and --platform")
+    name, uri, lock = asyncio.run(_built(folder, ask, bundle=bundle))
+    written = write_lock(lock, folder)
+    if as_json:
+        streams.write_json({"uri": uri, "lock": str(written), **lock.model_dump(mode="json")})
+        return
+    streams.write(name)
+    streams.note(f"{len(lock.tasks)} templates; {written} says what is in it")
+    streams.note("next:")
+    streams.note(f"  hud eval tasks.py oracle --all --runtime {uri}")
+    if not bundle:
+        task = lock.tasks[0].id if lock.tasks else "TASK"
+        streams.note(f"  docker run -d --name run1 {name}")
+        streams.note(f"  docker exec run1 hud task start {task}")
+
+
+async def _built(folder: Path, ask: ImageAsk, *, bundle: bool) -> tuple[str, str, Lock]:
+    def tell(line: str) -> None:
+        streams.note(one_line(line))
+
+    if bundle:
+        from hud.packaging.bundle import build_bundle
+
+        made = await build_bundle(folder, env=ask.name, no_cache=ask.no_cache, on_line=tell)
+        return made.uri, made.uri, made.lock
+    image = await build_image(folder, ask, on_line=tell)
+    return image.tag, image.uri, image.lock

@@ -1,0 +1,255 @@
+"""Build the image of an environment, and learn from it what its lock says."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from hud._core import json
+from hud._core.errors import EnvironmentFault, InputError, RuntimeFault, bounded
+from hud._core.redact import redact
+from hud._version import __version__
+from hud.packaging import archive, wheel
+from hud.packaging.context import read_context
+from hud.packaging.docker import recipe as recipes
+from hud.packaging.docker.engine import Engine, Line, find_engine
+from hud.packaging.docker.names import SOURCE_LABEL, VERSION_LABEL, image_name
+from hud.packaging.lock import Lock
+from hud.packaging.variables import variables_of
+
+BUILD_S = 3_600.0
+_DESCRIBE_S = 180.0
+_TAIL = 30
+_BUILDKIT_INSIDE = 23  # from this version on Docker's command line needs a plugin for it
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAsk:
+    """How an image is to be built; each as the option of the same name of `hud build`."""
+
+    tag: str | None = None
+    name: str | None = None
+    build_args: Mapping[str, str] = field(default_factory=dict[str, str])
+    secrets: Sequence[str] = field(default=(), repr=False)
+    no_cache: bool = False
+    platform: str | None = None
+    timeout_s: float = BUILD_S
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that was built.
+
+    Attributes:
+        tag: Its name.
+        lock: With its id as the digest.
+    """
+
+    tag: str
+    lock: Lock
+
+    @property
+    def uri(self) -> str:
+        """How others name it."""
+        return f"docker:{self.tag}"
+
+
+async def build_image(folder: Path, ask: ImageAsk, *, on_line: Line) -> Image:
+    """Build the image of the environment in a folder.
+
+    Its source is loaded in a container of the new image, without a network, to learn its tasks.
+
+    Raises:
+        InputError: when the folder, its Dockerfile or the source in it cannot be used.
+        EnvironmentFault: when the build or the source fails.
+        RuntimeFault: when there is no engine, or it fails.
+    """
+    engine = find_engine()
+    variables = await _builder(engine, ask)
+    staging = Path(tempfile.mkdtemp(prefix="hud-build-"))
+    try:
+        staged = await asyncio.to_thread(_stage, folder, staging)
+        identity = staging / "image-id"
+        words = _words(ask, staged, identity, variables.get("DOCKER_BUILDKIT") == "1")
+        await _run(engine, words, variables, ask, on_line)
+        digest = identity.read_text("utf-8").strip()
+        offer = await _describe(engine, digest, ask.name)
+        tag = ask.tag or image_name(str(offer["name"]))
+        await _name(engine, digest, tag)
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True))
+    on_line(f"built {tag}")
+    return Image(tag, _lock(staged, offer, digest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """The context of a build with what was added to it."""
+
+    folder: Path
+    source_hash: str
+    hud_hash: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+
+def _stage(folder: Path, staging: Path) -> _Staged:
+    recipe = recipes.find_recipe(folder)
+    context = read_context(folder)
+    packed = archive.pack(context, staging / "context.tar.gz")
+    root = staging / "context"
+    archive.unpack(packed.path, root)
+    packed.path.unlink()
+    # What it leaves out is left out already.
+    for name in (".dockerignore", f"{recipe.name}.dockerignore"):
+        (root / name).unlink(missing_ok=True)
+    added = root / recipes.ADDED
+    if added.exists():
+        raise InputError(f"{recipes.ADDED} is a name that builds use", hint="rename that folder")
+    held = wheel.hold_names(added / "held")
+    held.constraints.write_text(recipes.constraints(), "utf-8")
+    (added / "Dockerfile").write_text(recipes.with_own_hud(recipe), "utf-8")
+    for path in (added, added / "held"):
+        path.chmod(0o755)
+    found = variables_of(context)
+    return _Staged(
+        root,
+        packed.source_hash,
+        hashlib.sha256(held.wheel.read_bytes()).hexdigest(),
+        found.required,
+        found.optional,
+    )
+
+
+def _words(ask: ImageAsk, staged: _Staged, identity: Path, has_buildkit: bool) -> list[str]:
+    words = ["build", "--file", str(staged.folder / recipes.ADDED / "Dockerfile")]
+    words += ["--iidfile", str(identity)]
+    words += ["--label", f"{VERSION_LABEL}={__version__}"]
+    words += ["--label", f"{SOURCE_LABEL}={staged.source_hash}"]
+    for name in ask.build_args:
+        words += ["--build-arg", name]  # the value is read from the environment
+    for secret in ask.secrets:
+        words += ["--secret", secret]
+    if ask.no_cache:
+        words.append("--no-cache")
+    if not has_buildkit:
+        words.append("--force-rm")
+    if ask.platform is not None:
+        words += ["--platform", ask.platform]
+    return [*words, str(staged.folder)]
+
+
+async def _builder(engine: Engine, ask: ImageAsk) -> dict[str, str]:
+    """Return the variables that choose the builder: BuildKit where there is one.
+
+    Raises:
+        InputError: when secrets are asked of the classic builder, which has none.
+    """
+    if engine.kind == "podman":
+        return {**ask.build_args}
+    version = (await engine.run("version", "--format", "{{.Client.Version}}")).out.strip()
+    major = version.partition(".")[0]
+    has_buildkit = major.isdigit() and int(major) < _BUILDKIT_INSIDE
+    if not has_buildkit:
+        has_buildkit = (await engine.run("buildx", "version")).code == 0
+    if ask.secrets and not has_buildkit:
+        raise InputError(
+            "build secrets need BuildKit, which this docker has not",
+            hint="install its plugin: apt-get install docker-buildx",
+        )
+    chosen = {"DOCKER_BUILDKIT": str(int(has_buildkit)), "BUILDKIT_PROGRESS": "plain"}
+    return {**ask.build_args, **chosen}
+
+
+async def _run(
+    engine: Engine, words: list[str], variables: dict[str, str], ask: ImageAsk, on_line: Line
+) -> None:
+    last: list[str] = []
+
+    def hear(line: str) -> None:
+        last.append(line)
+        del last[:-_TAIL]
+        on_line(line)
+
+    code = await engine.follow(*words, on_line=hear, variables=variables, timeout_s=ask.timeout_s)
+    if code != 0:
+        said = next((line for line in reversed(last) if line.strip()), f"exit code {code}")
+        raise EnvironmentFault(
+            f"the image cannot be built: {bounded(said, 600)}",
+            hint="what the build printed is above; -v shows all of it",
+        )
+
+
+async def _describe(engine: Engine, image: str, name: str | None) -> dict[str, Any]:
+    """Load the source in a container of the image; return what it offers."""
+    target = await _served(engine, image)
+    done = await engine.run(
+        *("run", "--rm", "--network", "none", "--entrypoint", "python3", image),
+        *("-m", "hud.packaging.docker.inventory", target, name or ""),
+        timeout_s=_DESCRIBE_S,
+    )
+    try:
+        said = json.decode(done.out.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        raise EnvironmentFault(
+            f"the source in the image cannot be loaded: {redact(done.reason)}",
+            hint="its folder has to be the image's WORKDIR",
+        ) from None
+    if not isinstance(said, dict):
+        raise RuntimeFault("the image describes itself wrongly")
+    offer = cast("dict[str, Any]", said)
+    if "error" in offer:
+        hint = offer.get("hint")
+        raise InputError(
+            f"in the image: {redact(bounded(str(offer['error']), 1_000))}",
+            hint=str(hint) if hint else None,
+        )
+    return offer
+
+
+async def _served(engine: Engine, image: str) -> str:
+    """Return what the image's command serves, as in `hud serve env.py`; its folder otherwise."""
+    form = "{{json .Config.Entrypoint}}\n{{json .Config.Cmd}}"
+    out = await engine.check("image", "inspect", "--format", form, image)
+    words: list[str] = []
+    for line in out.splitlines():
+        found: Any = json.decode(line) if line.strip() else None
+        for word in cast("list[str]", found or []):
+            words += word.split()
+    following = words[words.index("serve") + 1 :] if "serve" in words else []
+    if following and not following[0].startswith("-"):
+        return following[0]
+    return "."
+
+
+async def _name(engine: Engine, digest: str, tag: str) -> None:
+    done = await engine.run("tag", digest, tag)
+    if done.code != 0:
+        raise InputError(f"the image cannot be named {bounded(tag)!r}: {done.reason}")
+
+
+def _lock(staged: _Staged, offer: dict[str, Any], digest: str) -> Lock:
+    attribute = offer.get("attribute")
+    source = str(offer["source"])
+    return Lock.model_validate(
+        {
+            "name": offer["name"],
+            "kind": "docker",
+            "digest": digest,
+            "source_hash": staged.source_hash,
+            "source": f"{source}:{attribute}" if attribute else source,
+            "environments": offer["environments"],
+            "hud": __version__,
+            "hud_hash": staged.hud_hash,
+            "python": str(offer.get("python") or ""),
+            "tasks": offer["tasks"],
+            "capabilities": offer["capabilities"],
+            "variables": {"required": staged.required, "optional": staged.optional},
+        }
+    )

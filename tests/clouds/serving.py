@@ -1,0 +1,35 @@
+"""Serving a stand-in over real HTTP in the loop of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+import uvicorn
+from starlette.applications import Starlette
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals of the test's process alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[override]
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Starlette) -> AsyncGenerator[str]:
+    """Serve `app` and yield its address."""
+    config = uvicorn.Config(
+        app, port=0, log_level="critical", timeout_keep_alive=1, lifespan="off", loop="asyncio"
+    )
+    server = _Server(config)
+    socket = config.bind_socket()
+    work = asyncio.create_task(server.serve([socket]))
+    try:
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        await work
+        socket.close()

@@ -1,0 +1,89 @@
+"""The published client, from a folder to a remote run: deploy, sync, eval, all unchanged."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from hud.testing.model_server import Say
+from tests.platform.gateway.gatewayed import PROVIDER_KEY
+from tests.platform.gateway.threaded import model_server
+from tests.platform.server import DEADLINE_S, Server, environment, running
+
+SOURCE = """
+from hud import Environment
+
+env = Environment("theirs-deployed")
+
+
+@env.template()
+async def ask(number: int = 1):
+    answer = yield f"What is {number} + 1?"
+    yield 1.0 if str(answer).strip() == str(number + 1) else 0.0
+
+
+tasks = [ask(number=41), ask(number=1)]
+"""
+DOCKERFILE = 'FROM python:3.11-slim\nCOPY . .\nCMD ["hud", "serve", "env.py"]\n'
+
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Generator[Server]:
+    with running(tmp_path / "home") as found:
+        yield found
+
+
+def test_their_deploy_sync_and_remote_eval(
+    server: Server, peer_python: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "env.py").write_text(SOURCE)
+    (folder / "Dockerfile.hud").write_text(DOCKERFILE)
+    key = server.key(team="theirs")
+    env = environment(tmp_path / "laptop") | {
+        "HOME": str(tmp_path / "laptop"),
+        "HUD_API_URL": server.url,
+        "HUD_API_KEY": key,
+        "HUD_TELEMETRY_URL": f"{server.url}/telemetry/v3/api",
+        "HUD_GATEWAY_URL": f"{server.url}/inference",
+        "HUD_RUNTIME_URL": server.url,
+        "NO_PROXY": "127.0.0.1",
+        "HUD_CLI_ANALYTICS_ENABLED": "false",
+        "HUD_SKIP_VERSION_CHECK": "true",
+    }
+    env.pop("PYTHONPATH", None)
+
+    def hud(*words: str) -> None:
+        done = subprocess.run(
+            [str(peer_python), "-W", "ignore", "-m", "hud.cli", *words],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=2 * DEADLINE_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    with (
+        model_server(lambda question: Say("42"), api_key=PROVIDER_KEY) as models,
+        server.client(key) as client,
+    ):
+        body = {"base_url": models.base_url("messages"), "api_key": PROVIDER_KEY}
+        put = client.put("/v2/providers/anthropic", json={**body, "dialect": "anthropic"})
+        assert put.status_code == 200, put.text
+        hud("deploy", ".", "-y")
+        hud("sync", "tasks", "their-taskset", "env.py", "-y")
+        hud("eval", "their-taskset", "claude", "-m", "claude-haiku-4-5", "--all", "-y", "--remote")
+        job = client.get("/v2/jobs", params={"limit": 1}).json()["items"][0]
+        runs = client.get(f"/v2/jobs/{job['id']}/traces").json()["items"]
+    assert sorted(run["reward"] for run in runs) == [0.0, 1.0]
+    assert {run["env"] for run in runs} == {"theirs-deployed"}
+    assert {run["runtime"] for run in runs} == {"DeployedBuilds"}
