@@ -8,6 +8,7 @@ from hud.environment.runtime_config import (
     RuntimeTPU,
 )
 from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.bundle import BundleRuntime
 from hud.runtimes.daytona import DaytonaRuntime
 from hud.runtimes.docker import DockerRuntime
 from hud.runtimes.e2b import E2BRuntime
@@ -19,6 +20,7 @@ from hud.runtimes.ray import RayRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
+    "BundleRuntime",
     "DaytonaRuntime",
     "DockerRuntime",
     "E2BRuntime",
