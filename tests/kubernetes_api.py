@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -201,8 +202,8 @@ class KubernetesApi:
             async with asyncio.timeout(float(request.query.get("timeoutSeconds", "60"))):
                 while True:
                     kind, body = await queue.get()
-                    await response.write(web.json_response({"type": kind, "object": body}).body)
-                    await response.write(b"\n")
+                    line = json.dumps({"type": kind, "object": body})
+                    await response.write(f"{line}\n".encode())
         except (TimeoutError, ConnectionError):
             pass
         finally:

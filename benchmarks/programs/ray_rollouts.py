@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import tempfile
 import time
@@ -45,11 +46,10 @@ class Work:
 @contextmanager
 def cluster() -> Generator[Any]:
     """Run three nodes, with this process connected to them."""
-    import ray
-    from ray.cluster_utils import Cluster
-
+    ray: Any = importlib.import_module("ray")
+    cluster_utils: Any = importlib.import_module("ray.cluster_utils")
     about = {"num_cpus": CPUS, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
-    running = Cluster(initialize_head=True, head_node_args=about)
+    running = cluster_utils.Cluster(initialize_head=True, head_node_args=about)
     for _ in range(NODES - 1):
         running.add_node(wait=False, **about)
     running.wait_for_nodes()
