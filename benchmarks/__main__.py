@@ -25,6 +25,7 @@ from benchmarks import (
     numbers,
     pages,
     queue,
+    ray,
     robot,
     sandbox,
     screens,
@@ -61,6 +62,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "ingest": ingest.measure,
     "pages": pages.measure,
     "queue": queue.measure,
+    "ray": ray.measure,
     "viewers": viewers.measure,
 }
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hud.eval.sync import SyncPlan
     from hud.eval.taskset import Taskset
     from hud.runtimes.base import Runtime
+    from hud.runtimes.bundle import BundleRuntime
     from hud.runtimes.docker import DockerRuntime
     from hud.runtimes.hosted import HostedRuntime
     from hud.runtimes.leased import HUDRuntime
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from hud.trace.steps import Trace
 
 _HOMES = {
+    "BundleRuntime": "hud.runtimes.bundle",
     "Chat": "hud.eval.chat",
     "DockerRuntime": "hud.runtimes.docker",
     "Environment": "hud.environment.environment",
@@ -62,6 +64,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BundleRuntime",
     "Chat",
     "DockerRuntime",
     "Environment",

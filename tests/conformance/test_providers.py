@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from hud import Environment
+from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.server import bind
 from hud.environment.task import Task
 from hud.eval.running import LiveEnvironments
+from hud.packaging.root import problem
 from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.bundle import BundleRuntime
 from hud.runtimes.local import LocalRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
-from hud.testing.check_provider import check_provider
+from hud.testing.check_provider import check_provider, check_runtime
 
 SOURCE = """
 from hud import Environment
@@ -29,6 +32,7 @@ async def ask(word: str = "yes"):
     yield float(answer == word)
 """
 BROKEN = f"{SOURCE}\n@env.initialize\nasync def fail():\n    raise OSError('no disk')\n"
+WITH_SHELL = f"{SOURCE}\nenv.workspace('/tmp/shell')\n"
 
 ROW = Task(env="checked", id="ask")
 
@@ -68,6 +72,24 @@ async def test_local_runtime_of_a_constructor() -> None:
 async def test_subprocess_runtime_with_warm_forks(sources: tuple[Path, Path]) -> None:
     good, broken = sources
     await check_provider(SubprocessRuntime(good), ROW, broken=SubprocessRuntime(broken))
+
+
+@pytest.mark.skipif(problem() is not None, reason=str(problem()))
+async def test_bundle_runtime_with_a_shell_inside(tmp_path: Path) -> None:
+    providers: list[BundleRuntime] = []
+    for name, text in (("good", WITH_SHELL), ("broken", BROKEN)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "tasks.py").write_text(text)
+        providers.append(BundleRuntime(folder, store=tmp_path / "bundles"))
+    wanted = RuntimeConfig.model_validate({"resources": {"gpu": {"count": 1}}})
+    await check_runtime(
+        providers[0],
+        ROW,
+        broken=providers[1],
+        broken_says="no disk",
+        unsupported=ROW.model_copy(update={"runtime_config": wanted}),
+    )
 
 
 async def test_any_function_of_that_shape() -> None:

@@ -21,19 +21,19 @@ from hud.runtimes.hosted import HostedRuntime
 Named = Callable[[str | None, Path | str | None, str | None], Provider | HostedRuntime]
 
 ENTRY_POINTS = "hud.runtimes"
-LOCAL, SUBPROCESS, HOSTED = "local", "subprocess", "hosted"
+LOCAL, SUBPROCESS, BUNDLE, HOSTED = "local", "subprocess", "bundle", "hosted"
 READY_TIMEOUT_S = 10.0
 
 # What makes each from its argument, the Python source and the environment's name.
 _NAMED = {
     LOCAL: "hud.runtimes.local:named",
     SUBPROCESS: "hud.runtimes.subprocess:named",
+    BUNDLE: "hud.runtimes.bundle:named",
     "docker": "hud.runtimes.docker:named",
     "hud": "hud.runtimes.leased:named",
     HOSTED: "hud.runtimes.hosted:named",
     "ray": "hud.runtimes.ray:named",
     "kubernetes": "hud.runtimes.kubernetes:named",
-    "modal": "hud.runtimes.modal:named",
     "daytona": "hud.runtimes.daytona:named",
     "e2b": "hud.runtimes.e2b:named",
 }
@@ -49,7 +49,8 @@ def is_address(name: str) -> bool:
 
 def needs_source(name: str) -> bool:
     """Tell whether a place runs the Python source of this machine, rather than what it holds."""
-    return not is_address(name) and name.partition(":")[0] in _NEED_SOURCE
+    # A bundle that is not named is built of the source at hand.
+    return not is_address(name) and (name == BUNDLE or name.partition(":")[0] in _NEED_SOURCE)
 
 
 def known_places() -> list[str]:

@@ -8,6 +8,7 @@ from hud.environment.runtime_config import (
     RuntimeTPU,
 )
 from hud.runtimes.base import Provider, Runtime, Shared
+from hud.runtimes.bundle import BundleRuntime
 from hud.runtimes.docker import DockerRuntime
 from hud.runtimes.hosted import HostedRuntime
 from hud.runtimes.kubernetes import KubernetesRuntime
@@ -17,6 +18,7 @@ from hud.runtimes.ray import RayRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
+    "BundleRuntime",
     "DockerRuntime",
     "HUDRuntime",
     "HostedRuntime",

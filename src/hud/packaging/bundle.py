@@ -25,6 +25,7 @@ from hud.packaging import archive, packages, wheel
 from hud.packaging.context import Limits, read_context
 from hud.packaging.inspect import INSPECT_S, Offer, inspect
 from hud.packaging.lock import Lock, read_lock, write_lock
+from hud.packaging.root import write_files
 from hud.packaging.variables import variables_of
 
 PREFIX = "bundle:"
@@ -208,6 +209,7 @@ def _collect(top: Path, making: Path, limits: Limits | None) -> _Made:
     digest = hashlib.sha256(held.wheel.read_bytes()).hexdigest()
     with zipfile.ZipFile(held.wheel) as unzipped:
         unzipped.extractall(making / "hud")
+    write_files(making / "etc")
     found = variables_of(context)
     return _Made(
         len(context.names()),

@@ -25,6 +25,7 @@ _KINDS = {
     "Browser": capability.CDP,
     "Desktop": capability.RFB,
     "RobotEndpoint": capability.ROBOT,
+    "FileTracking": "filetracking/1",
 }
 
 

@@ -34,6 +34,7 @@ _WRITABLE = ("/tmp", HOME)
 
 _NEW_MOUNTS, _NEW_IPC, _NEW_USER, _NEW_NET = 0x2_0000, 0x800_0000, 0x1000_0000, 0x4000_0000
 _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 0x4_0000
+_MNT_DETACH = 2
 _PR_SET_DUMPABLE, _PR_CAP_AMBIENT, _CLEAR_ALL = 4, 47, 4
 _CAPABILITY_VERSION_3 = 0x2008_0522
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -68,13 +69,13 @@ def enter(fd: int) -> Order:
     global _order  # noqa: PLW0603 -- one process has one order
     with os.fdopen(fd, "rb") as file:
         order = msgspec.json.decode(file.read(_ORDER_BYTES), type=Order)
+    _uncover_proc()
     if order.uid is not None:
         os.setgroups([])
         os.setresgid(order.uid, order.uid, order.uid)
         os.setresuid(order.uid, order.uid, order.uid)
-        # It belongs to itself again, and dies with what walled it in.
-        _call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
-        die_with_parent()
+    _drop_capabilities()
+    die_with_parent()
     os.environ.update(order.env)
     os.umask(0o022)
     _order = order
@@ -89,6 +90,7 @@ def lay_source() -> None:
     _memory(_SHARED, _order.disk_mb)
     _layer(0, _SHARED, ORIGINAL, SOURCE)
     os.chdir(SOURCE)
+    _drop_capabilities()
 
 
 def separate_rollout() -> None:
@@ -110,6 +112,19 @@ def separate_rollout() -> None:
         _drop_capabilities()
     except OSError as error:
         raise RuntimeFault(f"a rollout's own view of the bundle cannot be made: {error}") from error
+
+
+def _uncover_proc() -> None:
+    """Take away what bubblewrap lays over parts of /proc.
+
+    The kernel shows a /proc to walls further inside only where nothing of the outer one is covered.
+    What lies below may be written by the machine's root alone, whom nobody here can become.
+    """
+    with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123
+        places = [line.split(b" ")[4] for line in file.read(_ORDER_BYTES).splitlines()]
+    for place in reversed(places):
+        if place.startswith(b"/proc/"):
+            _call("umount2", place, _MNT_DETACH)
 
 
 def _lowest() -> str:

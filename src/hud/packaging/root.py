@@ -65,6 +65,13 @@ def problem() -> str | None:
     return bwrap.problem()
 
 
+def write_files(folder: Path) -> None:
+    """Write into a folder what of `/etc` says who and where one is behind the wall."""
+    folder.mkdir()
+    for path, text in bwrap.files(SandboxSpec()):
+        (folder / Path(path).name).write_text(text, "utf-8")
+
+
 class Root:
     """One wall with a process behind it. `start`, then `aclose` in every case.
 
@@ -120,6 +127,7 @@ class Root:
                     seccomp.program(deny_inet=False, nests=True),
                     output=output,
                     network=self._ask.network,
+                    nests=True,
                 )
             finally:
                 os.close(order)
@@ -191,6 +199,11 @@ class Root:
         ]
         if (self._folder / "packages").is_dir():
             mounts.append(Mount("ro", str(self._folder / "packages"), inside.PACKAGES))
+        mounts += [
+            Mount("ro", str(file), f"/etc/{file.name}")
+            for file in sorted((self._folder / "etc").glob("*"))
+            if Path("/etc", file.name).exists()
+        ]
         return SandboxSpec(
             mounts=tuple(mounts),
             python=True,

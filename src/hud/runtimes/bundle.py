@@ -179,6 +179,7 @@ class BundleRuntime:
         resources = config.resources
         wants = {
             "image": config.image,
+            "compose": getattr(config, "compose", None),
             "gpu": None if resources is None else resources.gpu,
             "tpu": None if resources is None else resources.tpu,
             "os": None if resources is None or resources.os in (None, "linux") else resources.os,

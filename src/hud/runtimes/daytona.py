@@ -14,7 +14,7 @@ import shlex
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
@@ -121,9 +121,8 @@ class DaytonaRuntime(CloudScope):
         cpu = asks.resources.cpu
         if cpu is not None and cpu != int(cpu):
             refuse("DaytonaRuntime", task, asks, "cpu", why="Daytona gives whole CPUs")
-        async with self:
-            async with placed(await self._cloud(), asks) as place:
-                yield place
+        async with self, placed(await self._cloud(), asks) as place:
+            yield place
 
     async def _open(self, stack: AsyncExitStack) -> Cloud:
         sdk = load_sdk("daytona", runtime="DaytonaRuntime", extra="daytona")
@@ -157,9 +156,7 @@ class _Daytona:
         if not image and runtime.snapshot_name:
             what = f"snapshot {runtime.snapshot_name}"
         with _told(what):
-            sandbox = await self._client.create(
-                self._params(asks, image), timeout=asks.startup_s
-            )
+            sandbox = await self._client.create(self._params(asks, image), timeout=asks.startup_s)
             box = _Box(sandbox, runtime)
             await box.serve()
         return box
@@ -270,14 +267,14 @@ class _Box:
             keepalive_interval=30,
         )
         try:
-            reader, writer = await connection.open_connection(
+            opened: Any = await cast("Any", connection).open_connection(
                 "127.0.0.1", self._runtime.port, encoding=None
             )
         except BaseException:
             connection.abort()
             await connection.wait_closed()
             raise
-        return _Channel(connection, reader, writer)
+        return _Channel(connection, *opened)
 
 
 class _Channel:

@@ -86,6 +86,7 @@ def arguments(
     is_root: bool,
     seccomp: bytes | None,
     network: bool = False,
+    nests: bool = False,
 ) -> Arguments:
     """Return the command line up to where the program to run follows.
 
@@ -95,6 +96,7 @@ def arguments(
         is_root: Whether this process writes the uid map, which only root may for another uid.
         seccomp: Filter program every process inside gets.
         network: Whether the network is this machine's.
+        nests: Whether the program itself makes walls inside, which it begins by opening /proc.
     """
     namespaces = [name for name in _NAMESPACES if not (network and name == "--unshare-net")]
     built = Arguments([executable() or "bwrap", *namespaces])
@@ -105,6 +107,8 @@ def arguments(
             argv += ["--cap-add", f"CAP_{capability}"]
     else:
         argv += ["--block-fd", str(block), "--uid", str(SANDBOX_UID), "--gid", str(SANDBOX_UID)]
+    if nests:
+        argv += ["--cap-add", "CAP_SYS_ADMIN"]
     argv += ["--info-fd", str(info), "--die-with-parent", "--as-pid-1", "--clearenv"]
     argv += ["--hostname", "sandbox", "--chdir", "/"]
     memory_mb = spec.limits.memory_mb
@@ -113,7 +117,8 @@ def arguments(
             argv += ["--size", str(memory_mb << 20)]
         argv += mount.to_bwrap_args()
     argv += _open_parents(spec)
-    for path, text in _files(spec):
+    # A file that is only held open can be laid over once, but nothing over it further inside.
+    for path, text in () if nests else files(spec):
         argv += ["--perms", "0444", "--ro-bind-data", str(built.data(text)), path]
     if spec.root is not None:
         kind = "--bind" if spec.writable else "--ro-bind"
@@ -145,7 +150,7 @@ def _mounts(spec: SandboxSpec) -> Iterable[Mount]:
         yield from interpreter.package_mounts()
 
 
-def _files(spec: SandboxSpec) -> Iterable[tuple[str, str]]:
+def files(spec: SandboxSpec) -> Iterable[tuple[str, str]]:
     """Yield the files of /etc that say who and where one is."""
     user, uid = spec.user, SANDBOX_UID
     people = (

@@ -204,6 +204,7 @@ async def wall_in(
     *,
     output: int | None = None,
     network: bool = False,
+    nests: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program as the first process behind bubblewrap, in a process group of its own.
 
@@ -215,6 +216,7 @@ async def wall_in(
         filter: Its filter of system calls.
         output: Where it prints to; otherwise stdout goes nowhere and stderr is a pipe.
         network: Whether it has this machine's network instead of a loopback of its own.
+        nests: Whether it makes walls inside; it begins with the capability for that.
 
     Raises:
         CapabilityFault: when bubblewrap says why it cannot.
@@ -233,6 +235,7 @@ async def wall_in(
             is_root=is_root,
             seccomp=filter,
             network=network,
+            nests=nests,
         )
         argv = built.argv + program
         # From this thread: bubblewrap dies with the thread that started it.

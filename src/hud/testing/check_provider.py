@@ -27,6 +27,8 @@ async def check_provider(
     task: Task,
     *,
     broken: Provider | None = None,
+    broken_says: str = "",
+    unsupported: Task | None = None,
     parallel: int = 4,
     timeout_s: float = 120.0,
 ) -> None:
@@ -40,6 +42,9 @@ async def check_provider(
         provider: The provider to check.
         task: A task it can place and start; started several times, graded at most once.
         broken: The same kind of provider, for a place that cannot start. Left out: not checked.
+        broken_says: What a failed start must hold of what the place printed or raised.
+        unsupported: A task whose `runtime_config` asks for what the provider has not. It must be
+            refused before anything is started.
         parallel: How many places to hold at once.
         timeout_s: For the whole check.
 
@@ -47,6 +52,8 @@ async def check_provider(
         AssertionError: naming the part of the contract that was not kept.
     """
     async with asyncio.timeout(timeout_s):
+        if unsupported is not None:
+            await _check_unsupported(provider, unsupported)
         async with provider_scope(provider):
             async with provider(task) as place:  # whatever is made once is made now
                 await _greet(place)
@@ -61,7 +68,10 @@ async def check_provider(
                 await before.settle(f"after an acquire was cancelled at turn {turns} of the loop")
             await _check_fresh(provider, task)
         if broken is not None:
-            await _check_broken(broken, task)
+            await _check_broken(broken, task, broken_says)
+
+
+check_runtime = check_provider
 
 
 async def _greet(place: Runtime) -> None:
@@ -144,13 +154,25 @@ async def _cancel(work: asyncio.Task[None], entered: asyncio.Event | None) -> No
         raise AssertionError(f"a cancelled rollout ended with {error!r} instead") from error
 
 
-async def _check_broken(broken: Provider, task: Task) -> None:
+async def _check_unsupported(provider: Provider, task: Task) -> None:
+    before = _Census.take()
+    async with provider_scope(provider):
+        held = _Census.take()
+        said = await _failure(provider, task)
+        assert said is not None, "a place was made for a task that asks for what it cannot have"
+        assert said.strip(), "a refused ask does not say why"
+        await held.settle("after an ask was refused")
+    await before.settle("after an ask was refused and the scope left")
+
+
+async def _check_broken(broken: Provider, task: Task, says: str) -> None:
     before = _Census.take()
     async with provider_scope(broken):
         for _ in range(2):
             said = await _failure(broken, task)
             assert said is not None, "a place that cannot start was yielded"
             assert said.strip(), "a failed start does not say why"
+            assert says in said, f"a failed start says {said!r}, and nothing of {says!r}"
     await before.settle("after a place could not be started")
 
 

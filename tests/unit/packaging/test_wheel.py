@@ -79,3 +79,17 @@ def test_the_constraints_let_no_other_hud_in(tmp_path: Path) -> None:
 
 def test_no_stranger_is_installed_here() -> None:
     assert foreign_owner() is None
+
+
+def test_a_stranger_with_our_names_is_reported(tmp_path: Path) -> None:
+    info = tmp_path / "hud-99.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hud\nVersion: 99.0\n")
+    (info / "RECORD").write_text("hud/__init__.py,,\n")
+    start = "from hud.cli.main import main; main()"
+    program = f"import sys; sys.path.append({str(tmp_path)!r}); {start}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "version"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and done.stdout.strip() == __version__
+    assert f"another project's hud is installed here: hud 99.0 in {tmp_path}" in done.stderr

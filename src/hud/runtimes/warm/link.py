@@ -341,6 +341,9 @@ class Link:
                 self._order.grace_s,
             )
         how = processes.describe_exit(message.pid, message.status)
+        if self._wall is not None and message.status == -signal.SIGKILL:
+            why = self._wall.ended_because()
+            how = how if why is None else f"{how}: {why}"
         if place.stopping and not message.forced and message.status not in (0, -signal.SIGTERM):
             logger.warning("after its rollout, %s; it last printed: %s", how, place.output)
         self._forget(place, None if place.stopping else how)
