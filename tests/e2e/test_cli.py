@@ -31,7 +31,8 @@ def letters(shell: Shell) -> Shell:
 def test_init_writes_an_environment_that_check_and_eval_accept(shell: Shell) -> None:
     made = shell("init", "letters")
     assert made.code == 0
-    assert made.out.splitlines() == ["letters/env.py", "letters/tasks.py", "letters/pyproject.toml"]
+    names = ("env.py", "tasks.py", "pyproject.toml", "Dockerfile.hud")
+    assert made.out.splitlines() == [f"letters/{name}" for name in names]
 
     checked = shell("check", "letters")
     assert checked.code == 0, checked.err
