@@ -156,9 +156,7 @@ class _Daytona:
         if not image and runtime.snapshot_name:
             what = f"snapshot {runtime.snapshot_name}"
         with _told(what):
-            sandbox = await self._client.create(
-                self._params(asks, image), timeout=asks.startup_s
-            )
+            sandbox = await self._client.create(self._params(asks, image), timeout=asks.startup_s)
             box = _Box(sandbox, runtime)
             await box.serve()
         return box

@@ -44,9 +44,7 @@ _LONGEST_LINE = 1 << 20
 def joining_command(port: int, wait_s: float) -> str:
     """Return the shell command that joins its stdio to `port`, once something listens there."""
     program = shlex.quote(_PROGRAM)
-    return (
-        f'exec "$(command -v python3 || command -v python)" -u -c {program} {port} {wait_s:.0f}'
-    )
+    return f'exec "$(command -v python3 || command -v python)" -u -c {program} {port} {wait_s:.0f}'
 
 
 class StdioStream:
