@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import (
     bigstore,
     concurrency,
+    docker,
     filetracking,
     gateway,
     group,
@@ -24,6 +25,7 @@ from benchmarks import (
     numbers,
     pages,
     queue,
+    ray,
     robot,
     sandbox,
     screens,
@@ -41,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "startup": startup.measure,
     "local": local.measure,
     "subprocess": subprocesses.measure,
+    "docker": docker.measure,
     "inflight": inflight.measure,
     "bigstore": bigstore.measure,
     "numbers": numbers.measure,
@@ -59,6 +62,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "ingest": ingest.measure,
     "pages": pages.measure,
     "queue": queue.measure,
+    "ray": ray.measure,
     "viewers": viewers.measure,
 }
 

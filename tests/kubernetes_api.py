@@ -113,7 +113,9 @@ class KubernetesApi:
         refusal = self.refuses.get(f"{request.method} {part}") or self.refuses.get(request.method)
         if refusal is not None:
             return _status(*refusal)
-        return await handler(request)
+        response = await handler(request)
+        response.force_close()  # kept connections would be counted as what a provider leaves
+        return response
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         manifest = await request.json()
@@ -193,6 +195,7 @@ class KubernetesApi:
             queue.put_nowait(("ADDED", body))
         self._events[queue] = name
         response = web.StreamResponse(headers={"content-type": "application/json"})
+        response.force_close()
         await response.prepare(request)
         try:
             async with asyncio.timeout(float(request.query.get("timeoutSeconds", "60"))):

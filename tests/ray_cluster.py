@@ -43,11 +43,25 @@ try:
         ask = json.loads(line)
         if ask["do"] == "add":
             node = cluster.add_node(num_cpus=int(sys.argv[3]), node_ip_address="127.0.0.1",
-                                    resources=ask.get("resources"))
+                                    include_dashboard=False, num_gpus=ask["gpus"])
             say(node=node.node_id)
         elif ask["do"] == "kill":
             found = [n for n in cluster.worker_nodes if n.node_id == ask["node"]]
             for node in found:
+                raylet = node.all_processes["raylet"][0].process.pid
+                mark = b"RAY_RAYLET_PID=%d\\0" % raylet
+                os.kill(raylet, 9)
+                for entry in os.listdir("/proc"):
+                    if entry.isdigit():
+                        try:
+                            with open(f"/proc/{entry}/environ", "rb") as held:
+                                hit = mark in held.read()
+                            with open(f"/proc/{entry}/cmdline", "rb") as words:
+                                # Guards clear away here what a lost machine takes with it.
+                                if hit and b"hud-guard" not in words.read():
+                                    os.kill(int(entry), 9)
+                        except OSError:
+                            pass
                 cluster.remove_node(node, allow_graceful=False)
             say(killed=len(found))
 finally:
@@ -66,9 +80,9 @@ class RayCluster:
     address: str
     _lines: Any = field(repr=False)
 
-    def add_node(self, **resources: float) -> str:
+    def add_node(self, *, gpus: int = 0) -> str:
         """Start one more node and return its id."""
-        return str(self._ask(do="add", resources=resources or None)["node"])
+        return str(self._ask(do="add", gpus=gpus)["node"])
 
     def kill_node(self, node: str) -> None:
         """Kill every process of a node; the head cannot be killed."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import asyncssh
 from starlette.applications import Starlette
@@ -64,7 +64,7 @@ class DaytonaServer:
             "127.0.0.1",
             0,
             server_factory=lambda: _Gateway(self.tokens),
-            server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+            server_host_keys=[cast("Any", asyncssh).generate_private_key("ssh-ed25519")],
         )
         self.ssh_host = f"127.0.0.1:{gateway.get_port()}"
         readers: set[asyncio.Task[None]] = set()

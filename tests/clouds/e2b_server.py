@@ -169,8 +169,10 @@ class _Envd(Process):
 
         async def pass_on(reader: asyncio.StreamReader, is_error: bool) -> None:
             while data := await reader.read(65_536):
-                output = Oneof("stderr", data) if is_error else Oneof("stdout", data)
-                await pieces.put(pb.ProcessEvent.DataEvent(output=output))
+                if is_error:
+                    await pieces.put(pb.ProcessEvent.DataEvent(output=Oneof("stderr", data)))
+                else:
+                    await pieces.put(pb.ProcessEvent.DataEvent(output=Oneof("stdout", data)))
             await pieces.put(None)
 
         ways = [

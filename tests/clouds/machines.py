@@ -42,7 +42,7 @@ class Machine:
     env: dict[str, str]
     life_s: float
     asked: dict[str, object] = field(default_factory=dict[str, object])
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=_free_port)
     processes: list[asyncio.subprocess.Process] = field(
         default_factory=list[asyncio.subprocess.Process]
     )
@@ -86,6 +86,7 @@ class Machines:
     living: dict[str, Machine] = field(default_factory=dict[str, Machine])
     made: list[Machine] = field(default_factory=list[Machine])
     ended: list[str] = field(default_factory=list[str])
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def make(
         self,
@@ -115,6 +116,7 @@ class Machines:
         if machine is None:
             return False
         self.ended.append(machine_id)
+        self.gone.set()
         await machine.end()
         return True
 

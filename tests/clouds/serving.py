@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 
 import uvicorn
 from starlette.applications import Starlette
@@ -14,7 +14,7 @@ class _Server(uvicorn.Server):
     """Leaves the signals of the test's process alone."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[override]
+    def capture_signals(self) -> Generator[None]:
         yield
 
 

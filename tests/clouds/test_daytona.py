@@ -93,12 +93,16 @@ async def test_a_foreign_key_and_an_unknown_snapshot_are_input_errors(
 async def test_a_limit_that_is_reached_is_a_fault_of_the_runtime(server: DaytonaServer) -> None:
     server.refusals["POST"] = [(429, "you have reached the maximum number of sandboxes")] * 9
     with pytest.raises(RuntimeFault, match="limit is reached"):
-        async with runtime(server, "good", runtime_config={"limits": {"startup_timeout_s": 20}})(ROW):
+        async with runtime(server, "good", runtime_config={"limits": {"startup_timeout_s": 20}})(
+            ROW
+        ):
             pass
     assert not server.machines.made
 
 
-async def test_a_sandbox_whose_making_was_cut_off_is_found_and_removed(server: DaytonaServer) -> None:
+async def test_a_sandbox_whose_making_was_cut_off_is_found_and_removed(
+    server: DaytonaServer,
+) -> None:
     server.cut = 1
     with pytest.raises(RuntimeFault, match="Daytona failed"):
         async with runtime(server, "good")(ROW):
@@ -139,15 +143,9 @@ async def test_what_a_killed_command_left_is_reaped_by_the_next(server: DaytonaS
     foreign[OWNER] = "0123456789abcdef.4194300-1"
     for found in (dead, alive, foreign):
         server.machines.make("good", labels=found, env={}, life_s=60)
-    gone = asyncio.create_task(_until_gone(server, "sb-0001"))
     async with runtime(server, "good") as opened, opened(ROW):
-        await asyncio.wait_for(gone, 30)
+        await asyncio.wait_for(server.machines.gone.wait(), 30)
     assert sorted(server.machines.living) == ["sb-0002", "sb-0003"]
-
-
-async def _until_gone(server: DaytonaServer, machine_id: str) -> None:
-    while machine_id in server.machines.living:
-        await asyncio.sleep(0.01)
 
 
 def test_the_command_line_names_the_snapshot() -> None:

@@ -135,15 +135,9 @@ async def test_what_a_killed_command_left_is_reaped_by_the_next(server: E2BServe
     foreign[OWNER] = "0123456789abcdef.4194300-1"
     for found in (dead, alive, foreign):
         server.machines.make("good", labels=found, env={}, life_s=60)
-    gone = asyncio.create_task(_until_gone(server, "sb-0001"))
     async with E2BRuntime("good") as runtime, runtime(ROW):
-        await asyncio.wait_for(gone, 30)
+        await asyncio.wait_for(server.machines.gone.wait(), 30)
     assert sorted(server.machines.living) == ["sb-0002", "sb-0003"]
-
-
-async def _until_gone(server: E2BServer, machine_id: str) -> None:
-    while machine_id in server.machines.living:
-        await asyncio.sleep(0.01)
 
 
 def test_the_command_line_names_the_template() -> None:

@@ -111,7 +111,7 @@ async def test_a_workspace_in_a_container_is_walled_in_by_a_second_uid(
     async with DockerRuntime(image)(row) as place, connect(place) as client:
         await client.start_task("fix_bug", {})
         shell = await client.open("ssh", SSHClient)
-        assert (await shell.run("id -u")).stdout.strip() != "0"
+        assert str((await shell.run("id -u")).stdout).strip() != "0"
         refused = await shell.run("cat /proc/1/environ; ls /run/hud; cat /app/env.py")
         assert refused.stdout == ""
         assert await client.grade({"answer": "fixed"}) == {"score": 1.0}

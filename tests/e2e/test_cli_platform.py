@@ -251,7 +251,7 @@ def test_a_taskset_of_the_platform_is_run_by_its_name(shell: Shell, platform: Fa
     beside = shell("eval", "my-letters", "noop", "--all", "--json")
     assert beside.code == 0, "tasks.py of this folder defines the environment"
     shell.folder = elsewhere
-    nowhere = shell("eval", "my-letters", "noop", "--all")
+    nowhere = shell("eval", "my-letters", "noop", "--all", "--runtime", "subprocess")
     assert nowhere.code == 2
     assert "--source" in nowhere.err
 

@@ -20,11 +20,16 @@ from hud.agents.run import Run
 from hud.clients import connect
 from hud.environment.runtime_config import RuntimeConfig
 from hud.eval.places import place_at
+from hud.packaging.bundle import build_bundle
+from hud.platform.builds.placing import Built
+from hud.platform.leases.places import Places
+from hud.platform.rollouts.engines import make_engine
+from hud.platform.rollouts.ray_engine import RayEngine
 from hud.runtimes.ray import RayRuntime
 from hud.runtimes.ray.asks import Asks
 from hud.runtimes.warm.wire import MARKER
 from hud.testing.check_provider import check_provider
-from tests.needs import need_module
+from tests.needs import need_module, need_program
 from tests.ray_cluster import ENVIRONMENT, RayCluster, ray_cluster
 
 SOURCE = """
@@ -150,7 +155,7 @@ async def test_a_rollout_runs_from_the_source_as_it_was_sent(
 async def test_a_node_that_is_killed_ends_its_rollouts_with_runtime_and_no_grade(
     cluster: RayCluster, folder: Path
 ) -> None:
-    node = await asyncio.to_thread(lambda: cluster.add_node(GPU=1))
+    node = await asyncio.to_thread(lambda: cluster.add_node(gpus=1))
     row = ROW.model_copy(
         update={"runtime_config": RuntimeConfig.model_validate({"resources": {"gpu": {}}})}
     )
@@ -210,6 +215,29 @@ async def test_the_port_is_on_the_address_of_the_node_only(
         with socket.socket() as other:
             assert opened.host == "127.0.0.1"
             assert other.connect_ex(("127.0.0.2", opened.port)) != 0
+
+
+async def test_the_platforms_engine_places_a_deployed_bundle_on_the_nodes(
+    cluster: RayCluster, folder: Path, tmp_path: Path
+) -> None:
+    need_program("bwrap")
+    bundles = tmp_path / "bundles"
+    bundle = await build_bundle(folder / "good", store=bundles)
+    built = Built("team", "build", "checked", bundle.uri, bundles, {"COLOUR": "red"})
+    image = Built("team", "other", "checked", "docker:words", bundles)
+    found = {"checked": built, "imaged": image}
+    engine = make_engine(
+        f"ray:{cluster.address}", Places(), lambda team, name: found[name], width=4
+    )
+    assert isinstance(engine, RayEngine)
+    async with engine:
+        for _ in range(2):
+            async with engine.place("team", ROW) as place, connect(place) as client:
+                await client.start_task("ask", {})
+                assert (await client.grade({"answer": "yes"}))["score"] == 1.0
+        with pytest.raises(InputError, match="docker:words"):
+            async with engine.place("team", Task(env="imaged", id="ask")):
+                pass
 
 
 async def test_what_no_node_could_hold_is_refused(cluster: RayCluster, folder: Path) -> None:

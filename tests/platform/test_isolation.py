@@ -103,6 +103,7 @@ BODIES: dict[str, Any] = {
         "task": "t",
         "agent": {"type": "noop"},
     },
+    "POST /v2/tasksets/{taskset_id}/run": {"agent": {"type": "noop"}},
     "POST /runtime/sessions": {"environment": "theirs", "trace_id": ""},
     "POST /v2/rollouts/cancel_job": {"job_id": ""},
     "POST /v2/trace/{trace_id}/enter": {"job_id": "", "task_slug": "t"},

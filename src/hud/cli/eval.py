@@ -69,7 +69,7 @@ def command(
         typer.Option(
             help="Where rollouts run: NAME or NAME:ARGUMENT, such as local, subprocess, hud or "
             "hosted; or the address of what serves already, tcp://host:port or unix:///path.",
-            show_default="subprocess; hosted for a taskset of the platform",
+            show_default="subprocess; hosted for a taskset of the platform without a source here",
             autocompletion=_places,
         ),
     ] = None,

@@ -124,6 +124,8 @@ def up(
         public_url=public_url,
         env_providers=env_providers,
         engine=engine,
+        builder=builder.value,
+        builds_at_once=builds,
         **({} if rollouts is None else {"rollouts": rollouts}),
     )
 

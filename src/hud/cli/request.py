@@ -17,7 +17,7 @@ from hud.cli.render import count
 from hud.cli.streams import note
 from hud.eval.budget import Budget
 from hud.eval.job import Job
-from hud.eval.loading import TaskSource, is_remote, load_tasks
+from hud.eval.loading import TaskSource, is_defined_beside, is_remote, load_tasks
 from hud.eval.places import HOSTED, needs_source, runtime_at
 from hud.eval.recording import default_store
 from hud.eval.resume import (
@@ -204,8 +204,13 @@ def _ready(loaded: TaskSource, chosen: Taskset, asked: JobSpec, resume: Resume |
 
 
 def _default_runtime(source: str, env_source: str | None) -> str:
-    """Return where rollouts run when nobody said: a platform's tasks on the platform."""
-    return HOSTED if env_source is None and is_remote(source) else DEFAULT_RUNTIME
+    """Return where rollouts run when nobody said: where their environment is.
+
+    A platform's tasks run on the platform, unless this folder defines their environment.
+    """
+    if env_source is not None or not is_remote(source):
+        return DEFAULT_RUNTIME
+    return DEFAULT_RUNTIME if is_defined_beside(Path.cwd()) else HOSTED
 
 
 def _check_hosted(agent: Agent, resume: Resume | None) -> None:

@@ -118,12 +118,20 @@ def _with_environment(
 ) -> TaskSource:
     """Return rows with the source that is to play them: the one given, else one in `folder`."""
     if environment is None and not is_served:
-        beside = (folder / name for name in ("env.py", "tasks.py"))
-        environment = next((str(file) for file in beside if file.is_file()), None)
+        environment = next((str(file) for file in _beside(folder) if file.is_file()), None)
     if environment is None:
         return TaskSource(path, taskset, files, None)
     loaded = execute(resolve(environment))
     return TaskSource(path, taskset, (*files, *loaded.files), _spelled(loaded.source))
+
+
+def is_defined_beside(folder: Path) -> bool:
+    """Tell whether a folder defines the environment of rows that do not say theirs."""
+    return any(file.is_file() for file in _beside(folder))
+
+
+def _beside(folder: Path) -> tuple[Path, ...]:
+    return folder / "env.py", folder / "tasks.py"
 
 
 def _spelled(source: Source) -> str:

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
@@ -267,14 +267,14 @@ class _Box:
             keepalive_interval=30,
         )
         try:
-            reader, writer = await connection.open_connection(
+            opened: Any = await cast("Any", connection).open_connection(
                 "127.0.0.1", self._runtime.port, encoding=None
             )
         except BaseException:
             connection.abort()
             await connection.wait_closed()
             raise
-        return _Channel(connection, reader, writer)
+        return _Channel(connection, *opened)
 
 
 class _Channel:

@@ -33,8 +33,7 @@ from hud.runtimes.cloud.scope import CloudScope
 from hud.runtimes.cloud.stdio import StdioStream, joining_command
 
 if TYPE_CHECKING:
-    from e2b import AsyncSandbox
-    from e2b.sandbox_async.commands.command_handle import AsyncCommandHandle
+    from e2b import AsyncCommandHandle, AsyncSandbox
 
 _LONGEST_LIFE_S = 86_400
 _REQUEST_S = 30.0

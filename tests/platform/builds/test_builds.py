@@ -71,7 +71,7 @@ def test_tasks_are_checked_against_the_version_that_is_run(
     server: Server, client: httpx.Client
 ) -> None:
     built(server, client, source())
-    task = {"name": "t", "env": "my-env", "task_id": "subtract", "args": {}}
+    task: dict[str, Any] = {"name": "t", "env": "my-env", "task_id": "subtract", "args": {}}
     reply = client.post("/v2/tasks/upload", json={"taskset_name": "t", "tasks": [task]})
     assert reply.status_code == 400
     assert "has no task 'subtract'" in reply.json()["detail"]

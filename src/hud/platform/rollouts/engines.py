@@ -15,7 +15,7 @@ EMBEDDED = "embedded"
 Make = Callable[[str, Places, FindBuilt, int], Engine]
 """Makes an engine from its whole name, where places and builds come from, and its width."""
 
-_ENGINES: dict[str, str] = {}
+_ENGINES: dict[str, str] = {"ray": "hud.platform.rollouts.ray_engine:make"}
 """Where each further engine is made, by its name or the scheme of its address: `module:attribute`.
 
 What needs a heavy library is loaded when it is named.

@@ -29,10 +29,11 @@ _OWN_CODES = (1, 2)  # what `hud serve` exits with when the environment's own co
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What to run: an image with the options of `docker run`, and how long it may take."""
+    """What to run: an image, options of `docker run`, maybe a command, and how long it may take."""
 
     image: str
     options: tuple[str, ...]
+    command: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     startup_s: float = 120.0
     run_s: float | None = None
@@ -142,7 +143,7 @@ class DockerPlace:
         words += [f"--env=HUD_SERVE_SOCKET={GUEST_FOLDER}/{CONTROL}"]
         words += [f"--env=HUD_SERVE_READY={GUEST_FOLDER}/{READY}"]
         words += [f"--env={name}" for name in self._ask.variables]
-        words += [*self._ask.options, self._ask.image]
+        words += [*self._ask.options, self._ask.image, *self._ask.command]
         done = await self._engine.run(*words, timeout_s=_START_S, variables=self._ask.variables)
         if done.code != 0:
             hint = None

@@ -16,9 +16,10 @@ from hud._core.errors import InputError, bounded
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
 from hud.packaging.docker.engine import Engine, find_engine
-from hud.packaging.docker.names import VERSION_LABEL, image_name
+from hud.packaging.docker.names import image_name
 from hud.runtimes.base import Provider, Runtime
 from hud.runtimes.docker.asks import PROCESSES, limit_options
+from hud.runtimes.docker.facts import ImageFacts, read_facts
 from hud.runtimes.docker.place import Ask, DockerPlace
 from hud.runtimes.docker.scope import Scope
 from hud.runtimes.docker.seccomp import write_profile
@@ -95,7 +96,7 @@ class DockerRuntime:
         self._scope: Scope | None = None
         self._engine: Engine | None = None
         self._info: dict[str, Any] = {}
-        self._images: dict[str, bool] = {}
+        self._images: dict[str, ImageFacts] = {}
         self._opening = asyncio.Lock()
         self._users = 0
 
@@ -124,6 +125,11 @@ class DockerRuntime:
         finally:
             if scope is not None:
                 await scope.close()
+
+    async def fill(self, task: Task) -> None:
+        """Return once the warm containers for such tasks are ready; needs an open scope."""
+        if self._warm is not None:
+            await self._warm.fill(task)
 
     @contextlib.asynccontextmanager
     async def __call__(self, task: Task, /) -> AsyncGenerator[Runtime]:
@@ -189,7 +195,7 @@ class DockerRuntime:
         image = config.image or self.image or image_name(task.env)
         if image.startswith("-"):
             raise InputError(f"{bounded(image)!r} is no name of an image")
-        is_ours = await self._find_image(image)
+        facts = await self._find_image(image)
         options = [
             *("--network", self.network, "--init", "--pids-limit", str(PROCESSES)),
             *("--security-opt", "no-new-privileges"),
@@ -201,11 +207,16 @@ class DockerRuntime:
         ]
         startup = config.limits.startup_timeout_s if config.limits else None
         return Ask(
-            image, tuple(options), self.env_vars, startup_s=startup or STARTUP_S, is_ours=is_ours
+            image,
+            tuple(options),
+            facts.command,
+            self.env_vars,
+            startup_s=startup or STARTUP_S,
+            is_ours=facts.is_ours,
         )
 
-    async def _find_image(self, image: str) -> bool:
-        """Make sure that the image is here; tell whether `hud build` made it.
+    async def _find_image(self, image: str) -> ImageFacts:
+        """Make sure that the image is here, and return what its configuration says.
 
         Raises:
             InputError: when it is nowhere.
@@ -213,8 +224,7 @@ class DockerRuntime:
         if image in self._images:
             return self._images[image]
         assert self._engine is not None
-        form = f'{{{{index .Config.Labels "{VERSION_LABEL}"}}}}'
-        words = ("image", "inspect", "--format", form, image)
+        words = ("image", "inspect", "--format", "{{json .Config}}", image)
         done = await self._engine.run(*words)
         if done.code != 0:
             pulled = await self._engine.run("pull", "--quiet", image, timeout_s=1_800)
@@ -224,7 +234,7 @@ class DockerRuntime:
                     hint="build it with: hud build .",
                 )
             done = await self._engine.run(*words)
-        self._images[image] = done.code == 0 and bool(done.out.strip())
+        self._images[image] = read_facts(done.out)
         return self._images[image]
 
 

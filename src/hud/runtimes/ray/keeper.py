@@ -14,7 +14,9 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from hud._core.redact import redact
 from hud._version import __version__
 from hud.environment.task import Task
 from hud.packaging.archive import unpack
+from hud.runtimes.base import Provider
+from hud.runtimes.bundle import BundleRuntime
 from hud.runtimes.ray.gate import Gate, Lock
 from hud.runtimes.subprocess import SubprocessRuntime
 from hud.runtimes.warm.wire import Failed
@@ -31,7 +35,7 @@ _NEWS_S = 2.0
 _LEFT = 10_000
 # Reads until the actor's end of the pipe is closed, however it ended; as a child of its own
 # parent's, which is gone, for Ray ends the children of an actor with it.
-_GUARD = 'exec 3<&0; (read _ <&3; exec rm -rf -- "$1") &'
+_GUARD = 'exec 3<&0; (read _ <&3; rm -rf -- "$1"; sleep 2; exec rm -rf -- "$1") &'
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class Order:
     """What an actor keeps warm: a file of the archive, and how to serve it.
 
     Attributes:
-        path: The source's file, from the root of the archive.
+        path: The source's file, from the root of the archive; empty for a bundle.
+        bundle: The address of the bundle that the archive holds, if it holds one.
+        env_vars: What a bundle's environment is given as variables.
         folder_prefix: What the actor's folder is called, its owner's name included.
     """
 
@@ -48,6 +54,8 @@ class Order:
     env: str | None
     ready_timeout_s: float
     folder_prefix: str
+    bundle: str | None = None
+    env_vars: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Keeper:
         self._archive = archive
         self._folder: str | None = None
         self._guard: subprocess.Popen[bytes] | None = None
-        self._runtime: SubprocessRuntime | None = None
+        self._runtime: Provider | None = None
         self._stack = contextlib.AsyncExitStack()
         self._tenants: dict[bytes, _Tenant] = {}
         self._locks: dict[bytes, Lock] = {}
@@ -97,20 +105,33 @@ class Keeper:
         host = str(ray.util.get_node_ip_address())
         node = str(ray.get_runtime_context().get_node_id())
         try:
-            path = await asyncio.to_thread(self._unpack)
-            os.chdir(path.parent)
-            attribute = self._order.attribute
-            source = str(path) if attribute is None else f"{path}:{attribute}"
-            self._runtime = await self._stack.enter_async_context(
-                SubprocessRuntime(
-                    source, env=self._order.env, ready_timeout=self._order.ready_timeout_s
-                )
-            )
-            await self._runtime.warm_up()
+            root = await asyncio.to_thread(self._unpack)
+            self._runtime = await self._warm(root)
             port = await self._gate.open(host)
         except Exception as error:
             return _failed(error)
         return Opened(host, port, node, os.getpid(), __version__, platform.python_version())
+
+    async def _warm(self, root: Path) -> Provider:
+        """Return what makes places, with the source imported."""
+        order = self._order
+        if order.bundle is not None:
+            runtime = BundleRuntime(
+                root / order.bundle,
+                env=order.env,
+                ready_timeout=order.ready_timeout_s,
+                env_vars=order.env_vars,
+                warm=1,
+            )
+            return await self._stack.enter_async_context(runtime)
+        os.chdir(root)
+        path = root / order.path
+        source = str(path) if order.attribute is None else f"{path}:{order.attribute}"
+        forked = await self._stack.enter_async_context(
+            SubprocessRuntime(source, env=order.env, ready_timeout=order.ready_timeout_s)
+        )
+        await forked.warm_up()
+        return forked
 
     async def place(self, name: bytes, env: str, secret: bytes) -> Failed | None:
         """Make a place that `secret` opens; return what failed, if anything."""
@@ -180,7 +201,8 @@ class Keeper:
 
     def _unpack(self) -> Path:
         """Unpack into a new folder, and drop the archive."""
-        folder = self._folder = tempfile.mkdtemp(prefix=self._order.folder_prefix)
+        name = f"{self._order.folder_prefix}{uuid.uuid4().hex[:12]}"
+        folder = self._folder = str(Path(tempfile.gettempdir(), name))
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, "hud-guard", folder],
             stdin=subprocess.PIPE,
@@ -189,12 +211,13 @@ class Keeper:
             start_new_session=True,
         )
         self._guard.wait()
+        Path(folder).mkdir(mode=0o700)
         packed = Path(folder, "source.tar.gz")
         packed.write_bytes(self._archive)
         self._archive = b""
         root = unpack(packed, Path(folder, "source"))
         packed.unlink()
-        return root / self._order.path
+        return root
 
     def _clean(self) -> None:
         if self._folder is not None:

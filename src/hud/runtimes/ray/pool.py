@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +45,19 @@ class Pool:
     """Slots on actors. `aclose` in every case."""
 
     def __init__(
-        self, cluster: Cluster, kit: Kit, asks: Asks, size: Size, make_room: Callable[[Pool], None]
+        self,
+        cluster: Cluster,
+        kit: Kit,
+        asks: Asks,
+        size: Size,
+        others: Callable[[Pool], Iterable[Pool]],
     ) -> None:
         self.asks = asks
         self.workers: list[Worker] = []
         self._cluster = cluster
         self._kit = kit
         self._size = size
-        self._make_room = make_room
+        self._others = others
         self._waiting: deque[asyncio.Future[Worker]] = deque()
         self._starting: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -86,12 +91,18 @@ class Pool:
             worker.used -= 1
             worker.idle_since_s = asyncio.get_running_loop().time()
             self._hand_out()
+            self.give_way()
 
     async def warm_up(self, count: int) -> None:
         """Start so many actors, or as many as there is room for, without waiting for them."""
         await self._look()
         while len(self.workers) + len(self._starting) < min(count, self._limit):
             self._start_one()
+
+    def give_way(self) -> None:
+        """End the idle actors when rollouts with other asks wait, and none with these."""
+        if not self.has_waiting and any(other.has_waiting for other in self._others(self)):
+            self.retire_idle()
 
     def retire_idle(self, for_s: float = 0.0) -> None:
         """End the actors that have served nobody for so long."""
@@ -175,7 +186,8 @@ class Pool:
         ):
             self._start_one()
         if waiting:
-            self._make_room(self)
+            for other in self._others(self):
+                other.give_way()
 
     async def _look(self) -> None:
         """Find out how many actors the living nodes could hold.
@@ -223,6 +235,7 @@ class Pool:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(RuntimeFault(f"an actor could not be started: {error!r}"))
         self._hand_out()
+        self.give_way()
 
     def _start_failed(self, error: HudError) -> None:
         """Tell those who wait; a source that is broken stays so, other failures may pass."""

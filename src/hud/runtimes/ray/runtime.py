@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import shutil
+import tarfile
 import tempfile
 import uuid
 from collections.abc import AsyncGenerator
@@ -22,6 +24,7 @@ from hud.environment.environment import Environment
 from hud.environment.loader import Source, resolve
 from hud.environment.task import Task
 from hud.packaging.archive import pack
+from hud.packaging.bundle import PREFIX, Bundle, load_bundle
 from hud.packaging.context import Limits, read_context
 from hud.runtimes.base import Provider, Runtime
 from hud.runtimes.ray.asks import Asks
@@ -58,7 +61,7 @@ class RayRuntime:
 
     def __init__(
         self,
-        source: str | Path | Environment,
+        source: str | Path | Environment | Bundle,
         *,
         address: str | None = None,
         env: str | None = None,
@@ -71,8 +74,9 @@ class RayRuntime:
         """Choose what to run and where; nothing is started yet.
 
         Args:
-            source: A file, a directory, `path.py:attribute`, or a live environment whose
-                templates were written in a file.
+            source: A file, a directory, `path.py:attribute`, a live environment whose templates
+                were written in a file, or a bundle (`bundle:<sha256>`), which runs behind its wall
+                on the nodes and needs bubblewrap there.
             address: `host:port`, `auto` or `ray://host:port`; RAY_ADDRESS when left out, and
                 without that a Ray is started on this machine for as long as the runtime is open.
             env: Name of the environment, when the source has several.
@@ -82,7 +86,8 @@ class RayRuntime:
             warm: How many actors to start when the runtime is opened.
             ready_timeout: Seconds for the import, for a rollout's initialize hooks, and to wait
                 for room while others hold the whole cluster.
-            runtime_env: Ray's, for the actors: `{"pip": […]}`, `{"env_vars": {…}}`.
+            runtime_env: Ray's, for the actors: `{"pip": […]}`, `{"env_vars": {…}}`. The variables
+                are what a bundle's environment gets, too.
 
         Raises:
             ValueError: when a number is not positive.
@@ -146,8 +151,12 @@ class RayRuntime:
                 params = {"ready_timeout": _ANSWER_S, "exit_reason": exit_reason}
                 yield Runtime(f"unix://{path}", params, task.runtime_config)
 
-    def _find(self) -> Source:
+    def _find(self) -> Source | Bundle:
         source = self.source
+        if isinstance(source, Bundle):
+            return source
+        if isinstance(source, str) and source.startswith(PREFIX):
+            return load_bundle(source)
         return resolve(source_file(source) if isinstance(source, Environment) else source)
 
 
@@ -162,7 +171,7 @@ class _Scope:
         self._kit: Kit | None = None
 
     async def open(
-        self, source: Source, env: str | None, runtime_env: dict[str, Any] | None
+        self, source: Source | Bundle, env: str | None, runtime_env: dict[str, Any] | None
     ) -> None:
         """Connect and hand the packed source over to Ray.
 
@@ -174,13 +183,19 @@ class _Scope:
         await self._cluster.open()
         Path(self._directory).mkdir(mode=0o700)
         ray = self._cluster.ray
+        is_bundle = isinstance(source, Bundle)
         order = Order(
-            path=source.path.name,
-            attribute=source.attribute,
+            path="" if is_bundle else source.path.name,
+            attribute=None if is_bundle else source.attribute,
             env=env,
+            bundle=source.address if is_bundle else None,
+            env_vars=dict((runtime_env or {}).get("env_vars", {})),
             ready_timeout_s=self._size.ready_timeout_s,
             folder_prefix=f"hud-ray-{_owner()}-",
         )
+        if is_bundle and runtime_env is not None:
+            # Ray shows its own to whoever looks at the cluster; a bundle's may be secret.
+            runtime_env = {k: v for k, v in runtime_env.items() if k != "env_vars"} or None
         reference = await asyncio.to_thread(ray.put, archive)
         self._kit = Kit(ray, order, reference, self._directory, runtime_env)
 
@@ -189,7 +204,7 @@ class _Scope:
         pool = self._pools.get(asks)
         if pool is None:
             assert self._kit is not None
-            pool = Pool(self._cluster, self._kit, asks, self._size, self._make_room)
+            pool = Pool(self._cluster, self._kit, asks, self._size, self._others)
             self._pools[asks] = pool
         return pool
 
@@ -203,14 +218,16 @@ class _Scope:
             await self._cluster.aclose()
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
-    def _make_room(self, pool: Pool) -> None:
-        """Have the others' idle actors give their resources back."""
-        for other in self._pools.values():
-            if other is not pool and not other.has_waiting:
-                other.retire_idle()
+    def _others(self, pool: Pool) -> list[Pool]:
+        return [other for other in self._pools.values() if other is not pool]
 
 
-def _packed(source: Source) -> bytes:
+def _packed(source: Source | Bundle) -> bytes:
+    if isinstance(source, Bundle):
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
+            tar.add(source.folder, source.address)
+        return archive.getvalue()
     with tempfile.TemporaryDirectory(prefix="hud-pack-") as folder:
         context = read_context(source.root, _SOURCE)
         if source.path.name not in context.names():
