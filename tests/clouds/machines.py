@@ -31,6 +31,13 @@ async def ask(word: str = "yes"):
 BROKEN = f"{SOURCE}\n@env.initialize\nasync def fail():\n    raise OSError('no disk')\n"
 
 
+def free_port() -> int:
+    """Return a port that nothing has yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @dataclass(eq=False)
 class Machine:
     """One sandbox: its folder, its processes, its own port for 8765."""
@@ -42,7 +49,7 @@ class Machine:
     env: dict[str, str]
     life_s: float
     asked: dict[str, object] = field(default_factory=dict[str, object])
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     processes: list[asyncio.subprocess.Process] = field(
         default_factory=list[asyncio.subprocess.Process]
     )
@@ -147,9 +154,3 @@ def _surroundings(folder: Path) -> dict[str, str]:
         "HUD_HOME": str(folder / "home"),
         "HOME": str(folder),
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -41,10 +41,10 @@ def assert_nothing_is_left(server: DaytonaServer) -> None:
 
 
 async def test_a_task_is_graded_in_a_sandbox(server: DaytonaServer) -> None:
-    async with runtime(server, "good", env_vars={"SAY": "hello"})(ROW) as place:
-        async with connect(place) as client:
-            assert (await client.start_task("ask", {"word": "hi"}))["prompt"] == "say hello"
-            assert (await client.grade({"answer": "hi"}))["score"] == 1.0
+    provider = runtime(server, "good", env_vars={"SAY": "hello"})
+    async with provider(ROW) as place, connect(place) as client:
+        assert (await client.start_task("ask", {"word": "hi"}))["prompt"] == "say hello"
+        assert (await client.grade({"answer": "hi"}))["score"] == 1.0
     made = server.machines.made[0]
     assert made.asked["public"] is False
     assert made.asked["autoDeleteInterval"] == 0

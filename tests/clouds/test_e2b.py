@@ -38,10 +38,10 @@ def assert_nothing_is_left(server: E2BServer) -> None:
 
 
 async def test_a_task_is_graded_in_a_sandbox(server: E2BServer) -> None:
-    async with E2BRuntime("good", env_vars={"SAY": "hello"})(ROW) as place:
-        async with connect(place) as client:
-            assert (await client.start_task("ask", {"word": "hi"}))["prompt"] == "say hello"
-            assert (await client.grade({"answer": "hi"}))["score"] == 1.0
+    provider = E2BRuntime("good", env_vars={"SAY": "hello"})
+    async with provider(ROW) as place, connect(place) as client:
+        assert (await client.start_task("ask", {"word": "hi"}))["prompt"] == "say hello"
+        assert (await client.grade({"answer": "hi"}))["score"] == 1.0
     made = server.machines.made[0]
     assert made.asked["network"] == {"allowPublicTraffic": False}
     assert made.life_s == 3_600

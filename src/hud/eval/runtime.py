@@ -9,7 +9,9 @@ from hud.environment.runtime_config import (
 )
 from hud.runtimes.base import Provider, Runtime, Shared
 from hud.runtimes.bundle import BundleRuntime
+from hud.runtimes.daytona import DaytonaRuntime
 from hud.runtimes.docker import DockerRuntime
+from hud.runtimes.e2b import E2BRuntime
 from hud.runtimes.hosted import HostedRuntime
 from hud.runtimes.kubernetes import KubernetesRuntime
 from hud.runtimes.leased import HUDRuntime
@@ -19,7 +21,9 @@ from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
     "BundleRuntime",
+    "DaytonaRuntime",
     "DockerRuntime",
+    "E2BRuntime",
     "HUDRuntime",
     "HostedRuntime",
     "KubernetesRuntime",

@@ -16,8 +16,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import asyncssh
-
 from hud._core.errors import HudError, InputError, NotFound, RuntimeFault, bounded
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
@@ -37,6 +35,7 @@ from hud.runtimes.cloud.place import Cloud, placed
 from hud.runtimes.cloud.scope import CloudScope
 
 if TYPE_CHECKING:
+    import asyncssh
     from daytona import AsyncDaytona, AsyncSandbox, Image
 
 _LONGEST_LIFE_S = 7 * 86_400
@@ -251,6 +250,8 @@ class _Box:
             await asyncio.sleep(_LOOK_S)
 
     async def dial(self) -> _Channel:
+        import asyncssh
+
         host, _, port = self._runtime.ssh_host.partition(":")
         assert self._token is not None
         # The gateway's host key is not published; what it guards is the token of this sandbox.

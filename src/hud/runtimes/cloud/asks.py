@@ -1,4 +1,4 @@
-"""What a rollout asks of a cloud, and refusing what a vendor cannot honour before it costs money."""
+"""What a rollout asks of a cloud, and refusing, before it costs money, what a vendor cannot do."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hud.runtimes.cloud.owner import labels
 STARTUP_S = 300.0
 LIFE_S = 3_600
 _MARGIN_S = 120
+_KNOWN = {"image", "resources", "limits"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,17 @@ def asks_of(task: Task, config: RuntimeConfig | None, *, longest_life_s: int) ->
     """Return what `task` asks, over what the runtime was configured with.
 
     Raises:
-        InputError: when it asks to run for longer than the vendor lets anything live.
+        InputError: when it asks for what no cloud has, or to run for longer than the vendor lets
+            anything live.
     """
     asked = (config or RuntimeConfig()).with_overrides(task.runtime_config)
+    other = asked.model_dump(exclude_none=True).keys() - _KNOWN
+    if other:
+        raise InputError(
+            f"task {task.slug!r} asks for {', '.join(sorted(other))}, which the sandbox of a cloud "
+            "cannot honour",
+            hint="run it with --runtime docker, or remove it from the row",
+        )
     limits = asked.limits
     startup_s = STARTUP_S
     life_s = LIFE_S
