@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import (
     bigstore,
+    bundle,
     concurrency,
     docker,
     filetracking,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Table]] = {
     "startup": startup.measure,
     "local": local.measure,
     "subprocess": subprocesses.measure,
+    "bundle": bundle.measure,
     "docker": docker.measure,
     "inflight": inflight.measure,
     "bigstore": bigstore.measure,

@@ -85,6 +85,16 @@ async def test_an_agent_has_its_shell_inside(bundle: Bundle) -> None:
     ]
 
 
+async def test_who_sweeps_up_on_the_machine_spares_the_walls_inside(bundle: Bundle) -> None:
+    row = task("walled", "shell")
+    async with started(BundleRuntime(bundle), row) as (_, client, _prompt):
+        shell = await client.open("shell")
+        assert isinstance(shell, SSHClient)
+        await _in_another_process(bundle)
+        await shell.run("echo hello > answer.txt")
+        assert (await client.grade({"answer": ""}))["score"] == 1.0
+
+
 async def test_an_environment_killed_while_it_grades_is_no_zero(bundle: Bundle) -> None:
     async with BundleRuntime(bundle) as runtime:
         async with started(runtime, task("walled", "hold")) as (place, client, _prompt):

@@ -134,12 +134,26 @@ def identity_of(pid: int) -> str | None:
     return f"{pid}:{text.rpartition(')')[2].split()[19]}"
 
 
+def pid_namespace() -> str:
+    """Return what tells this process's pids from equal ones of another namespace (Linux)."""
+    try:
+        return str((_PROC / "self" / "ns" / "pid").stat().st_ino)
+    except OSError:
+        return ""
+
+
+def label_of(pid: int) -> str:
+    """Return what `kill_orphans` knows an owner by."""
+    return f"{identity_of(pid) or ''}@{pid_namespace()}"
+
+
 def kill_orphans(name: str, variable: str) -> int:
     """Kill the programs of this name whose owner is gone (Linux); return how many there were.
 
     Args:
         name: What the kernel calls the program.
-        variable: Environment variable in which each was given its owner's `identity_of`.
+        variable: Environment variable in which each was given its owner's `label_of`. Those of
+            another pid namespace are left alone: their owners have other numbers here.
     """
     killed = 0
     prefix = f"{variable}=".encode()
@@ -151,8 +165,13 @@ def kill_orphans(name: str, variable: str) -> int:
         except OSError:
             continue
         for entry in environ.split(b"\0"):
-            owner = entry[len(prefix) :].decode("ascii", "replace")
-            if entry.startswith(prefix) and identity_of(int(owner.partition(":")[0])) != owner:
+            if not entry.startswith(prefix):
+                continue
+            owner, _, namespace = entry[len(prefix) :].decode("ascii", "replace").partition("@")
+            number = owner.partition(":")[0]
+            if namespace != pid_namespace() or not number.isdigit():
+                continue
+            if identity_of(int(number)) != owner:
                 signal_process(pid, signal.SIGKILL)
                 killed += 1
     return killed

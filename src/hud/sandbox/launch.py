@@ -285,7 +285,7 @@ def _labels() -> dict[str, str]:
 
     They say whose it is, for whoever sweeps up after an owner that was killed.
     """
-    labels = {_OWNER: processes.identity_of(os.getpid()) or ""}
+    labels = {_OWNER: processes.label_of(os.getpid())}
     scope = os.environ.get(_SCOPE)
     return labels if scope is None else {**labels, _SCOPE: scope}
 

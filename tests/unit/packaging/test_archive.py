@@ -70,6 +70,15 @@ def _link(name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> Hostile:
     return lambda tar: add(tar, name, type=kind, linkname=to)
 
 
+def one(name: str, data: bytes = b"", **fields: object) -> Hostile:
+    return lambda tar: add(tar, name, data, **fields)
+
+
+def _many(tar: tarfile.TarFile) -> None:
+    for number in range(20):
+        add(tar, f"{number}")
+
+
 def _through_a_link(tar: tarfile.TarFile) -> None:
     add(tar, "door", type=tarfile.SYMTYPE, linkname=".")
     add(tar, "door/inside", b"x")
@@ -100,9 +109,9 @@ def _hard_link_to_link(tar: tarfile.TarFile) -> None:
 @pytest.mark.parametrize(
     ("fill", "says"),
     [
-        (lambda tar: add(tar, "/etc/passwd", b"x"), "leads out of it"),
-        (lambda tar: add(tar, "../x", b"x"), "leads out of it"),
-        (lambda tar: add(tar, "a/../../x", b"x"), "leads out of it"),
+        (one("/etc/passwd", b"x"), "leads out of it"),
+        (one("../x", b"x"), "leads out of it"),
+        (one("a/../../x", b"x"), "leads out of it"),
         (_link("a", "/etc/passwd"), "leads out of it"),
         (_link("a", "../x"), "leads out of it"),
         (_link("a/b", "../../x"), "leads out of it"),
@@ -110,13 +119,13 @@ def _hard_link_to_link(tar: tarfile.TarFile) -> None:
         (_link("a", "/etc/passwd", tarfile.LNKTYPE), "which is no file of it"),
         (_link("a", "../../etc/passwd", tarfile.LNKTYPE), "which is no file of it"),
         (_hard_link_to_link, "which is no file of it"),
-        (lambda tar: add(tar, "a", type=tarfile.CHRTYPE, devmajor=1), "no file, folder"),
-        (lambda tar: add(tar, "a", type=tarfile.BLKTYPE, devmajor=8), "no file, folder"),
-        (lambda tar: add(tar, "a", type=tarfile.FIFOTYPE), "no file, folder"),
+        (one("a", type=tarfile.CHRTYPE, devmajor=1), "no file, folder"),
+        (one("a", type=tarfile.BLKTYPE, devmajor=8), "no file, folder"),
+        (one("a", type=tarfile.FIFOTYPE), "no file, folder"),
         (_through_a_link, "puts something below"),
         (_file_then_folder, "puts something below"),
         (_twice, "twice"),
-        (lambda tar: add(tar, "/".join("d" * 99), b"x"), "nests deeper"),
+        (one("/".join("d" * 99), b"x"), "nests deeper"),
     ],
 )  # fmt: skip
 def test_a_hostile_archive_is_refused_and_nothing_of_it_stays(
@@ -151,9 +160,7 @@ def test_padding_counts_too(tmp_path: Path) -> None:
 
 
 def test_many_entries_are_refused(tmp_path: Path) -> None:
-    archive = hostile(
-        tmp_path / "many.tar.gz", lambda tar: [add(tar, f"{n}") for n in range(20)] and None
-    )
+    archive = hostile(tmp_path / "many.tar.gz", _many)
     with pytest.raises(InputError, match="more than 10 entries"):
         unpack(archive, tmp_path / "out", Limits(files=10))
 
