@@ -89,7 +89,6 @@ SILENT = frozenset(
 BODIES: dict[str, Any] = {
     "POST /v2/tasksets/{taskset:path}/publications": {"job_id": ""},
     "POST /v2/registry/{environment_id}/rollback": {"version": 1},
-    "POST /v2/tasksets/{taskset_id}/run": {"agent": {"type": "noop"}},
     "POST /v2/builds/trigger": {"build_id": "", "name": "theirs"},
     "PUT /v2/members/{user_id}": {"role": "viewer"},
     "PUT /v2/providers/{name}": {"dialect": "openai", "base_url": "http://127.0.0.1:9"},
