@@ -28,8 +28,9 @@ class Template(Generic[P]):
 
     Attributes:
         id: Name of the template within its environment.
-        solution: Reference solution, `async fn(run, **args) -> answer`, or None. It never
-            leaves the owner's source: manifests, images and bundles do not hold it.
+        solution: Reference solution, `async fn(run, **args) -> answer`, or None. It stays
+            in the source: no manifest holds it, and where an image or a bundle holds the source,
+            no agent can read that.
     """
 
     def __init__(
