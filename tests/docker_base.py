@@ -70,6 +70,8 @@ def _write(tar: tarfile.TarFile) -> None:
         if ".so" in path.name:
             objects.add(path)
     _link(tar, f"{_PLACE}/{version}/dist-packages", "site-packages")
+    if "posix_local" in sysconfig.get_scheme_names():  # Debian's installs below PREFIX/local
+        _link(tar, "usr/local/local", ".")
     for program in _PROGRAMS:
         path = Path(need_program(program))
         tar.add(path.resolve(), f"usr/bin/{program}")
