@@ -205,6 +205,7 @@ def eye(chromium: Browser, hostile: tuple[Viewer, str]) -> Generator[Reader]:
         ]
         assert not strangers, strangers
         assert one.page.evaluate("window.pwned") is None
+        one.page.goto("about:blank")  # nothing is said after this
         # A picture that is none fails to load, and the browser says so.
         refused = ("Content Security Policy", "error:")
         worse = [said for said in one.complaints if any(word in said for word in refused)]

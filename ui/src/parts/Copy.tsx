@@ -25,7 +25,7 @@ export function Copy({ text, label = "Copy" }: { text: string | (() => string); 
 export function Command({ children }: { children: string }) {
   return (
     <div className="command">
-      <code>{children}</code>
+      <code tabIndex={0}>{children}</code>
       <Copy text={children} label="Copy the command" />
     </div>
   );
