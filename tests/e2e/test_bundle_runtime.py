@@ -16,6 +16,7 @@ from hud import Run
 from hud._core import processes
 from hud._core.errors import InputError, RuntimeFault
 from hud._core.outcome import Outcome
+from hud._core.paths import hud_home
 from hud.capabilities import SSHClient
 from hud.clients import connect
 from hud.environment.runtime_config import RuntimeConfig, RuntimeLimits, RuntimeResources
@@ -56,7 +57,7 @@ async def test_a_rollout_sees_nothing_of_the_machine(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OWN_SECRET", "x")
-    hidden = [os.environ["HUD_HOME"], str(Path(__file__).parent), "/root/.ssh", "/etc/shadow"]
+    hidden = [str(hud_home()), str(Path(__file__).parent), "/root/.ssh", "/etc/shadow"]
     row = task("walled", "look", paths=[*hidden, str(bundle.folder)])
     runtime = BundleRuntime(bundle, env_vars={"GIVEN": "1"})
     async with started(runtime, row) as (_, client, _prompt):
