@@ -236,6 +236,7 @@ def test_a_phone_shows_the_same(
 def test_an_address_of_nothing_says_so(reader: Reader) -> None:
     page = reader.open("/trace/ffffffffffffffffffffffffffffffff")
     expect(page.get_by_text("There is no such run here")).to_be_visible()
+    reader.page.goto("about:blank")  # nothing is said after this
     reader.complaints.clear()  # the browser itself logs the 404
     reader.open("/jobs/ffffffffffffffffffffffffffffffff")
     expect(page.get_by_text("There is no such job here")).to_be_visible()
