@@ -240,6 +240,8 @@ def test_an_address_of_nothing_says_so(reader: Reader) -> None:
     reader.complaints.clear()  # the browser itself logs the 404
     reader.open("/jobs/ffffffffffffffffffffffffffffffff")
     expect(page.get_by_text("There is no such job here")).to_be_visible()
+    reader.page.goto("about:blank")
     reader.complaints.clear()
     reader.open("/tasksets/nowhere/at/all")
+    reader.page.goto("about:blank")
     reader.complaints.clear()
