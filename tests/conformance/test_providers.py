@@ -20,6 +20,7 @@ from hud.runtimes.bundle import BundleRuntime
 from hud.runtimes.local import LocalRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 from hud.testing.check_provider import check_provider, check_runtime
+from tests.needs import missing
 
 SOURCE = """
 from hud import Environment
@@ -74,8 +75,9 @@ async def test_subprocess_runtime_with_warm_forks(sources: tuple[Path, Path]) ->
     await check_provider(SubprocessRuntime(good), ROW, broken=SubprocessRuntime(broken))
 
 
-@pytest.mark.skipif(problem() is not None, reason=str(problem()))
 async def test_bundle_runtime_with_a_shell_inside(tmp_path: Path) -> None:
+    if (why := problem()) is not None:
+        missing(why)
     providers: list[BundleRuntime] = []
     for name, text in (("good", WITH_SHELL), ("broken", BROKEN)):
         folder = tmp_path / name

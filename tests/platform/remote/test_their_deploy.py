@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hud.testing.model_server import Say
+from tests.needs import need_program
 from tests.platform.gateway.gatewayed import PROVIDER_KEY
 from tests.platform.gateway.threaded import model_server
 from tests.platform.server import DEADLINE_S, Server, environment, running
@@ -30,7 +30,11 @@ tasks = [ask(number=41), ask(number=1)]
 """
 DOCKERFILE = 'FROM python:3.11-slim\nCOPY . .\nCMD ["hud", "serve", "env.py"]\n'
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is missing")
+
+@pytest.fixture(autouse=True, scope="module")
+def walls() -> None:
+    """Need what a bundle's root is made with; under CI its lack is a failure."""
+    need_program("bwrap")
 
 
 @pytest.fixture
