@@ -20,6 +20,7 @@ from hud._core.errors import InputError, bounded
 from hud.api import calls
 from hud.api.errors import KeyRefused, NotOnPlatform, PlatformError
 from hud.api.place import PlatformPlace, required_place
+from hud.api.reach import check_platform
 from hud.environment.task import Task
 from hud.runtimes.base import Provider, Runtime, no_argument
 from hud.trace.context import current_trace_id
@@ -83,6 +84,15 @@ class HUDRuntime:
                     yield Runtime(f"unix://{door.path}", params)
             finally:
                 await _give_back(client, lease.id)
+
+    async def check(self) -> None:
+        """Ask the platform whose key this is.
+
+        Raises:
+            InputError: when no platform is configured.
+            PlatformError: when it does not answer, or refuses the key.
+        """
+        await check_platform(self._place())
 
     def _place(self) -> PlatformPlace:
         from hud._core.settings import read_settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from hud._core import json
-from hud._core.errors import EnvironmentFault, InputError, RuntimeFault, bounded
+from hud._core.errors import EnvironmentFault, Fault, InputError, RuntimeFault, bounded
+from hud._core.ids import new_id
+from hud._core.owner import OWNER_LABEL, own_label
 from hud._core.redact import redact
 from hud._version import __version__
 from hud.packaging import archive, wheel
@@ -189,11 +192,19 @@ async def _run(
 async def _describe(engine: Engine, image: str, name: str | None) -> dict[str, Any]:
     """Load the source in a container of the image; return what it offers."""
     target = await _served(engine, image)
-    done = await engine.run(
-        *("run", "--rm", "--network", "none", "--entrypoint", "python3", image),
-        *("-m", "hud.packaging.docker.inventory", target, name or ""),
-        timeout_s=_DESCRIBE_S,
-    )
+    container = f"hud-build-{new_id()}"
+    try:
+        done = await engine.run(
+            *("run", "--rm", "--name", container, "--label", f"{OWNER_LABEL}={own_label()}"),
+            *("--network", "none", "--entrypoint", "python3", image),
+            *("-m", "hud.packaging.docker.inventory", target, name or ""),
+            timeout_s=_DESCRIBE_S,
+        )
+    except BaseException:
+        # Ending the command line does not end the container.
+        with contextlib.suppress(Fault):
+            await engine.run("rm", "--force", "--volumes", container)
+        raise
     try:
         said = json.decode(done.out.strip().splitlines()[-1])
     except (IndexError, ValueError):
