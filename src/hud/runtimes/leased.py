@@ -9,20 +9,21 @@ import asyncio
 import contextlib
 import logging
 import math
-import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import InputError
+from hud._core.relay import Relay
 from hud.api import calls
 from hud.api.errors import KeyRefused, NotOnPlatform, PlatformError
 from hud.api.place import PlatformPlace, required_place
 from hud.api.reach import check_platform
 from hud.environment.task import Task
 from hud.runtimes.base import Provider, Runtime, no_argument
+from hud.runtimes.door import Door
+from hud.runtimes.stream import joinable
 from hud.trace.context import current_trace_id
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 300.0
 _OPEN_S = 30.0
-_PIECE_BYTES = 64 * 1024
 _LONGEST_PIECE_BYTES = 16 * 1024 * 1024
 _LEASE_IS_OVER = (4410,)
 _ASK_S = 5.0
@@ -75,10 +75,11 @@ class HUDRuntime:
         async with PlatformClient(place) as client:
             lease = await _lent(client, task)
             try:
-                async with _Door(place, client, lease.id) as door:
+                tunnels = _Tunnels(place, client, lease.id)
+                async with Door(tunnels.tunnel) as door:
                     params: dict[str, Any] = {
                         "ready_timeout": READY_TIMEOUT_S,
-                        "exit_reason": door,
+                        "exit_reason": tunnels,
                         "session_id": lease.id,
                     }
                     yield Runtime(f"unix://{door.path}", params)
@@ -156,8 +157,8 @@ async def _give_back(client: PlatformClient, lease_id: str) -> None:
             giving.exception()
 
 
-class _Door:
-    """A socket of this machine; each connection to it goes through a tunnel of its own.
+class _Tunnels:
+    """The ways to one lease, each through a WebSocket of its own.
 
     Called, it says why the lease is over, as `exit_reason` does.
     """
@@ -171,10 +172,6 @@ class _Door:
         self._client = client
         self._lease_id = lease_id
         self._reason: str | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="hud-lease-")
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self.path = f"{self._folder.name}/control"
 
     def __call__(self) -> str | None:
         return self._reason
@@ -189,41 +186,16 @@ class _Door:
                     self._reason = lease.reason or "the lease is over"
         return self._reason
 
-    async def __aenter__(self) -> _Door:
-        self._server = await asyncio.start_unix_server(self._accept, self.path, limit=_PIECE_BYTES)
-        return self
+    @contextlib.asynccontextmanager
+    async def tunnel(self) -> AsyncGenerator[Relay]:
+        """Open a way to the control port.
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
-        self._folder.cleanup()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            await self._tunnel(reader, writer)
-        except asyncio.CancelledError:
-            pass  # the door is closing
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        Raises:
+            OSError: when the platform cannot be reached.
+            WebSocketException: when it refuses the tunnel.
+        """
         from websockets.asyncio.client import connect
-        from websockets.exceptions import InvalidStatus, WebSocketException
+        from websockets.exceptions import InvalidStatus
 
         try:
             async with connect(
@@ -234,40 +206,38 @@ class _Door:
                 max_size=_LONGEST_PIECE_BYTES,
                 proxy=None if _is_near(self._url) else True,
             ) as websocket:
-                await _splice(websocket, reader, writer)
+                async with joinable(_Messages(websocket)) as far:
+                    yield far
                 if websocket.close_code in _LEASE_IS_OVER:
                     self._reason = websocket.close_reason or "the lease is over"
         except InvalidStatus as error:
             status = error.response.status_code
             if status in (401, 403, 404, 410):
                 self._reason = f"the platform refuses the tunnel (HTTP {status})"
-            logger.debug("a tunnel was refused: HTTP %d", status)
-        except (OSError, TimeoutError, WebSocketException) as error:
-            logger.debug("a tunnel broke: %s", bounded(repr(error)))
+            raise
+
+
+class _Messages:
+    """A WebSocket as a stream."""
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        self._websocket = websocket
+
+    async def read(self) -> bytes:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            piece = await self._websocket.recv()
+        except ConnectionClosed:
+            return b""
+        return piece if isinstance(piece, bytes) else piece.encode()
+
+    async def write(self, data: bytes) -> None:
+        await self._websocket.send(data)
+
+    async def close(self) -> None:
+        """Do nothing: whoever opened it closes it."""
 
 
 def _is_near(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
-async def _splice(
-    websocket: ClientConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Pass bytes both ways until either end is gone."""
-
-    async def outward() -> None:
-        while piece := await reader.read(_PIECE_BYTES):
-            await websocket.send(piece)
-
-    async def inward() -> None:
-        async for piece in websocket:
-            writer.write(piece if isinstance(piece, bytes) else piece.encode())
-            await writer.drain()
-
-    ways = [asyncio.create_task(outward()), asyncio.create_task(inward())]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
