@@ -29,7 +29,9 @@ _PROGRAMS = (
     *("bwrap", "setpriv", "whoami", "expr", "du", "df", "diff", "xargs", "awk", "tar", "gzip"),
     *("unshare", "mount", "nice", "stty", "tty", "sha256sum", "git"),
 )
-_LEFT_OUT = re.compile(r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*)(/|$)")
+_LEFT_OUT = re.compile(
+    r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*|EXTERNALLY-MANAGED)(/|$)"
+)
 _PLACE = "usr/local/lib"
 _PEOPLE = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n"
 
