@@ -3,17 +3,16 @@
 Sandboxes of both of Modal's backends: those with a GPU are made, watched and read by other calls.
 """
 
+# ruff: noqa: N802 -- the calls have the names that the protocol gives them
 from __future__ import annotations
 
 import asyncio
 import base64
 import contextlib
 import json
-import os
-import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -29,7 +28,7 @@ from tests.clouds.machines import Machine, Machines
 
 TOKEN_ID, TOKEN_SECRET = "ak-0123456789abcdef", "as-fedcba9876543210"
 APP_ID, APP_NAME = "ap-0123456789abcdefABCDEF", "hud"
-UNBUILDABLE = "unbuildable"
+# With the number of the sandbox, an id of the shape that the SDK knows the older backend by.
 _V1_PREFIX = "sb-GPUGPUGPUGPUGPUGPU"
 _PIECE_BYTES = 65_536
 
@@ -92,6 +91,7 @@ class ModalServer:
     Attributes:
         refusals: Answered instead, to the next calls of a name: status, message.
         cut: Make the next sandboxes, and then cut the call instead of answering.
+        token_life_s: For how long a token of a sandbox is good.
         expired: Sandboxes whose lifetime the vendor found to be over.
         calls: Names of the calls, in order.
     """
@@ -102,6 +102,7 @@ class ModalServer:
         default_factory=dict[str, list[tuple[Status, str]]]
     )
     cut: int = 0
+    token_life_s: float = 3_600.0
     expired: set[str] = field(default_factory=set[str])
     calls: list[str] = field(default_factory=list[str])
     main: dict[str, Program] = field(default_factory=dict[str, Program])
@@ -109,6 +110,8 @@ class ModalServer:
     secrets: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     answered: dict[str, Any] = field(default_factory=dict[str, Any])
     created_at: dict[str, float] = field(default_factory=dict[str, float])
+    _called: asyncio.Event = field(default_factory=asyncio.Event)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[ModalServer]:
@@ -130,6 +133,8 @@ class ModalServer:
     async def _received(self, event: grpclib.events.RecvRequest) -> None:
         name = event.method_name.rpartition("/")[2]
         self.calls.append(name)
+        self._called.set()
+        self._called = asyncio.Event()
         headers = cast("Mapping[str, str]", event.metadata)
         if "TaskCommandRouter" in event.method_name:
             if not headers.get("authorization", "").startswith("Bearer "):
@@ -153,15 +158,34 @@ class ModalServer:
             env=env,
             life_s=asked.timeout_secs,
             asked={"definition": asked},
-            prefix=_V1_PREFIX[:21] if asked.resources.gpu_config.gpu_type else "sb-",
+            prefix=_V1_PREFIX if asked.resources.gpu_config.gpu_type else "sb-",
         )
         self.created_at[machine.id] = time.time()
         await self.start(machine, asked.entrypoint_args)
         return machine
 
-    async def start(self, machine: Machine, command: Any) -> None:
+    async def start(self, machine: Machine, command: Iterable[str]) -> None:
         process = await machine.run(list(command))
         self.main[machine.id] = Program(process).start()
+
+    async def leave(self, image: str, tags: Mapping[str, str], gpu: str = "") -> None:
+        """Make a sandbox that nobody here asked for."""
+        asked = pb.Sandbox(image_id=f"im-{image}", entrypoint_args=["sleep", "1000"])
+        asked.resources.gpu_config.gpu_type = gpu
+        await self.make(asked, tags, {})
+
+    def asked(self, machine: Machine) -> pb.Sandbox:
+        """Return the definition that a sandbox was made by."""
+        return cast("pb.Sandbox", machine.asked["definition"])
+
+    async def called(self) -> None:
+        """Wait for the next call."""
+        await self._called.wait()
+
+    def wake(self) -> None:
+        """Answer at once whoever waits for a sandbox to end: that it has not."""
+        self._wake.set()
+        self._wake = asyncio.Event()
 
     def living(self, sandbox_id: str) -> Machine:
         machine = self.machines.living.get(sandbox_id)
@@ -184,6 +208,15 @@ class ModalServer:
             return result()
         ok = result.GENERIC_STATUS_SUCCESS if code == 0 else result.GENERIC_STATUS_FAILURE
         return result(status=ok, exitcode=code if code >= 0 else 128 - code)
+
+    async def until_ended(self, program: Program, timeout_s: float) -> None:
+        """Wait until a process ends, the time is over, or `wake` is called."""
+        ways = [asyncio.create_task(program.process.wait()), asyncio.create_task(self._wake.wait())]
+        try:
+            await asyncio.wait(ways, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
 
     async def expire(self, sandbox_id: str) -> None:
         """End a sandbox as the vendor does when its lifetime is over."""
@@ -271,7 +304,7 @@ class _ControlPlane(ModalClientBase):
         async def make() -> pb.SandboxCreateV2Response:
             machine = await self._server.make(request.definition, _tags(request.tags), env)
             task_id = f"ta-{machine.id.removeprefix('sb-')}V"
-            access = pb.CommandRouterAccess(url=self._server.url, jwt=_jwt(task_id))
+            access = pb.CommandRouterAccess(url=self._server.url, jwt=self._token(task_id))
             return pb.SandboxCreateV2Response(
                 sandbox_id=machine.id,
                 task_id=task_id,
@@ -304,6 +337,9 @@ class _ControlPlane(ModalClientBase):
             return
         await stream.send_message(server.answered[key])
 
+    def _token(self, about: str) -> str:
+        return _jwt(about, expires_at=time.time() + self._server.token_life_s)
+
     async def SandboxGetTaskId(self, stream: Stream) -> None:
         request = cast("pb.SandboxGetTaskIdRequest", await stream.recv_message())
         machine = self._server.living(request.sandbox_id)
@@ -314,13 +350,13 @@ class _ControlPlane(ModalClientBase):
         request = cast("pb.SandboxGetCommandRouterAccessRequest", await stream.recv_message())
         self._server.living(request.sandbox_id)
         reply = pb.SandboxGetCommandRouterAccessResponse
-        await stream.send_message(reply(url=self._server.url, jwt=_jwt(request.sandbox_id)))
+        await stream.send_message(reply(url=self._server.url, jwt=self._token(request.sandbox_id)))
 
     async def TaskGetCommandRouterAccess(self, stream: Stream) -> None:
         request = cast("pb.TaskGetCommandRouterAccessRequest", await stream.recv_message())
         self._server.of_task(request.task_id)
         reply = pb.TaskGetCommandRouterAccessResponse
-        await stream.send_message(reply(url=self._server.url, jwt=_jwt(request.task_id)))
+        await stream.send_message(reply(url=self._server.url, jwt=self._token(request.task_id)))
 
     async def SandboxWaitV2(self, stream: Stream) -> None:
         request = cast("pb.SandboxWaitRequest", await stream.recv_message())
@@ -328,9 +364,7 @@ class _ControlPlane(ModalClientBase):
         if program is None:
             raise GRPCError(Status.NOT_FOUND, f"Sandbox {request.sandbox_id} not found")
         if request.timeout:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(request.timeout):
-                    await program.process.wait()
+            await self._server.until_ended(program, request.timeout)
         result = self._server.result_of(request.sandbox_id)
         await stream.send_message(pb.SandboxWaitResponse(result=result))
 
@@ -420,11 +454,6 @@ class _Router(TaskCommandRouterBase):
         async for piece in tape.follow(request.offset):
             await stream.send_message(tr.TaskExecStdioReadResponse(data=piece))
 
-    async def TaskExecWait(self, stream: Stream) -> None:
-        request = cast("tr.TaskExecWaitRequest", await stream.recv_message())
-        code = await self._program(request).process.wait()
-        await stream.send_message(tr.TaskExecWaitResponse(code=code))
-
     async def SandboxStdioReadV2(self, stream: Stream) -> None:
         request = cast("tr.SandboxStdioReadV2Request", await stream.recv_message())
         machine = self._server.of_task(request.task_id)
@@ -450,11 +479,6 @@ def _tags(tags: Any) -> dict[str, str]:
     return {tag.tag_name: tag.tag_value for tag in tags}
 
 
-def _jwt(about: str) -> str:
-    claims = json.dumps({"sub": about, "exp": 4_000_000_000}).encode()
+def _jwt(about: str, expires_at: float = 4_000_000_000) -> str:
+    claims = json.dumps({"sub": about, "exp": expires_at}).encode()
     return f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.signature"
-
-
-def kill(program: Program) -> None:
-    """Kill a process and its children, as an out-of-memory killer does."""
-    os.killpg(program.process.pid, signal.SIGKILL)
