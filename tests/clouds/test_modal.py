@@ -28,6 +28,7 @@ from hud.testing.check_provider import check_provider
 from tests.clouds.faults import ROW, check_missing_extra, check_vanishing
 from tests.clouds.machines import Machines, images
 from tests.clouds.modal_server import APP_NAME, TOKEN_ID, TOKEN_SECRET, ModalServer
+from tests.rollouts import leap
 
 
 @pytest.fixture
@@ -212,6 +213,20 @@ async def test_an_outage_of_the_control_plane_ends_no_rollout(server: ModalServe
                 await server.called()
         assert (await client.start_task("ask", {"word": "hi"}))["prompt"] == "say hi"
         assert place.params["exit_reason"]() is None
+    assert_nothing_is_left(server)
+
+
+async def test_an_outage_without_end_is_told_of(server: ModalServer) -> None:
+    async with ModalRuntime("good")(ROW) as place:
+        server.refusals["SandboxWaitV2"] = [(Status.UNAVAILABLE, "out of order")] * 1_000
+        server.wake()
+        for _ in range(2):
+            left = len(server.refusals["SandboxWaitV2"])
+            while len(server.refusals["SandboxWaitV2"]) > left - 5:  # one look is four calls
+                await server.called()
+            leap(100)
+        assert "cannot be reached: out of order" in await place.params["exit_reason"].wait(300)
+        server.refusals.clear()
     assert_nothing_is_left(server)
 
 

@@ -45,7 +45,8 @@ _BUILD_LINES = 20
 _BUILD_CHARS = 1_500
 _AT_ONCE = 16
 _LOOK_S = 1.0
-_LOOKS = 60
+# The SDK tries for a minute to connect, so failures further apart are not of one outage.
+_OUTAGE_S = 120.0
 _DEFAULT_APP = "hud"
 # What the environment prints to stderr is read together with the rest.
 _SERVE = ("sh", "-c", 'exec "$@" 2>&1', "sh")
@@ -312,7 +313,7 @@ class _Box:
         import modal
 
         loop = asyncio.get_running_loop()
-        failures, failed_at = 0, 0.0
+        began = failed = -_OUTAGE_S
         while True:
             try:
                 await cast("Any", self.sandbox).wait.aio()
@@ -323,9 +324,9 @@ class _Box:
             except modal.exception.NotFoundError:
                 return "the sandbox is gone"
             except Exception as error:
-                failures = failures + 1 if loop.time() - failed_at < _LOOKS else 1
-                failed_at = loop.time()
-                if failures == _LOOKS:
+                now = loop.time()
+                began, failed = (began if now - failed < _OUTAGE_S else now), now
+                if now - began >= _OUTAGE_S:
                     return f"the sandbox cannot be reached: {bounded(str(error), 300)}"
                 await asyncio.sleep(_LOOK_S)
             else:
