@@ -10,7 +10,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from modal_proto.api_grpc import ModalClientBase
 from modal_proto.task_command_router_grpc import TaskCommandRouterBase
 
 from tests.clouds.machines import Machine, Machines
+from tests.clouds.serving import listening_socket
 
 TOKEN_ID, TOKEN_SECRET = "ak-0123456789abcdef", "as-fedcba9876543210"
 APP_ID, APP_NAME = "ap-0123456789abcdefABCDEF", "hud"
@@ -115,7 +115,7 @@ class ModalServer:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[ModalServer]:
-        listening = socket.create_server(("127.0.0.1", 0))
+        listening = listening_socket()
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         handlers = [_whole(_ControlPlane, self), _whole(_Router, self)]
         server = grpclib.server.Server(handlers)

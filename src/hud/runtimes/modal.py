@@ -41,6 +41,7 @@ _HANG_UP_S = 5.0
 _PORT_WAIT_S = 600.0
 _LOG_S = 2.0
 _LOG_CHARS = 16_000
+_UNSENT_BYTES = 1 << 20
 _BUILD_LINES = 20
 _BUILD_CHARS = 1_500
 _AT_ONCE = 16
@@ -338,12 +339,17 @@ class _Box:
 
 
 class _Channel:
-    """The stdio of a command that is joined to the control port."""
+    """The stdio of a command that is joined to the control port.
+
+    Each sending is a request that is awaited, so what is written meanwhile goes in the next one.
+    """
 
     def __init__(self, process: ContainerProcess[bytes]) -> None:
         self._process = process
         self._pieces = process.stdout.__aiter__()
         self._read_any = False
+        self._unsent = bytearray()
+        self._sending: asyncio.Task[None] | None = None
 
     async def read(self) -> bytes:
         try:
@@ -364,13 +370,28 @@ class _Channel:
         return "the way to the control port ended"
 
     async def write(self, data: bytes) -> None:
-        self._process.stdin.write(data)
-        await self._process.stdin.drain.aio()
+        self._unsent += data
+        sending = self._sending
+        if sending is not None and sending.done():
+            sending.result()
+        if sending is None or sending.done():
+            sending = self._sending = asyncio.create_task(self._send())
+        if len(self._unsent) > _UNSENT_BYTES:
+            await asyncio.wait([sending])
+            sending.result()
+
+    async def _send(self) -> None:
+        while self._unsent:
+            self._process.stdin.write(bytes(self._unsent))
+            self._unsent.clear()
+            await self._process.stdin.drain.aio()
 
     async def close(self) -> None:
         # The command ends with its stdin; it may be gone already, or the sandbox with it.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_HANG_UP_S):
+                if self._sending is not None:
+                    await self._sending
                 self._process.stdin.write_eof()
                 await self._process.stdin.drain.aio()
         with contextlib.suppress(Exception):
