@@ -36,7 +36,8 @@ async def check_provider(
 
     Every acquire gives a fresh place; parallel ones share nothing; a failed start says why and
     leaks nothing; a cancellation at any point tears the place down, once. Leaks are counted as
-    open descriptors, tasks of the running loop and (on Linux) child processes.
+    open descriptors, tasks of the running loop and (on Linux) child processes. A provider that
+    keeps places ready says when it has them: `async def fill(task)` returns then.
 
     Args:
         provider: The provider to check.
@@ -57,6 +58,7 @@ async def check_provider(
         async with provider_scope(provider):
             async with provider(task) as place:  # whatever is made once is made now
                 await _greet(place)
+            await _fill(provider, task)  # nor is what is kept ready a leak
             before = _Census.take()
             await _check_fresh(provider, task)
             await _check_parallel(provider, task, parallel)
@@ -78,6 +80,12 @@ async def _greet(place: Runtime) -> None:
     async with connect(place) as client:
         assert client.manifest is not None, f"{place.url} answered no manifest"
         await client.bye()
+
+
+async def _fill(provider: Provider, task: Task) -> None:
+    fill = getattr(provider, "fill", None)
+    if fill is not None:
+        await fill(task)
 
 
 @contextlib.asynccontextmanager
