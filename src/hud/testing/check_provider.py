@@ -60,6 +60,9 @@ async def check_provider(
                 await _greet(place)
             await _fill(provider, task)  # nor is what is kept ready a leak
             before = _Census.take()
+            if unsupported is not None:
+                await _refuse(provider, unsupported)
+                await before.settle("after an ask was refused")
             await _check_fresh(provider, task)
             await _check_parallel(provider, task, parallel)
             await before.settle("after places were used and left")
@@ -163,14 +166,17 @@ async def _cancel(work: asyncio.Task[None], entered: asyncio.Event | None) -> No
 
 
 async def _check_unsupported(provider: Provider, task: Task) -> None:
+    """A refused ask leaves nothing, also where it is the first thing that is asked."""
     before = _Census.take()
     async with provider_scope(provider):
-        held = _Census.take()
-        said = await _failure(provider, task)
-        assert said is not None, "a place was made for a task that asks for what it cannot have"
-        assert said.strip(), "a refused ask does not say why"
-        await held.settle("after an ask was refused")
+        await _refuse(provider, task)
     await before.settle("after an ask was refused and the scope left")
+
+
+async def _refuse(provider: Provider, task: Task) -> None:
+    said = await _failure(provider, task)
+    assert said is not None, "a place was made for a task that asks for what it cannot have"
+    assert said.strip(), "a refused ask does not say why"
 
 
 async def _check_broken(broken: Provider, task: Task, says: str) -> None:
