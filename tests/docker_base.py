@@ -78,7 +78,7 @@ def _write(tar: tarfile.TarFile) -> None:
         path = Path(need_program(program))
         tar.add(path.resolve(), f"usr/bin/{program}")
         objects.add(path.resolve())
-    for name, path in _libraries(objects).items():
+    for name, path in libraries_of(objects).items():
         tar.add(path.resolve(), name)
 
 
@@ -119,7 +119,7 @@ def _package_files(purelib: Path) -> Iterable[Path]:
                 yield path
 
 
-def _libraries(objects: Iterable[Path]) -> dict[str, Path]:
+def libraries_of(objects: Iterable[Path]) -> dict[str, Path]:
     """Return what the loader needs for these, by the place in the image."""
     found: dict[str, Path] = {}
     paths = [str(path) for path in objects]
