@@ -32,6 +32,20 @@ class PlacedRuns:
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, str], Standing] = {}
+        self._starting: set[tuple[str, str]] = set()
+
+    @contextlib.contextmanager
+    def starting(self, team: str, run_id: str) -> Generator[None]:
+        """Know while the block runs that a run is placed here soon, or is already."""
+        self._starting.add((team, run_id))
+        try:
+            yield
+        finally:
+            self._starting.discard((team, run_id))
+
+    def is_starting(self, team: str, run_id: str) -> bool:
+        """Tell whether a run of the team is about to stand here."""
+        return (team, run_id) in self._starting
 
     @contextlib.contextmanager
     def at(self, team: str, run_id: str, place: Runtime) -> Generator[None]:
@@ -61,6 +75,7 @@ class Noted:
 
     @asynccontextmanager
     async def __call__(self, task: Task, /) -> AsyncGenerator[Runtime]:
-        async with self._provider(task) as place:
-            with self._placed.at(self._team, self._run_id, place):
-                yield place
+        with self._placed.starting(self._team, self._run_id):
+            async with self._provider(task) as place:
+                with self._placed.at(self._team, self._run_id, place):
+                    yield place

@@ -78,7 +78,9 @@ class Screens:
         return Standing(await lease.place(), lease.over)
 
     def is_starting(self, team: str, run_id: str) -> bool:
-        """Tell whether an environment is being lent to a run of the team."""
+        """Tell whether an environment is being made for a run of the team."""
+        if self._placed.is_starting(team, run_id):
+            return True
         lease = self._leases.of_run(team, run_id)
         return lease is not None and lease.state == "starting"
 
