@@ -7,7 +7,6 @@ import contextlib
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -20,14 +19,13 @@ from hud.capabilities import RFBClient
 from hud.protocol.capability import Capability
 from tests.needs import need_module, need_program
 from tests.platform.registry.known import know
-from tests.platform.remote.asking import over, submit
+from tests.platform.remote.asking import over, screen, screen_settled, submit
 from tests.platform.remote.conftest import Team, team_with_qa
 from tests.platform.server import Server
 
 STUDIO = Path(__file__).parent / "sources" / "studio.py"
 DEADLINE_S = 60.0
 JPEG = b"\xff\xd8\xff"
-UNSETTLED = ("waiting", "elsewhere")
 GONE = (4404, 4410)
 """The desktop is gone, for it is ended before grading; the whole environment is."""
 
@@ -47,24 +45,9 @@ def studio(server: Server) -> Team:
     return team
 
 
-async def screen(client: httpx.Client, run: str) -> dict[str, Any]:
-    """Return what is said of a run's screen."""
-    reply = await asyncio.to_thread(client.get, f"/v2/traces/{run}/screen")
-    assert reply.status_code == 200, reply.text
-    return reply.json()
-
-
-async def told(client: httpx.Client, run: str) -> dict[str, Any]:
-    """Return what is said of a run's screen once its environment is there."""
-    async with asyncio.timeout(DEADLINE_S):
-        while (said := await screen(client, run))["state"] in UNSETTLED:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    return said
-
-
 async def live(client: httpx.Client, run: str) -> list[dict[str, str]]:
     """Return the screens of a run, once there are some."""
-    said = await told(client, run)
+    said = await asyncio.to_thread(screen_settled, client, run)
     assert said["state"] == "live", said
     return said["screens"]
 
@@ -156,7 +139,7 @@ async def test_a_desktop_is_seen_moving_and_no_key_or_pointer_of_a_viewer_reache
             ended = await asyncio.to_thread(over, client, run)
             async with asyncio.timeout(DEADLINE_S):
                 await viewer.wait_closed()
-        assert (await screen(client, run))["state"] == "ended"
+        assert screen(client, run)["state"] == "ended"
     assert (ended["outcome"], ended["reward"]) == ("graded", 1.0), ended
     assert viewer.close_code in GONE
 
@@ -262,7 +245,7 @@ async def test_an_environment_without_a_screen_and_a_run_from_elsewhere_say_so(
     marker = tmp_path / "go"
     with team.client() as client:
         run = submit(client, "slow", args={"marker": str(marker)})
-        said = await told(client, run)
+        said = await asyncio.to_thread(screen_settled, client, run)
         assert said == {
             "state": "none",
             "screens": [],
@@ -271,6 +254,6 @@ async def test_an_environment_without_a_screen_and_a_run_from_elsewhere_say_so(
         marker.touch()
         over(client, run)
         assert client.post(f"/v2/trace/{'a' * 32}/enter", json={}).status_code == 200
-        said = await screen(client, "a" * 32)
+        said = screen(client, "a" * 32)
     assert said["state"] == "elsewhere"
     assert "where the run was begun" in said["says"]
