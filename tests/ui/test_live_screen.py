@@ -159,7 +159,7 @@ def test_a_live_screen_fits_its_window(
     ):
         page = reader.open(f"/trace/{run}")
         if window == "narrow":
-            page.get_by_role("button", name="Its screen, live (l)").click()
+            page.get_by_role("button", name="Its screen, live", exact=True).click()
         expect(page.locator(".live-mark")).to_have_text("live")
         is_seen(desktop_of(page))
         settled(page)

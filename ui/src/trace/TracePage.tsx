@@ -9,6 +9,7 @@ import { runQuery, seqIn } from "../api/queries";
 import type { Kind, RunDetail } from "../api/types";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
+import { Icon } from "../parts/Icon";
 import { useShortcuts } from "../parts/keys";
 import { LiveDialog } from "./stage/LiveDialog";
 import { Filters } from "./Filters";
@@ -228,6 +229,11 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
           <Toolbar live={live.can ? "Its screen, live (l)" : null} isLive={isStaged && stage === "live"} onLive={onLive} run={run} neighbours={neighbours} onRun={toRun} hasOutline={showsOutline} onOutline={() => setOutline(!hasOutline)} hasStage={isStaged} canStage={stage !== null && isWide} onStage={() => setStage(!hasStage)} onHelp={() => setHelp(true)} />
         </TraceHead>
         <Verdict run={run} onError={lastError === null ? null : () => go(lastError, "start")} />
+        {live.can && !isWide ? (
+          <button type="button" className="button live-open" onClick={onLive}>
+            <Icon name="eye" /> Its screen, live
+          </button>
+        ) : null}
         <div className={`trace-body${showsOutline ? " outlined" : ""}${isStaged ? " staged" : ""}`}>
           {showsOutline ? <OutlinePanel source={source} places={places} cursor={cursor} found={foundSet} onGo={onGoStart} /> : null}
           <section className="trace-middle" ref={setBox} aria-label="Timeline">
