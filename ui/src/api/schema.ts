@@ -3015,6 +3015,8 @@ export interface components {
          *     Attributes:
          *         group: How often each task.
          *         slugs: Only these tasks; None is all of them.
+         *         search: Of these only the tasks that are found by these words, as in a listing.
+         *         env: Of these only the tasks of this environment.
          *         rollout_timeout: Seconds for one whole rollout.
          *         retries: Further attempts at an ungraded run whose cause may pass by itself.
          */
@@ -3027,6 +3029,13 @@ export interface components {
             group: number;
             /** Slugs */
             slugs?: string[] | null;
+            /**
+             * Search
+             * @default
+             */
+            search: string;
+            /** Env */
+            env?: string | null;
             /** Rollout Timeout */
             rollout_timeout?: number | null;
             /**
