@@ -29,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pictures", action="store_true", default=False, help="take the pictures of the docs anew"
     )
+    parser.addoption(
+        "--fault-table", type=Path, default=None, help="a file for what the fault tests measure"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

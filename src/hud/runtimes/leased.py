@@ -22,6 +22,7 @@ from hud.api.errors import KeyRefused, NotOnPlatform, PlatformError
 from hud.api.place import PlatformPlace, required_place
 from hud.environment.task import Task
 from hud.runtimes.base import Provider, Runtime, no_argument
+from hud.sandbox import folders
 from hud.trace.context import current_trace_id
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class _Door:
         self._client = client
         self._lease_id = lease_id
         self._reason: str | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="hud-lease-")
+        self._folder = tempfile.TemporaryDirectory(prefix=folders.prefix_of("lease"))
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.path = f"{self._folder.name}/control"
@@ -180,6 +181,7 @@ class _Door:
         return self._reason
 
     async def __aenter__(self) -> _Door:
+        await asyncio.to_thread(folders.sweep_once)
         self._server = await asyncio.start_unix_server(self._accept, self.path, limit=_PIECE_BYTES)
         return self
 
