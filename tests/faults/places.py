@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import threading
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,13 +154,17 @@ def kubernetes(image: Path, folder: Path) -> Generator[tuple[KubernetesApi, dict
 
 
 @contextlib.contextmanager
-def running_loop() -> Generator[Callable[..., object]]:
+def running_loop() -> Generator[Callable[[Coroutine[Any, Any, Any]], Any]]:
     """Run an event loop in a thread, and yield what has a coroutine run in it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result(120)
+
+        def run(work: Coroutine[Any, Any, Any]) -> Any:
+            return asyncio.run_coroutine_threadsafe(work, loop).result(120)
+
+        yield run
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -106,6 +106,6 @@ def _be_killed(name: str, place: Ground, shell: Shell, census: Census, fault_row
 
 
 NOTE = (
-    "The one that was graded keeps its grade and is not run again; the other four are *interrupted* until `hud eval --resume` "
-    "has run them anew, which is when they are counted here."
+    "The one that was graded keeps its grade and is not run again; the other four are "
+    "*interrupted* until `hud eval --resume` has run them anew, which is when they are counted."
 )

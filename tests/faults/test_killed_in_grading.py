@@ -63,7 +63,9 @@ async def _killed(
     ]
     work = asyncio.create_task(Taskset("held", rows).run(answer, runtime=provider, retries=0))
     victim = await _grading(word, work.done)
-    census.remember(os.getpid())
+    census.remember(victim)
+    if name != "hud":  # whose server keeps its warm parents, used or not
+        census.remember(os.getpid())
     during = await asyncio.to_thread(census.left, before)
     os.kill(victim, signal.SIGKILL)
     async with asyncio.timeout(DEADLINE_S):
@@ -91,7 +93,10 @@ async def _killed(
     )
 
 
-NOTE = "Run without retries, to show the outcome; by default `hud eval` tries what broke at the `runtime` again, as an attempt of its own."
+NOTE = (
+    "Run without retries, to show the outcome; by default `hud eval` tries what broke at the "
+    "`runtime` again, as an attempt of its own."
+)
 
 
 async def _grading(word: str, is_over: Callable[[], bool]) -> int:

@@ -14,7 +14,7 @@ env = Environment(name="faulted")
 async def reference(run: Any, n: int, gate: str) -> str:
     """Say that it began, and answer when it may: this runs where the agent does."""
     (Path(gate) / f"started-{n}").touch()
-    while not ((Path(gate) / f"go-{n}").exists() or (Path(gate) / "go").exists()):
+    while not ((Path(gate) / f"go-{n}").exists() or (Path(gate) / "go").exists()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return "yes"
 
