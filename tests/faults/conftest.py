@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,12 +18,9 @@ from tests.docker.conftest import (
 )
 from tests.faults.census import MARK, Census
 from tests.faults.places import platform_at
-from tests.faults.table import OPTION, Attempt, Fault, write
 from tests.needs import need_module
 from tests.platform.server import Server
 from tests.ray_cluster import ENVIRONMENT, RayCluster, ray_cluster
-
-Record = Callable[..., None]
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def parts(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def census(parts: None, monkeypatch: pytest.MonkeyPatch) -> Generator[Census]:
+def census(parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Census]:
     """Count what the test starts: it carries a mark, and has a folder for temporary files."""
     mark = uuid.uuid4().hex
     # Short: sockets lie in it, whose paths have to be.
@@ -47,29 +44,6 @@ def census(parts: None, monkeypatch: pytest.MonkeyPatch) -> Generator[Census]:
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield Census(mark, folder)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def fault_row(request: pytest.FixtureRequest) -> Record:
-    """Write down a fault that was measured, when a table is asked for."""
-    return _writer(request, Fault)
-
-
-@pytest.fixture
-def attempt_row(request: pytest.FixtureRequest) -> Record:
-    """Write down an attempt that came to nothing, when a table is asked for."""
-    return _writer(request, Attempt)
-
-
-def _writer(request: pytest.FixtureRequest, kind: type[Fault] | type[Attempt]) -> Record:
-    file: Path | None = request.config.getoption(OPTION)
-
-    def record(**fields: object) -> None:
-        row = kind(test=request.node.nodeid, **fields)  # type: ignore[arg-type]
-        if file is not None:
-            write(file, row)
-
-    return record
 
 
 @pytest.fixture(scope="session")

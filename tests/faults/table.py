@@ -13,7 +13,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from hud._core import json
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults.md"
 OPTION = "--fault-table"
+Record = Callable[..., None]
+"""Writes down the fields of a `Fault` or an `Attempt`."""
 
 
 @dataclass(frozen=True, slots=True)

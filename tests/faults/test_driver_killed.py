@@ -13,8 +13,8 @@ import pytest
 from tests.e2e.hud_command import Running, Shell, until
 from tests.faults import census as counting
 from tests.faults.census import Census
-from tests.faults.conftest import Record
 from tests.faults.places import ALL, SOURCE, Ground, ground
+from tests.faults.table import Record
 
 GROUP = "`hud eval` is killed (`kill -9`)"
 ROLLOUTS, AT_ONCE = 5, 4

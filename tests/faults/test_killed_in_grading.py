@@ -18,8 +18,8 @@ from hud.eval.places import place_at
 from hud.runtimes.base import Provider
 from tests.faults import census as counting
 from tests.faults.census import Census
-from tests.faults.conftest import Record
 from tests.faults.places import ALL, Ground, ground, tasks_file
+from tests.faults.table import Record
 
 GROUP = "An environment is killed in the middle of grading (`kill -9`)"
 ROLLOUTS = 4
