@@ -64,7 +64,7 @@ async def _killed(
     work = asyncio.create_task(Taskset("held", rows).run(answer, runtime=provider, retries=0))
     victim = await _grading(word, work.done)
     census.remember(victim)
-    if name != "hud":  # whose server keeps its warm parents, used or not
+    if name == "bundle":  # behind whose wall no process has the mark
         census.remember(os.getpid())
     during = await asyncio.to_thread(census.left, before)
     os.kill(victim, signal.SIGKILL)

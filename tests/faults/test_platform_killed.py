@@ -96,7 +96,9 @@ def test_a_server_killed_while_its_rollouts_are_graded_goes_on_with_them(
         server.start("--rollouts", "4")
         team = team_with_qa(server)
         with team.client() as client:
-            first = submit(client, job_id=job)
+            open_gate = tmp_path / "open"
+            open_gate.touch()
+            first = submit(client, "slow", job_id=job, args={"marker": str(open_gate)})
             kept = over(client, first)
             args = {"marker": str(marker)}
             runs = [submit(client, "slow", job_id=job, args=args) for _ in range(ROLLOUTS)]
@@ -176,13 +178,15 @@ async def test_a_server_killed_under_lent_environments_ends_their_rollouts_and_i
         async with asyncio.timeout(DEADLINE_S):
             job = await work
         await asyncio.to_thread(server.kill)
-        _, left = await asyncio.to_thread(census.wait_until, before)
+        _, left = await asyncio.to_thread(census.wait_until, before, ("processes", "sockets"))
         assert left == {}, counting.spelled(left)
         await asyncio.to_thread(server.start, "--rollouts", "0")
         while await asyncio.to_thread(leases, team):
             assert time.monotonic() - began < DEADLINE_S, "the leases of the killed server stay"
             await asyncio.sleep(0.2)
         seconds = time.monotonic() - began
+        left = await asyncio.to_thread(census.left, before)
+        assert not left.keys() & {"files", "control groups"}, counting.spelled(left)
     finally:
         server.close()
     outcomes = Counter(run.outcome.value for run in job.runs if run.outcome is not None)
@@ -198,5 +202,5 @@ async def test_a_server_killed_under_lent_environments_ends_their_rollouts_and_i
         ungraded=dict(outcomes),
         during=f"{counting.spelled(during)}, {len(held)} leases",
         reaped_s=seconds,
-        by="the environments at once, the leases in the database by the next server",
+        by="the environments at once; folder, control group and leases by the next server",
     )
