@@ -49,10 +49,10 @@ def census(parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gene
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[RayCluster]:
     """A Ray cluster of this session's own."""
-    need_module("ray")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
+        need_module("ray")  # which reads them when it is imported
         with ray_cluster(tmp_path_factory.mktemp("ray")) as running:
             yield running
 
