@@ -19,13 +19,14 @@ _GIVING = ("privilege", "cap-add", "cap_add")
 
 def user_of(run_args: Sequence[str], image_user: str) -> str:
     """Return who a container runs as: what `docker run` is told, else what its image says."""
+    user = image_user
     for place, word in enumerate(run_args):
         name, equals, value = word.partition("=")
         if name in _USER:
-            return value if equals else "".join(run_args[place + 1 : place + 2])
-        if word.startswith("-u") and not word.startswith("--"):
-            return word[2:]
-    return image_user
+            user = value if equals else "".join(run_args[place + 1 : place + 2])
+        elif word.startswith("-") and not word.startswith("--") and "u" in word:
+            user = word[2:] if word[1] == "u" else ""  # among other letters: not looked into
+    return user
 
 
 def opening_options(
