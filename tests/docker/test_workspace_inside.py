@@ -2,7 +2,8 @@
 
 What belongs to the workspace is everything in `tests/security` and `tests/unit/sandbox`, and each
 module of `tests/e2e/capabilities` about the workspace itself, its peers, files, limits and shell.
-Those with a browser or a screen, and what must wait for limits, run with `--soak`.
+Those with a browser or a screen, and what must wait for limits, run with `--soak`. Where a test has
+another daemon beside the workspace, OpenSSH's for one, that one is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ SUITE = (
     "tests/security/test_network.py",
     "tests/security/test_grading.py",
     "tests/e2e/capabilities/test_workspace.py",
-    "tests/e2e/capabilities/test_ssh_client.py",
     "tests/e2e/capabilities/test_ssh_serve.py",
 )
 WHOLE = (
@@ -36,8 +36,7 @@ WHOLE = (
     *(
         f"tests/e2e/capabilities/test_{name}.py"
         for name in (
-            *("workspace", "ssh_client", "ssh_serve", "filetracking", "peers", "disk_limits"),
-            "lesser_walls",
+            *("workspace", "ssh_serve", "filetracking", "peers", "disk_limits", "lesser_walls"),
         )
     ),
 )
@@ -106,7 +105,7 @@ def check(report: Report, *, at_least: int) -> None:
 def test_in_a_plain_container_the_second_uid_passes_the_workspaces_suite(
     engine: DockerEngine,
 ) -> None:
-    report = run_tests(engine, MEMORY, SUITE, without=["bwrap"])
+    report = run_tests(engine, MEMORY, SUITE, without=["bwrap", "sshd"])
     check(report, at_least=400)
     assert any("[uid" in name for name in report.passed)
 
@@ -117,7 +116,7 @@ def test_under_the_runtimes_profile_bubblewrap_passes_the_workspaces_suite(
 ) -> None:
     opened = opening_options({}, "docker", user=USER)
     options = (*MEMORY, *profile, *opened, "--network", "none", "--user", USER)
-    report = run_tests(engine, options, SUITE, without=["uid"])
+    report = run_tests(engine, options, SUITE, without=["uid", "sshd"])
     check(report, at_least=300)
     assert any("[bwrap" in name for name in report.passed)
 
@@ -127,7 +126,7 @@ def test_under_the_runtimes_profile_bubblewrap_passes_the_workspaces_suite(
 def test_in_a_plain_container_the_second_uid_passes_everything_of_the_workspace(
     engine: DockerEngine,
 ) -> None:
-    check(run_tests(engine, MEMORY, WHOLE, without=["bwrap"]), at_least=800)
+    check(run_tests(engine, MEMORY, WHOLE, without=["bwrap", "sshd"]), at_least=800)
 
 
 @pytest.mark.parametrize(
