@@ -15,7 +15,8 @@ import pytest
 
 from hud import Taskset
 from hud._core.outcome import Outcome
-from hud.agents import NoopAgent
+from hud.agents import Agent, NoopAgent
+from hud.agents.run import Run
 from hud.capabilities.ssh import SSHClient
 from hud.clients import connect
 from hud.environment.task import Task
@@ -47,6 +48,23 @@ async def hang_in_grading():
     yield 1.0
 """
 ROW = Task(env="podded", id="ask")
+
+
+class Says(Agent):
+    """Answers always the same."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    @property
+    def name(self) -> str:
+        return "says"
+
+    async def __call__(self, run: Run) -> None:
+        run.trace.content = self.word
+        run.trace.stop_reason = "done"
+
+
 IMAGE = "podded"
 
 
@@ -93,9 +111,9 @@ def image(podman: PodmanEngine, tmp_path: Path) -> str:
 async def test_a_rollout_has_the_same_reward_and_leaves_nothing(
     podman: PodmanEngine, image: str
 ) -> None:
-    job = await Taskset([ROW]).run(NoopAgent("yes"), runtime=DockerRuntime(image))
+    job = await Taskset([ROW]).run(Says("yes"), runtime=DockerRuntime(image))
     assert [run.reward for run in job.runs] == [1.0]
-    job = await Taskset([ROW]).run(NoopAgent("no"), runtime=DockerRuntime(image))
+    job = await Taskset([ROW]).run(Says("no"), runtime=DockerRuntime(image))
     assert [run.reward for run in job.runs] == [0.0]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hud.capabilities.ssh import SSHClient
+from hud.cli.scaffold import plan
 from hud.clients import connect
 from hud.environment.task import Task
 from hud.runtimes.docker import DockerRuntime
@@ -172,6 +173,8 @@ async def test_an_agent_in_a_container_sees_neither_source_nor_network(
         assert (await client.start_task("work", {}))["prompt"]
         assert client.binding("shell").params["isolation"] == isolation
         shell = await client.open("shell", SSHClient)
+        log = engine.docker_log(place.params["container"])
+        assert ("isolated by a second uid" in log) == (isolation == "uid"), log
 
         async def sh(command: str) -> str:
             done = await shell.execute(command, timeout_s=60)
@@ -209,3 +212,14 @@ async def test_root_in_a_container_cannot_write_the_kernels_settings(
         *("sh", "-c", f"{write} || echo refused"),
     )
     assert opened and said == "refused"
+
+
+def test_what_init_writes_builds_where_packages_cannot_be_installed(
+    engine: DockerEngine, image: str, tmp_path: Path
+) -> None:
+    text = plan("one", tmp_path).files[tmp_path / "one" / "Dockerfile.hud"]
+    step = text[text.index("RUN if command") + 4 : text.index("WORKDIR")]
+    assert engine.docker("run", "--rm", "--network", "none", image, "sh", "-c", step) == ""
+    failing = step.replace("command -v apt-get", "true")
+    said = engine.docker("run", "--rm", "--network", "none", image, "sh", "-c", failing)
+    assert "second uid instead" in said

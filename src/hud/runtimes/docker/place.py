@@ -150,6 +150,8 @@ class DockerPlace:
             hint = None
             if "executable file not found" in done.err:
                 hint = "the image has no hud in it: build it with hud build"
+            elif "container-init binary" in done.err:
+                hint = "Podman needs a first process for containers: apt-get install catatonit"
             raise RuntimeFault(
                 f"image {bounded(self._ask.image)} cannot be started: {done.reason}", hint=hint
             )
