@@ -13,7 +13,7 @@ import pytest
 from hud.capabilities.ssh import SSHClient
 from hud.environment.workspace import Workspace
 from hud.sandbox import launch
-from hud.sandbox.spec import Limits, SandboxSpec
+from hud.sandbox.spec import Isolation, Limits, SandboxSpec
 from tests.security.world import PYTHON, need_isolation
 
 MAKE = """
@@ -33,7 +33,9 @@ while True:
 
 
 @asynccontextmanager
-async def running(isolation: str, **options: Any) -> AsyncGenerator[tuple[Workspace, SSHClient]]:
+async def running(
+    isolation: Isolation, **options: Any
+) -> AsyncGenerator[tuple[Workspace, SSHClient]]:
     need_isolation(isolation)
     workspace = Workspace(isolation=isolation, **options)
     await workspace.start()
@@ -66,7 +68,7 @@ async def test_it_leaves_no_shared_memory_to_whoever_gets_the_uid_next() -> None
 
 @pytest.mark.parametrize("isolation", ["bwrap", "uid"])
 async def test_without_control_groups_a_command_still_finds_room(
-    isolation: str, monkeypatch: pytest.MonkeyPatch
+    isolation: Isolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(_: SandboxSpec) -> None:
         return None
