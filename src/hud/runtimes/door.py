@@ -22,6 +22,7 @@ from hud._core.accepting import Accepted, Leading
 from hud._core.errors import bounded
 from hud._core.relay import Relay
 from hud.runtimes.warm.source import short_folder
+from hud.sandbox import folders
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class Door:
 
     async def __aenter__(self) -> Self:
         try:
+            await asyncio.to_thread(folders.sweep_once)
             await self.open()
         except BaseException:
             await self.aclose()
@@ -132,4 +134,4 @@ class Door:
 
 
 def _own_folder() -> str:
-    return tempfile.mkdtemp(prefix="hud-door-", dir=short_folder())
+    return tempfile.mkdtemp(prefix=folders.prefix_of("door"), dir=short_folder())

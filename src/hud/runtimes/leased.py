@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 READY_TIMEOUT_S = 300.0
 _OPEN_S = 30.0
 _LONGEST_PIECE_BYTES = 16 * 1024 * 1024
+# A tunnel that falls silent is noticed within both together.
+_PING_S, _PONG_S = 10.0, 20.0
 _LEASE_IS_OVER = (4410,)
 _ASK_S = 5.0
 
@@ -204,6 +206,8 @@ class _Tunnels:
                 compression=None,
                 open_timeout=_OPEN_S,
                 max_size=_LONGEST_PIECE_BYTES,
+                ping_interval=_PING_S,
+                ping_timeout=_PONG_S,
                 proxy=None if _is_near(self._url) else True,
             ) as websocket:
                 async with joinable(_Messages(websocket)) as far:
