@@ -10,9 +10,11 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from hud._core.finishing import unbroken
 from hud._core.relay import Relay
 
 PIECE_BYTES = 64 * 1024
+_CLOSE_S = 10.0
 _HIGH_BYTES, _LOW_BYTES = 4 * PIECE_BYTES, PIECE_BYTES
 
 
@@ -49,11 +51,15 @@ async def joinable(stream: Stream) -> AsyncGenerator[Relay]:
     try:
         yield far
     finally:
-        carrying.cancel()
-        await asyncio.wait([carrying])
-        await stream.close()
+        await unbroken(_let_go(stream, carrying), within_s=_CLOSE_S)
     if not carrying.cancelled():
         carrying.result()
+
+
+async def _let_go(stream: Stream, carrying: asyncio.Task[None]) -> None:
+    carrying.cancel()
+    await asyncio.wait([carrying])
+    await stream.close()
 
 
 class _StreamTransport(asyncio.Transport):

@@ -239,3 +239,26 @@ async def test_closing_ends_what_is_open_and_what_is_being_opened() -> None:
         await began.wait()
         await door.aclose()
         assert await reader.read() == b""
+
+
+async def test_a_stream_is_let_go_of_to_the_end_however_the_door_is_closed_meanwhile() -> None:
+    closing, may_close = asyncio.Event(), asyncio.Event()
+
+    class Slow(Pieces):
+        async def close(self) -> None:
+            closing.set()
+            await may_close.wait()
+            await super().close()
+
+    stream = Slow()
+    door = Door(stream.opened)
+    await door.open()
+    async with through(door) as (reader, writer):
+        writer.write(b"end")
+        assert await reader.read() == b""
+    await closing.wait()
+    leaving = asyncio.create_task(door.aclose())
+    await asyncio.sleep(0)
+    may_close.set()
+    await leaving
+    assert stream.closed == 1
