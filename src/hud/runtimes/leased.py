@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -200,32 +200,39 @@ class _Tunnels:
         from websockets.exceptions import InvalidStatus
 
         try:
-            async with connect(
-                self._url,
-                additional_headers=self._headers,
-                compression=None,
-                open_timeout=_OPEN_S,
-                max_size=_LONGEST_PIECE_BYTES,
-                ping_interval=_PING_S,
-                ping_timeout=_PONG_S,
-                proxy=None if _is_near(self._url) else True,
-            ) as websocket:
-                async with joinable(_Messages(websocket)) as far:
-                    yield far
-                if websocket.close_code in _LEASE_IS_OVER:
-                    self._reason = websocket.close_reason or "the lease is over"
+            async with (
+                connect(
+                    self._url,
+                    additional_headers=self._headers,
+                    compression=None,
+                    open_timeout=_OPEN_S,
+                    max_size=_LONGEST_PIECE_BYTES,
+                    ping_interval=_PING_S,
+                    ping_timeout=_PONG_S,
+                    proxy=None if _is_near(self._url) else True,
+                ) as websocket,
+                joinable(_Messages(websocket, self._closed)) as far,
+            ):
+                yield far
         except InvalidStatus as error:
             status = error.response.status_code
-            if status in (401, 403, 404, 410):
+            if status in (401, 403, 404, 410) and self._reason is None:
                 self._reason = f"the platform refuses the tunnel (HTTP {status})"
             raise
 
+    def _closed(self, code: int | None, reason: str | None) -> None:
+        if code in _LEASE_IS_OVER:
+            self._reason = reason or "the lease is over"
+
 
 class _Messages:
-    """A WebSocket as a stream."""
+    """A WebSocket as a stream; `closed` is told its closing code and reason before its end."""
 
-    def __init__(self, websocket: ClientConnection) -> None:
+    def __init__(
+        self, websocket: ClientConnection, closed: Callable[[int | None, str | None], None]
+    ) -> None:
         self._websocket = websocket
+        self._closed = closed
 
     async def read(self) -> bytes:
         from websockets.exceptions import ConnectionClosed
@@ -233,6 +240,7 @@ class _Messages:
         try:
             piece = await self._websocket.recv()
         except ConnectionClosed:
+            self._closed(self._websocket.close_code, self._websocket.close_reason)
             return b""
         return piece if isinstance(piece, bytes) else piece.encode()
 
