@@ -123,7 +123,7 @@ class Door:
                     far = await stack.enter_async_context(self._far())
                 stack.callback(near.close)  # the client need not wait for the far end's
                 near.resume()
-                near.join(far)
+                far.join(near)  # a far side with a greeting has a `join` of its own
                 await asyncio.wait([near.closed, far.closed])
         except Exception as error:
             why = str(error) or type(error).__qualname__
