@@ -93,9 +93,9 @@ async def look(
     services: Services = websocket.app.state.services
     screens = screens_of(websocket)
     try:
+        caller = await caller_of_async(websocket, "read")
         if credentials_of(websocket.headers) is None and "origin" not in websocket.headers:
             raise ApiError(403, "a page says where it is from", kind="forbidden")
-        caller = await caller_of_async(websocket, "read")
         run = await run_in_threadpool(find_run, services, caller, trace_id)
         standing = await screens.find(caller.team, run.id)
         if standing is None:
