@@ -75,6 +75,7 @@ SILENT = frozenset(
         "/v2/registry/{environment_id}/variables",
         "/v2/tasksets/by-name/{name:path}",
         "/v2/tasksets/{taskset_id}",
+        "/v2/traces/{trace_id}/screen",
         "/v2/rollouts/queue",
         "/v2/usage",
         "/v2/jobs/events",

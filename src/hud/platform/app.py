@@ -23,7 +23,7 @@ from hud.platform.guard import Guard
 from hud.platform.ingest.bodies import Gate
 from hud.platform.ingest.intake import Intake
 from hud.platform.leases.lending import Leases
-from hud.platform.leases.places import Places
+from hud.platform.leases.places import Places, clear_up
 from hud.platform.live import Live
 from hud.platform.rollouts.rollouts import Rollouts
 from hud.platform.rollouts.worker import Worker, make_worker
@@ -145,6 +145,7 @@ def _routes(gateway: Gateway | None = None) -> ServerApp:
                 await stack.enter_async_context(gateway)
                 await stack.enter_async_context(app.state.live.running())
                 await stack.enter_async_context(app.state.builds.running())
+                await clear_up()
                 stack.push_async_callback(app.state.places.aclose)
                 await stack.enter_async_context(app.state.leases.running())
                 worker: Worker | None = app.state.rollouts.worker

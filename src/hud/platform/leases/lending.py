@@ -21,7 +21,7 @@ from hud.platform.leases.places import Places
 
 logger = logging.getLogger(__name__)
 
-_TOLD_EVERY_S = 20.0
+_TOLD_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncGenerator
 
 from hud._core.errors import HudError, RuntimeFault
@@ -16,11 +17,17 @@ from hud.environment.task import Task
 from hud.platform.builds.placing import Built, provider_of
 from hud.platform.screens.placed import PlacedRuns
 from hud.runtimes.base import Provider, Runtime, provider_scope
+from hud.sandbox.launch import sweep_orphans
 
 logger = logging.getLogger(__name__)
 
 IDLE_S = 120.0
 """How long a provider that nobody uses stays open."""
+
+
+async def clear_up() -> None:
+    """Remove what places of servers and workers left on this machine that were killed."""
+    await asyncio.to_thread(sweep_orphans, os.getpid())
 
 
 class _Open:
