@@ -3654,6 +3654,10 @@ export interface components {
             agent: components["schemas"]["AgentAsk"];
             /** Group Id */
             group_id?: string | null;
+            /** Agent Config */
+            agent_config?: {
+                [key: string]: unknown;
+            } | null;
             /** Runtime Config */
             runtime_config?: {
                 [key: string]: unknown;
