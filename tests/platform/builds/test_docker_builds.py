@@ -8,8 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.docker_base import import_base
-from tests.docker_engine import DockerEngine, running_engine
+from tests.docker_engine import DockerEngine
 from tests.platform.builds.building import built, source
 from tests.platform.server import Server, running
 
@@ -23,10 +22,8 @@ CMD ["hud", "serve", "env.py", "--port", "8765"]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Generator[DockerEngine]:
-    with running_engine() as engine:
-        import_base(engine)
-        yield engine
+def engine(container_engine: DockerEngine) -> DockerEngine:
+    return container_engine
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from sqlalchemy import Connection, and_, select
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
+from hud.environment.runtime_config import RuntimeConfig
+from hud.environment.task import Task
 from hud.platform.database import Database
 from hud.platform.errors import ApiError
 from hud.platform.registry import tables
@@ -36,6 +38,7 @@ class Built:
         uri: `bundle:<sha256>` or `docker:<image>`.
         bundles: The folder of this platform's bundles.
         variables: What its environment is given as environment variables, decrypted.
+        config: What every rollout of it is to have, as it was deployed with.
     """
 
     team: str
@@ -44,6 +47,7 @@ class Built:
     uri: str
     bundles: Path
     variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    config: RuntimeConfig | None = None
 
 
 Make = Callable[[Built, str], Provider]
@@ -84,6 +88,27 @@ def provider_of(built: Built) -> Provider:
     return make(built, rest)
 
 
+def as_deployed(built: Built, task: Task) -> Task:
+    """Return a task with what its build was deployed with, under the row's own asks.
+
+    Raises:
+        InputError: when the row names something else to run than was built: what else this
+            machine's container engine holds or could be told to do is not a team's to choose.
+    """
+    config = task.runtime_config
+    if config is not None:
+        for name in ("image", "compose"):
+            if getattr(config, name, None) is not None:
+                raise InputError(
+                    f"task {bounded(task.slug)!r} asks for {name}, and this platform runs what "
+                    f"was deployed as {built.environment!r}",
+                    hint=f"remove {name} from its runtime_config, and deploy what it should run",
+                )
+    if built.config is None:
+        return task
+    return task.model_copy(update={"runtime_config": built.config.with_overrides(config)})
+
+
 class Deployed:
     """Finds what the teams of a platform have deployed. From any thread; blocks."""
 
@@ -111,14 +136,23 @@ class Deployed:
         variables: dict[str, str] = {}
         if found.variables:
             variables = json.decode(self._secrets.decrypt(found.variables))
-        return Built(team, found.build, found.name, found.uri, self._bundles, variables)
+        config = _config(found.spec)
+        return Built(team, found.build, found.name, found.uri, self._bundles, variables, config)
+
+
+def _config(spec: str | None) -> RuntimeConfig | None:
+    """Return what a build's places are to have; what was built itself says what runs in them."""
+    held: dict[str, Any] = json.decode(spec) if spec else {}
+    asked: dict[str, Any] = held.get("runtime_config") or {}
+    kept = {name: value for name, value in asked.items() if name not in ("image", "compose")}
+    return RuntimeConfig.model_validate(kept) if kept else None
 
 
 def _latest(connection: Connection, team: str, name: str) -> Any:
     return connection.execute(
         select(
             *(_environments.c.name, _environments.c.variables),
-            *(_builds.c.id.label("build"), _builds.c.uri),
+            *(_builds.c.id.label("build"), _builds.c.uri, _builds.c.spec),
         )
         .outerjoin(
             _builds,
