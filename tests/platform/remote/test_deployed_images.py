@@ -129,16 +129,15 @@ def test_it_runs_with_what_it_was_deployed_with_and_sees_nothing_of_the_platform
     }
 
 
-def test_a_row_asks_for_more_than_the_build_but_for_no_other_image(
+def test_a_row_has_the_machine_it_asks_for_and_no_other_image_than_was_deployed(
     client: httpx.Client, laptop: Laptop
 ) -> None:
     asked = {"resources": {"memory_mb": 768}}
     args = {"home": str(laptop.server.home)}
     found = ended(client, "look", args=args, runtime_config=asked)
     assert found["evaluation_result"]["info"]["memory"] == 768 << 20
-    refused = ended(client, "measure", runtime_config={"image": "hud-test-base"})
-    assert (refused["status"], refused["reward"]) == ("error", None)
-    assert "asks for image" in refused["error"]
+    stamped = ended(client, "measure", runtime_config={"image": "hud-test-base"})
+    assert (stamped["outcome"], stamped["reward"]) == ("graded", 0.1)
 
 
 def test_a_container_killed_in_grading_is_no_zero(

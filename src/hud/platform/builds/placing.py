@@ -91,22 +91,25 @@ def provider_of(built: Built) -> Provider:
 def as_deployed(built: Built, task: Task) -> Task:
     """Return a task with what its build was deployed with, under the row's own asks.
 
+    An image that the row names says where it came from, and is not run: what else this machine's
+    container engine holds is not a team's to choose.
+
     Raises:
-        InputError: when the row names something else to run than was built: what else this
-            machine's container engine holds or could be told to do is not a team's to choose.
+        InputError: when the row asks for further containers, which the build does not have.
     """
     config = task.runtime_config
-    if config is not None:
-        for name in ("image", "compose"):
-            if getattr(config, name, None) is not None:
-                raise InputError(
-                    f"task {bounded(task.slug)!r} asks for {name}, and this platform runs what "
-                    f"was deployed as {built.environment!r}",
-                    hint=f"remove {name} from its runtime_config, and deploy what it should run",
-                )
-    if built.config is None:
+    if config is None and built.config is None:
         return task
-    return task.model_copy(update={"runtime_config": built.config.with_overrides(config)})
+    if getattr(config, "compose", None) is not None:
+        raise InputError(
+            f"task {bounded(task.slug)!r} asks for compose, and this platform runs what was "
+            f"deployed as {built.environment!r} alone",
+            hint="run it with --runtime docker, or remove compose from its runtime_config",
+        )
+    asked = (built.config or RuntimeConfig()).with_overrides(config)
+    kept = asked.model_dump(exclude_unset=True, exclude={"image"})
+    own = RuntimeConfig.model_validate(kept) if kept else None
+    return task.model_copy(update={"runtime_config": own})
 
 
 class Deployed:
