@@ -27,6 +27,7 @@ from hud.runtimes.base import Provider
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _environments, _builds = tables.environments, tables.builds
+GONE_HINT = "hud deploy builds it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,12 @@ def as_deployed(built: Built, task: Task) -> Task:
     return task.model_copy(update={"runtime_config": own})
 
 
+def is_here(uri: str, bundles: Path) -> bool:
+    """Tell whether what was built can be there: of a bundle the folder may be gone. Blocks."""
+    kind, _, rest = uri.partition(":")
+    return kind != "bundle" or not _SHA256.fullmatch(rest) or (bundles / rest).is_dir()
+
+
 class Deployed:
     """Finds what the teams of a platform have deployed. From any thread; blocks."""
 
@@ -136,6 +143,9 @@ class Deployed:
         if not found.build or not found.uri:
             message = f"environment {bounded(found.name)!r} has no build that can be run"
             raise ApiError(409, message, kind="not_built", hint=hint)
+        if not is_here(found.uri, self._bundles):
+            message = f"the build of environment {bounded(found.name)!r} is not here any more"
+            raise ApiError(409, message, kind="not_built", hint=GONE_HINT)
         variables: dict[str, str] = {}
         if found.variables:
             variables = json.decode(self._secrets.decrypt(found.variables))
