@@ -15,7 +15,6 @@ from hud import Taskset
 from hud._core.outcome import Outcome
 from hud._core.owner import own_label
 from hud.agents import NoopAgent
-from hud.clients import connect
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
 from hud.errors import EnvironmentFault, InputError, RuntimeFault
