@@ -69,6 +69,13 @@ class DockerEngine:
         """Return the ids of all containers, those that ended included."""
         return self.docker("ps", "-aq", "--no-trunc").split()
 
+    def leftovers(self) -> list[str]:
+        """Return what rollouts made and is still there: containers, networks, volumes."""
+        label = ("--filter", "label=hud.owner")
+        found = [f"container {name}" for name in self.containers()]
+        found += [f"network {x}" for x in self.docker("network", "ls", "-q", *label).split()]
+        return found + [f"volume {x}" for x in self.docker("volume", "ls", "-q").split()]
+
     def start_daemon(self) -> None:
         """Start it and return once it answers."""
         folder = self.folder
@@ -141,7 +148,7 @@ def running_engine() -> Generator[DockerEngine]:
         if engine.process is not None:
             left = engine.containers()
             if left:
-                engine.docker("rm", "-f", *left)
+                engine.docker("rm", "-f", "-v", *left)
             engine.stop_daemon()
         _unmount(folder)
         shutil.rmtree(folder, ignore_errors=True)
