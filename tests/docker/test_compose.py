@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +193,8 @@ async def test_services_reach_each_other_and_nothing_else(
     text = SHOP.replace("    depends_on: [web]\n", "    configs: [note]\n") + (
         "configs:\n  note: {file: ./note}\n"
     )
-    row = {"env": "shop", "id": "look", "runtime_config": {"compose": shop(text)}}
-    row["runtime_config"]["resources"] = {"memory_mb": 256, "cpu": 0.5}
+    config = {"compose": shop(text), "resources": {"memory_mb": 256, "cpu": 0.5}}
+    row = {"env": "shop", "id": "look", "runtime_config": config}
     with listening(engine) as (address, port):
         task = Task.model_validate({**row, "args": {"address": address, "port": port}})
         info = await looked(task, DockerRuntime("other", env_vars={"GIVEN": "to $main"}))
@@ -219,7 +219,7 @@ async def looked(task: Task, runtime: DockerRuntime) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def listening(engine: DockerEngine) -> Iterator[tuple[str, int]]:
+def listening(engine: DockerEngine) -> Generator[tuple[str, int]]:
     """Listen on all addresses where the engine is, and return one of them."""
     form = "{{(index .IPAM.Config 0).Gateway}}"
     address = engine.docker("network", "inspect", "bridge", "--format", form)
@@ -348,7 +348,7 @@ async def test_a_sidecar_that_the_agent_breaks_is_the_environments_to_judge(shop
         )
         assert done.stdout.strip() == "stopped", done.stderr
         assert place.params["exit_reason"]() is None
-        with pytest.raises(HudProtocolError, match="refused"):
+        with pytest.raises(HudProtocolError, match="URLError"):
             await client.grade({"answer": ""})
 
 
@@ -444,9 +444,8 @@ async def test_a_killed_owners_projects_are_removed_by_its_guard(
             kinds = {left.split()[0] for left in engine.leftovers()}
             assert kinds == {"container", "network", "volume"}
         else:
-            async with asyncio.timeout(60):
-                while not engine.leftovers():
-                    assert owner.poll() is None
+            while not engine.leftovers():
+                assert owner.poll() is None
         os.kill(owner.pid, signal.SIGKILL)
         owner.wait()
     label = f"hud.owner={own_label().rpartition('/')[0]}/"

@@ -278,15 +278,11 @@ class _Checking:
                 f"{where} needs {bounded(source)} of the project's folder, which is not here",
                 hint="give the Compose file by its path, or put what it needs into images",
             )
-        try:
-            path = (self._beside / str(source)).resolve(strict=True)
-        except OSError as error:
-            said = error.strerror or "it cannot be read"
-            raise InputError(f"{where} needs {bounded(source)}: {said}") from error
+        path = (self._beside / str(source)).resolve()
         if not path.is_relative_to(self._folder):
             raise _refused(where, f"{bounded(source)}, which is outside the project's folder")
         if not (path.is_file() or path.is_dir()):
-            raise _refused(where, f"{bounded(source)}, which is neither a file nor a folder")
+            raise InputError(f"{where} needs {bounded(source)}, which is no file and no folder")
         return path
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 
 from hud._core.errors import EnvironmentFault, InputError, bounded
+from hud.packaging.docker.build import builder_variables, has_buildkit
 from hud.packaging.docker.engine import Engine
 from hud.runtimes.docker.compose import Building
 from hud.runtimes.docker.facts import ImageFacts, read_facts
@@ -60,7 +61,10 @@ class Images:
         return self._built[key]
 
     async def _build(self, service: str, building: Building, tag: str) -> None:
+        buildkit = await has_buildkit(self._engine)
         words = ["build", "--tag", tag, "--label", f"{SERVICE_LABEL}={service}"]
+        if not buildkit:
+            words.append("--force-rm")
         if building.dockerfile is not None:
             words += ["--file", str(building.folder / building.dockerfile)]
         if building.target is not None:
@@ -78,7 +82,7 @@ class Images:
             *words,
             str(building.folder),
             on_line=hear,
-            variables=building.arguments,
+            variables={**building.arguments, **builder_variables(buildkit)},
             timeout_s=_PULL_S,
         )
         if code != 0:
