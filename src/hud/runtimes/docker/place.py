@@ -94,6 +94,11 @@ class DockerPlace:
         finally:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
+        if waiting.done() and not waiting.cancelled() and (error := waiting.exception()):
+            raise RuntimeFault(
+                f"the control port cannot be made in {bounded(str(self.folder))}: {error}",
+                hint="TMPDIR chooses the folder; paths of sockets have at most 107 characters",
+            ) from error
         if not self._ready.is_set():
             raise await self._failed()
 
