@@ -29,7 +29,9 @@ _PROGRAMS = (
     *("bwrap", "setpriv", "whoami", "expr", "du", "df", "diff", "xargs", "awk", "tar", "gzip"),
     *("unshare", "mount", "nice", "stty", "tty", "sha256sum", "git"),
 )
-_LEFT_OUT = re.compile(r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*)(/|$)")
+_LEFT_OUT = re.compile(
+    r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*|EXTERNALLY-MANAGED)(/|$)"
+)
 _PLACE = "usr/local/lib"
 _PEOPLE = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n"
 
@@ -76,7 +78,7 @@ def _write(tar: tarfile.TarFile) -> None:
         path = Path(need_program(program))
         tar.add(path.resolve(), f"usr/bin/{program}")
         objects.add(path.resolve())
-    for name, path in _libraries(objects).items():
+    for name, path in libraries_of(objects).items():
         tar.add(path.resolve(), name)
 
 
@@ -117,7 +119,7 @@ def _package_files(purelib: Path) -> Iterable[Path]:
                 yield path
 
 
-def _libraries(objects: Iterable[Path]) -> dict[str, Path]:
+def libraries_of(objects: Iterable[Path]) -> dict[str, Path]:
     """Return what the loader needs for these, by the place in the image."""
     found: dict[str, Path] = {}
     paths = [str(path) for path in objects]

@@ -131,21 +131,25 @@ async def test_an_engine_that_comes_back_in_grading_ends_the_rollout_without_a_g
 async def test_an_engine_killed_while_a_container_starts_fails_the_start(
     engine: DockerEngine, runtime: DockerRuntime
 ) -> None:
+    async def agent(run: object) -> str:
+        return "yes"
+
     work = asyncio.create_task(
-        Taskset([Task(env="faulty", id="ask")]).run(NoopAgent(), runtime=runtime, retries=0)
+        Taskset([Task(env="faulty", id="ask")]).run(agent, runtime=runtime, retries=0)
     )
     async with asyncio.timeout(60):
         while not await asyncio.to_thread(engine.leftovers):
             assert not work.done()
     await asyncio.to_thread(engine.kill_daemon)
     run = (await work).runs[0]
-    assert run.outcome in (Outcome.RUNTIME, Outcome.GRADED)
-    assert run.outcome is Outcome.RUNTIME or run.reward == 0.0
+    # It may have been started just before.
+    assert run.outcome is Outcome.RUNTIME or run.reward == 1.0
 
 
 async def test_without_an_engine_nothing_starts_and_one_sentence_says_so(
     engine: DockerEngine, tmp_path: Path
 ) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM hud-test-base\n")
     (tmp_path / "rows.json").write_text('[{"env": "faulty", "id": "ask"}]')
     await asyncio.to_thread(engine.kill_daemon)
     for words in (
@@ -176,16 +180,22 @@ async def test_an_environment_that_dies_in_grading_is_no_zero(
 
 
 @pytest.mark.parametrize(
-    "command", ['["hud", "serve", "env.py"]', '["python3", "-m", "hud", "serve", "env.py"]']
+    "recipe",
+    [
+        'CMD ["hud", "serve", "env.py"]',
+        'CMD ["python3", "-m", "hud", "serve", "env.py"]',
+        "CMD hud serve env.py",
+        "CMD []",
+    ],
 )
 async def test_an_image_without_hud_is_named_as_such(
-    engine: DockerEngine, tmp_path: Path, command: str
+    engine: DockerEngine, tmp_path: Path, recipe: str
 ) -> None:
-    (tmp_path / "Dockerfile").write_text(f"FROM hud-test-base\nCMD {command}\n")
+    (tmp_path / "Dockerfile").write_text(f"FROM hud-test-base\n{recipe}\n")
     engine.docker("build", "--tag", "without-hud", str(tmp_path))
     row = Task(env="faulty", id="ask")
     run = (
         await Taskset([row]).run(NoopAgent(), runtime=DockerRuntime("without-hud"), retries=0)
     ).runs[0]
     assert run.outcome is Outcome.RUNTIME
-    assert "without-hud" in str(run.trace.error) and "no hud in it" in str(run.trace.error)
+    assert "without-hud" in str(run.trace.error) and "there is no hud in it" in str(run.trace.error)

@@ -189,6 +189,7 @@ def _ask(task: TaskVersion, wanted: Launch, group_id: str) -> RolloutAsk:
             args=row.get("args") or {},
             agent=wanted.agent,
             group_id=group_id,
+            agent_config=row.get("agent_config"),
             runtime_config=row.get("runtime_config"),
             verifier=row.get("verifier"),
             rollout_timeout=wanted.rollout_timeout,

@@ -26,6 +26,12 @@ _LOG_LINES = 40
 _LOG_CHARS = 1_500
 REMOVE_S = 60.0
 START_S = 300.0
+# What interpreters, inits and engines say of an image that nobody put hud into.
+_WITHOUT_HUD = (
+    *("exec hud failed", "No module named hud", "No module named 'hud'"),
+    *("hud: not found", "hud: command not found"),
+)
+_NO_COMMAND = ("executable file not found", "o command specified")
 _OWN_CODES = (1, 2)  # what `hud serve` exits with when the environment's own code is at fault
 
 
@@ -166,10 +172,15 @@ class DockerPlace:
         words += [*self.ask.options, self.ask.image, *self.ask.command]
         done = await self.engine.run(*words, timeout_s=START_S, variables=self.ask.variables)
         if done.code != 0:
-            hint = None
-            if "executable file not found" in done.err:
-                hint = "the image has no hud in it: build it with hud build"
-            raise RuntimeFault(f"{self.ask.what} cannot be started: {done.reason}", hint=hint)
+            raise self.unstartable(done.reason)
+
+    def unstartable(self, reason: str, log: str = "") -> RuntimeFault:
+        """Return the fault of a start that the engine refused for that reason."""
+        why, hint = "", None
+        if any(words in reason for words in _NO_COMMAND):
+            why = ", for there is no hud in it that it runs"
+            hint = "build it with hud build, of a Dockerfile whose CMD is hud serve"
+        return RuntimeFault(f"{self.ask.what} cannot be started{why}: {reason}{log}", hint=hint)
 
     async def _hear_ready(self) -> None:
         """Wait until somebody in the container connects to the socket for that."""
@@ -184,7 +195,13 @@ class DockerPlace:
 
     async def _failed(self) -> Fault:
         reason = self.gone.result()
-        text = f"{self.ask.what} did not serve: {reason}{await self.log()}"
+        said = await self.log()
+        if not self.ask.is_ours and any(words in said for words in _WITHOUT_HUD):
+            return RuntimeFault(
+                f"{self.ask.what} did not serve, for there is no hud in it: {reason}{said}",
+                hint="build it with hud build, which puts hud in",
+            )
+        text = f"{self.ask.what} did not serve: {reason}{said}"
         if self.ask.is_ours and any(reason.endswith(f"status {code}") for code in _OWN_CODES):
             return EnvironmentFault(text)
         return RuntimeFault(

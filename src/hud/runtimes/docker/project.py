@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hud._core.errors import Fault, RuntimeFault, bounded
+from hud._core.errors import Fault, bounded
 from hud._core.redact import redact
 from hud.environment.compose import MAIN
 from hud.environment.runtime_config import RuntimeResources
@@ -118,13 +118,7 @@ class ProjectPlace(DockerPlace):
                 running.cancel()
         done = await running
         if done.code != 0:
-            hint = None
-            if "executable file not found" in done.err:
-                hint = "the image of main has no hud in it: build it with hud build"
-            said = _complaint(done)
-            raise RuntimeFault(
-                f"{self.ask.what} cannot be started: {said}{await self.log()}", hint=hint
-            )
+            raise self.unstartable(_complaint(done), await self.log())
 
     def _give_up_starting(self) -> None:
         self._giving_up = True
