@@ -71,6 +71,7 @@ async def build_image(folder: Path, ask: ImageAsk, *, on_line: Line) -> Image:
         RuntimeFault: when there is no engine, or it fails.
     """
     engine = find_engine()
+    await engine.info()
     variables = await _builder(engine, ask)
     staging = Path(tempfile.mkdtemp(prefix="hud-build-"))
     try:

@@ -34,33 +34,6 @@ _KINDS = (
     _Kind("volume", ("volume", "ls"), "Name", ("volume", "rm", "--force")),
 )
 
-# $1: the engine, $2: the label, $3: a folder. An engine that is down is waited for. What a command
-# that outlived its caller still starts is found by the later looks.
-GUARD = """
-trap '' INT TERM HUP
-cat >/dev/null
-exec >/dev/null 2>&1
-sweep() {
-  ids=$("$1" ps --all --quiet --filter "label=$2") || return 1
-  [ -z "$ids" ] || "$1" rm --force --volumes $ids || return 1
-  ids=$("$1" network ls --quiet --filter "label=$2") || return 1
-  [ -z "$ids" ] || "$1" network rm $ids || return 1
-  ids=$("$1" volume ls --quiet --filter "label=$2") || return 1
-  [ -z "$ids" ] || "$1" volume rm --force $ids || return 1
-}
-tries=0
-until sweep "$1" "$2" || [ $tries -ge 600 ]; do
-  tries=$((tries + 1))
-  sleep 1
-done
-for pause in 0 3 10; do
-  rm -rf "$3"
-  sleep $pause
-  sweep "$1" "$2"
-done
-rm -rf "$3"
-"""
-
 
 async def remove_labelled(engine: Engine, label: str) -> str | None:
     """Remove everything with that label; return what is said of what cannot be removed.

@@ -1,8 +1,4 @@
-"""What all containers of one runtime share: news of their ends, and a guard that outlives us.
-
-The guard is a shell of its own session that waits for this process to end, however it ends, and
-then removes everything that carries the scope's label, and the folder.
-"""
+"""What all containers of one runtime share: news of their ends, and a guard that outlives us."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import contextlib
 import json
 import logging
 import shutil
-import signal
 import tempfile
 import time
 from pathlib import Path
@@ -20,17 +15,16 @@ from typing import Any, cast
 from hud._core.errors import Fault
 from hud._core.ids import new_id
 from hud._core.owner import OWNER_LABEL, own_label
-from hud._core.processes import signal_group
 from hud.packaging.docker.engine import Engine
+from hud.runtimes.docker.guard import Guard
 from hud.runtimes.docker.place import Ask, DockerPlace
 from hud.runtimes.docker.project import PROJECT_LABEL, ProjectAsk, ProjectPlace
-from hud.runtimes.docker.removal import GUARD, reap, sweep_folders
+from hud.runtimes.docker.removal import reap, sweep_folders
 
 logger = logging.getLogger(__name__)
 
 SCOPE_LABEL = "hud.scope"
 _LINE_BYTES = 1 << 16
-_STOP_S = 30.0
 _AGAIN_S = 1.0
 
 
@@ -43,7 +37,7 @@ class Scope:
         self._labels = {OWNER_LABEL: own_label(), SCOPE_LABEL: new_id()}
         self._places: dict[str, DockerPlace] = {}
         self._left = False
-        self._guard: asyncio.subprocess.Process | None = None
+        self._guard: Guard | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -53,14 +47,7 @@ class Scope:
             RuntimeFault: when the guard cannot be started.
         """
         label = f"{SCOPE_LABEL}={self._labels[SCOPE_LABEL]}"
-        # Not a child's worry: it must outlive this process, so nothing ends it with us.
-        self._guard = await asyncio.create_subprocess_exec(
-            *("sh", "-c", GUARD, "hud-guard", self.engine.program, label, str(self.folder)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard = Guard(self.engine.program, label, self.folder)
         since = str(int(time.time()) - 1)
         self._tasks = [
             asyncio.create_task(self._listen(label, since)),
@@ -91,22 +78,12 @@ class Scope:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         guard, self._guard = self._guard, None
+        if guard is not None and self._left:
+            guard.hand_over()
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
         if guard is not None:
-            await self._dismiss(guard)
-
-    async def _dismiss(self, guard: asyncio.subprocess.Process) -> None:
-        assert guard.stdin is not None
-        if self._left:
-            guard.stdin.close()
-        else:
-            signal_group(guard.pid, signal.SIGKILL)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_S):
-                    await guard.wait()
-        transport: Any = getattr(guard, "_transport", None)
-        if transport is not None and not self._left:
-            transport.close()
+            await guard.dismiss()
 
     async def _listen(self, label: str, since: str) -> None:
         form = "json" if self.engine.kind == "podman" else "{{json .}}"
