@@ -15,6 +15,7 @@ from hud.agents import NoopAgent
 from hud.environment.compose import ComposeProject
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
+from hud.errors import RuntimeFault
 from hud.runtimes.docker import DockerRuntime
 from tests.docker.conftest import RECIPE, grading, hud
 from tests.docker_base import import_base
@@ -157,17 +158,13 @@ async def test_without_an_engine_nothing_starts_and_one_sentence_says_so(
         ("build", "."),
     ):
         done = await asyncio.to_thread(hud, engine, *words, cwd=tmp_path)
-        assert done.returncode != 0
+        assert done.returncode == 1
         assert "Traceback" not in done.stderr
         said = done.stderr + done.stdout
         assert said.count("the container engine does not answer") == 1, said
         assert "systemctl start docker" in said
-    run = (
-        await Taskset([Task(env="faulty", id="ask")]).run(
-            NoopAgent(), runtime=DockerRuntime(IMAGE), retries=0
-        )
-    ).runs[0]
-    assert run.outcome is Outcome.RUNTIME
+    with pytest.raises(RuntimeFault, match="does not answer"):
+        await Taskset([Task(env="faulty", id="ask")]).run(NoopAgent(), runtime=DockerRuntime(IMAGE))
 
 
 async def test_an_environment_that_dies_in_grading_is_no_zero(
