@@ -71,6 +71,7 @@ async def build_image(folder: Path, ask: ImageAsk, *, on_line: Line) -> Image:
         RuntimeFault: when there is no engine, or it fails.
     """
     engine = find_engine()
+    await engine.info()
     variables = await _builder(engine, ask)
     staging = Path(tempfile.mkdtemp(prefix="hud-build-"))
     try:
@@ -153,18 +154,27 @@ async def _builder(engine: Engine, ask: ImageAsk) -> dict[str, str]:
     """
     if engine.kind == "podman":
         return {**ask.build_args}
-    version = (await engine.run("version", "--format", "{{.Client.Version}}")).out.strip()
-    major = version.partition(".")[0]
-    has_buildkit = major.isdigit() and int(major) < _BUILDKIT_INSIDE
-    if not has_buildkit:
-        has_buildkit = (await engine.run("buildx", "version")).code == 0
-    if ask.secrets and not has_buildkit:
+    found = await has_buildkit(engine)
+    if ask.secrets and not found:
         raise InputError(
             "build secrets need BuildKit, which this docker has not",
             hint="install its plugin: apt-get install docker-buildx",
         )
-    chosen = {"DOCKER_BUILDKIT": str(int(has_buildkit)), "BUILDKIT_PROGRESS": "plain"}
-    return {**ask.build_args, **chosen}
+    return {**ask.build_args, **builder_variables(found)}
+
+
+async def has_buildkit(engine: Engine) -> bool:
+    """Tell whether Docker's command line can build with BuildKit."""
+    version = (await engine.run("version", "--format", "{{.Client.Version}}")).out.strip()
+    major = version.partition(".")[0]
+    if major.isdigit() and int(major) < _BUILDKIT_INSIDE:
+        return True
+    return (await engine.run("buildx", "version")).code == 0
+
+
+def builder_variables(buildkit: bool) -> dict[str, str]:
+    """Return the variables that choose Docker's builder."""
+    return {"DOCKER_BUILDKIT": str(int(buildkit)), "BUILDKIT_PROGRESS": "plain"}
 
 
 async def _run(
