@@ -116,7 +116,7 @@ def test_under_the_runtimes_profile_bubblewrap_passes_the_workspaces_suite(
     engine: DockerEngine, profile: tuple[str, ...]
 ) -> None:
     opened = opening_options({}, "docker", user=USER)
-    options = (*MEMORY, *profile, *opened, "--network", "none", "--user", USER)
+    options = (*MEMORY, *profile, *opened, "--network", "none")
     report = run_tests(engine, options, SUITE, without=["uid", "sshd"])
     check(report, at_least=300)
     assert any("[bwrap" in name for name in report.passed)
@@ -154,7 +154,7 @@ def test_which_wall_there_is_follows_from_the_containers_options(
             case "profile":
                 words += profile
             case "opened":
-                words += opening_options({}, "docker", user=USER)
+                words += opening_options({}, "docker", user=USER)[:2]
             case _:
                 words.append(option)
     code = LOOK if chosen else "from hud.sandbox import bwrap; print(bwrap.problem())"
@@ -208,7 +208,7 @@ async def test_root_in_a_container_cannot_write_the_kernels_settings(
     assert said == "refused"
     opened = opening_options({}, "docker", user=USER)
     said = engine.docker(
-        *("run", "--rm", *profile, *opened, "--user", USER, image),
+        *("run", "--rm", *profile, *opened, image),
         *("sh", "-c", f"{write} || echo refused"),
     )
     assert opened and said == "refused"
