@@ -43,15 +43,16 @@ class Fault:
         reaped_s: Seconds from the fault until all of it was gone.
         by: Who removed it.
         test: Which test shows it.
+        came: How it ended, where that is not a rollout: a build.
         note: What else is to be said.
     """
 
     group: str
     fault: str
     where: str
-    rollouts: int
-    graded: int
     test: str
+    rollouts: int = 0
+    graded: int = 0
     ungraded: Mapping[str, int] = field(default_factory=dict[str, int])
     twice: int = 0
     false_zeros: int = 0
@@ -60,6 +61,7 @@ class Fault:
     after: int = 0
     reaped_s: float | None = None
     by: str = ""
+    came: str = ""
     note: str = ""
 
 
@@ -122,6 +124,12 @@ _HEAD = (
 )
 
 
+_HEAD_OF_ENDS = (
+    "| fault | where | how it ends | running: before, at the fault, after | reaped | test |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
 def page(faults: Iterable[Fault], attempts: Iterable[Attempt], where: str) -> str:
     """Return the page."""
     groups: dict[str, list[Fault]] = {}
@@ -130,7 +138,9 @@ def page(faults: Iterable[Fault], attempts: Iterable[Attempt], where: str) -> st
     parts = [_PREFACE.format(where=where)]
     for group, rows in groups.items():
         notes = dict.fromkeys(row.note for row in rows if row.note)
-        parts.append("\n".join([f"## {group}\n", _HEAD, *map(_row, rows)]))
+        is_ends = any(row.came for row in rows)
+        head = _HEAD_OF_ENDS if is_ends else _HEAD
+        parts.append("\n".join([f"## {group}\n", head, *map(_row, rows)]))
         parts.extend(notes)
     tried = [f"| {one.by} | {one.what} | {one.came} | {_test(one.test)} |" for one in attempts]
     if tried:
@@ -140,12 +150,16 @@ def page(faults: Iterable[Fault], attempts: Iterable[Attempt], where: str) -> st
 
 
 def _row(row: Fault) -> str:
-    ungraded = ", ".join(f"{count} `{name}`" for name, count in row.ungraded.items()) or "0"
     reaped = "at once" if row.reaped_s is None else f"{row.reaped_s:.1f} s"
+    reaped = f"{reaped}, {row.by}" if row.by else reaped
     running = f"{row.before}; {row.during}; {row.after}"
+    if row.came:
+        ends = (row.fault, row.where, row.came, running, reaped, _test(row.test))
+        return f"| {' | '.join(ends)} |"
+    ungraded = ", ".join(f"{count} `{name}`" for name, count in row.ungraded.items()) or "0"
     cells = [
         *(row.fault, row.where, str(row.rollouts), str(row.graded), ungraded, str(row.twice)),
-        *(str(row.false_zeros), running, f"{reaped}, {row.by}" if row.by else reaped),
+        *(str(row.false_zeros), running, reaped),
         _test(row.test),
     ]
     return f"| {' | '.join(cells)} |"
