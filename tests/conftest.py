@@ -13,6 +13,7 @@ import pytest
 from tests.faults.table import OPTION, Attempt, Fault, Record, write
 
 if TYPE_CHECKING:
+    from tests.docker_engine import DockerEngine
     from tests.postgres import PostgresServer
     from tests.s3 import S3Server
 
@@ -43,6 +44,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soaking:
         config.hook.pytest_deselected(items=soaking)
         items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+
+
+@pytest.fixture(scope="session")
+def container_engine() -> Iterator[DockerEngine]:
+    """A Docker engine of this session's own, with the image that others begin with."""
+    from tests.docker_base import import_base  # heavy: for those who ask
+    from tests.docker_engine import running_engine
+
+    with running_engine() as engine:
+        import_base(engine)
+        yield engine
 
 
 @pytest.fixture(scope="session")

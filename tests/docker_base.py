@@ -29,7 +29,9 @@ _PROGRAMS = (
     *("bwrap", "setpriv", "whoami", "expr", "du", "df", "diff", "xargs", "awk", "tar", "gzip"),
     *("unshare", "mount", "nice", "stty", "tty", "sha256sum", "git"),
 )
-_LEFT_OUT = re.compile(r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*)(/|$)")
+_LEFT_OUT = re.compile(
+    r"/(test|tests|idlelib|turtledemo|tkinter|lib2to3|config-3[^/]*|EXTERNALLY-MANAGED)(/|$)"
+)
 _PLACE = "usr/local/lib"
 _PEOPLE = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n"
 
@@ -37,13 +39,17 @@ _PEOPLE = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/f
 def import_base(engine: DockerEngine) -> str:
     """Make the image in `engine` and return its name."""
     archive = engine.folder / "base.tar"
+    engine.docker("import", *write_base(archive), str(archive), BASE_IMAGE)
+    archive.unlink()
+    return BASE_IMAGE
+
+
+def write_base(archive: Path) -> list[str]:
+    """Write the image's files to an archive, and return the options to import it with."""
     with tarfile.open(archive, "w") as tar:
         _write(tar)
     changes = ("ENV PATH=/usr/local/bin:/usr/bin:/bin", "ENV LANG=C.UTF-8", "WORKDIR /")
-    options = [word for change in changes for word in ("--change", change)]
-    engine.docker("import", *options, str(archive), BASE_IMAGE)
-    archive.unlink()
-    return BASE_IMAGE
+    return [word for change in changes for word in ("--change", change)]
 
 
 def _write(tar: tarfile.TarFile) -> None:
@@ -76,7 +82,7 @@ def _write(tar: tarfile.TarFile) -> None:
         path = Path(need_program(program))
         tar.add(path.resolve(), f"usr/bin/{program}")
         objects.add(path.resolve())
-    for name, path in _libraries(objects).items():
+    for name, path in libraries_of(objects).items():
         tar.add(path.resolve(), name)
 
 
@@ -117,7 +123,7 @@ def _package_files(purelib: Path) -> Iterable[Path]:
                 yield path
 
 
-def _libraries(objects: Iterable[Path]) -> dict[str, Path]:
+def libraries_of(objects: Iterable[Path]) -> dict[str, Path]:
     """Return what the loader needs for these, by the place in the image."""
     found: dict[str, Path] = {}
     paths = [str(path) for path in objects]

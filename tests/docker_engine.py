@@ -65,6 +65,14 @@ class DockerEngine:
             assert done.returncode == 0, f"docker {words}: {done.stderr}\n{done.stdout}"
         return done.stdout.strip()
 
+    def docker_log(self, name: str) -> str:
+        """Return what a container has printed, to both its outputs."""
+        words = ["docker", "logs", name]
+        done = subprocess.run(
+            words, env={**os.environ, **self.environ}, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout + done.stderr
+
     def containers(self) -> list[str]:
         """Return the ids of all containers, those that ended included."""
         return self.docker("ps", "-aq", "--no-trunc").split()

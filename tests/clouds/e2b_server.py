@@ -184,6 +184,7 @@ class _Envd(Process):
                 while (piece := await pieces.get()) is not None:
                     yield _event(Oneof("data", piece))
             code = await process.wait()
+            self._machine(ctx)  # no end is told of what ended with its sandbox
             end = pb.ProcessEvent.EndEvent(exit_code=code, exited=True, status=f"exit {code}")
             yield _event(Oneof("end", end))
         finally:

@@ -103,10 +103,11 @@ class Machines:
         env: Mapping[str, str],
         life_s: float,
         asked: dict[str, object] | None = None,
+        prefix: str = "sb-",
     ) -> Machine:
         number = len(self.made) + 1
         machine = Machine(
-            f"sb-{number:04}",
+            f"{prefix}{number:04}",
             image,
             self.images[image],
             dict(labels),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator, Generator
 
 import uvicorn
@@ -25,11 +26,18 @@ async def serving(app: Starlette) -> AsyncGenerator[str]:
         app, port=0, log_level="critical", timeout_keep_alive=1, lifespan="off", loop="asyncio"
     )
     server = _Server(config)
-    socket = config.bind_socket()
-    work = asyncio.create_task(server.serve([socket]))
+    listening = listening_socket()
+    work = asyncio.create_task(server.serve([listening]))
     try:
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = server.force_exit = True
         await work
-        socket.close()
+        listening.close()
+
+
+def listening_socket() -> socket.socket:
+    """Return a bound socket that asyncio knows for TCP, so that it sends small pieces at once."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.bind(("127.0.0.1", 0))
+    return bound

@@ -11,14 +11,12 @@ import pytest
 from hud._core.errors import InputError, NotFound, RuntimeFault
 from hud.clients import connect
 from hud.environment.runtime_config import RuntimeConfig, RuntimeLimits, RuntimeResources
-from hud.environment.task import Task
 from hud.runtimes.cloud.owner import OWNER
 from hud.runtimes.e2b import E2BRuntime, named
 from hud.testing.check_provider import check_provider
 from tests.clouds.e2b_server import KEY, E2BServer
+from tests.clouds.faults import ROW, check_missing_extra, check_vanishing
 from tests.clouds.machines import Machines, images
-
-ROW = Task(env="clouds", id="ask")
 
 
 @pytest.fixture
@@ -67,6 +65,21 @@ async def test_an_environment_that_dies_is_told_of(server: E2BServer) -> None:
         server.machines.made[0].processes[0].kill()
         assert "exited" in await place.params["exit_reason"].wait(30)
     assert_nothing_is_left(server)
+
+
+async def test_a_sandbox_that_vanishes_leaves_its_rollout_ungraded(
+    server: E2BServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def vanish() -> None:
+        await server.machines.end(server.machines.made[0].id)
+
+    says = "the sandbox is gone or cannot be reached"
+    await check_vanishing(E2BRuntime("good"), vanish, says, tmp_path, monkeypatch)
+    assert_nothing_is_left(server)
+
+
+async def test_without_the_extra_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    await check_missing_extra(E2BRuntime("good"), "e2b", monkeypatch)
 
 
 async def test_a_foreign_key_and_an_unknown_template_are_input_errors(

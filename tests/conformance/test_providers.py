@@ -75,7 +75,8 @@ async def test_subprocess_runtime_with_warm_forks(sources: tuple[Path, Path]) ->
     await check_provider(SubprocessRuntime(good), ROW, broken=SubprocessRuntime(broken))
 
 
-async def test_bundle_runtime_with_a_shell_inside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("warm", [0, 2])
+async def test_bundle_runtime_with_a_shell_inside(tmp_path: Path, warm: int) -> None:
     if (why := problem()) is not None:
         missing(why)
     providers: list[BundleRuntime] = []
@@ -83,7 +84,7 @@ async def test_bundle_runtime_with_a_shell_inside(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "tasks.py").write_text(text)
-        providers.append(BundleRuntime(folder, store=tmp_path / "bundles"))
+        providers.append(BundleRuntime(folder, store=tmp_path / "bundles", warm=warm))
     wanted = RuntimeConfig.model_validate({"resources": {"gpu": {"count": 1}}})
     await check_runtime(
         providers[0],

@@ -16,6 +16,7 @@ from hud._core.outcome import Outcome
 from hud._core.owner import own_label
 from hud.agents import NoopAgent
 from hud.clients import connect
+from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
 from hud.errors import EnvironmentFault, InputError, RuntimeFault
 from hud.runtimes.docker import DockerRuntime
@@ -64,6 +65,7 @@ async def die_in_grading():
 """
 BROKEN = f"{SOURCE}\n@env.initialize\nasync def fail():\n    raise OSError('no disk')\n"
 ROW = Task(env="checked", id="ask")
+_GPU = {"resources": {"gpu": {"count": 1}}}
 
 
 @pytest.fixture(scope="session")
@@ -78,15 +80,20 @@ async def test_it_keeps_the_contract_of_providers(
     await check_provider(DockerRuntime(image), ROW, broken=DockerRuntime(broken), parallel=2)
 
 
-async def test_with_a_warm_pool_it_keeps_the_contract_too(engine: DockerEngine, image: str) -> None:
-    async with DockerRuntime(image, warm=1) as runtime:
-        seen: set[str] = set()
-        for _ in range(3):
-            async with runtime(ROW) as place, connect(place) as client:
-                await client.start_task("ask", {})
-                assert await client.grade({"answer": "yes"}) == {"score": 1.0}
-                seen.add(place.params["container"])
-        assert len(seen) == 3
+async def test_with_a_warm_pool_it_keeps_the_contract_too(
+    engine: DockerEngine, image: str, build: Build
+) -> None:
+    broken = build("broken", {"env.py": BROKEN})
+    row = ROW.model_copy(update={"runtime_config": RuntimeConfig.model_validate(_GPU)})
+    await check_provider(
+        DockerRuntime(image, warm=2),
+        ROW,
+        broken=DockerRuntime(broken, warm=1),
+        broken_says="no disk",
+        unsupported=row,
+        parallel=3,
+        timeout_s=300,
+    )
 
 
 async def test_a_container_sees_no_network_and_has_the_limits_of_its_row(

@@ -126,12 +126,16 @@ def find_marked(name: str, value: str) -> list[int]:
 
 
 def identity_of(pid: int) -> str | None:
-    """Return what tells a process from any later one of its number, or None when it is gone."""
+    """Return what tells a process from any later one of its number, or None when it is gone.
+
+    One that ended and was not collected by its parent yet is gone.
+    """
     try:
         text = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
     except OSError:
         return None
-    return f"{pid}:{text.rpartition(')')[2].split()[19]}"
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else f"{pid}:{fields[19]}"
 
 
 def pid_namespace() -> str:

@@ -119,6 +119,37 @@ def models() -> Listing[replies.ModelOnPlatform]:
     return Listing("/models", replies.ModelOnPlatform)
 
 
+def usage(group_by: Sequence[str], filters: Mapping[str, str | None], limit: int) -> Call[Any]:
+    """Sums of what model calls took, all together and by group, the costliest first."""
+    query = [("group_by", one) for one in group_by]
+    query += [(name, value) for name, value in filters.items() if value is not None]
+    return Call("GET", "/usage", replies.Usage, query=(*query, ("limit", limit)))
+
+
+def budgets() -> Call[Any]:
+    """All budgets of the team, with what was spent of each."""
+    return Call("GET", "/budgets", replies.Page[replies.Budget])
+
+
+def set_budget(
+    scope: str, subject: str, *, max_cost_usd: float | None, max_tokens: int | None
+) -> Call[replies.Budget]:
+    """Set a budget; a limit that is None is no limit."""
+    body = {
+        "scope": scope,
+        "subject": subject,
+        "max_cost_usd": max_cost_usd,
+        "max_tokens": max_tokens,
+    }
+    return Call("PUT", "/budgets", replies.Budget, body=body)
+
+
+def remove_budget(scope: str, subject: str) -> Call[replies.BudgetRef]:
+    """Remove a budget; the team's own has no subject."""
+    tail = f"/{_segment(subject)}" if subject else ""
+    return Call("DELETE", f"/budgets/{_segment(scope)}{tail}", replies.BudgetRef, is_retried=False)
+
+
 def registry_entry(entry_id: str) -> Call[replies.RegistryEntry]:
     """One environment."""
     return Call("GET", f"/registry/{_segment(entry_id)}", replies.RegistryEntry)

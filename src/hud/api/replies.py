@@ -310,3 +310,46 @@ class SignedIn(Reply):
     api_key: str = Field(min_length=1, repr=False)
     user: _Named | None = None
     team: _Named | None = None
+
+
+class UsageSum(Reply):
+    """What the model calls of a group took.
+
+    Attributes:
+        group: Value by name of what it is grouped by; empty for everything together.
+        unpriced_calls: Calls whose price is not known; they are not in `cost_usd`.
+    """
+
+    group: dict[str, str | int | None] = Field(default_factory=dict[str, str | int | None])
+    calls: int = 0
+    failed_calls: int = 0
+    cached_calls: int = 0
+    unpriced_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class Usage(Reply):
+    """What model calls took: by group, and everything together."""
+
+    items: list[UsageSum] = Field(default_factory=list[UsageSum])
+    total: UsageSum
+
+
+class BudgetRef(Reply):
+    """Which budget; `subject` is empty for the team's own."""
+
+    scope: str
+    subject: str = ""
+
+
+class Budget(BudgetRef):
+    """A limit and what was spent of it."""
+
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+    spent_cost_usd: float = 0.0
+    spent_tokens: int = 0
+    created_at: str | None = None

@@ -13,6 +13,7 @@ import typer
 
 from hud._version import __version__
 from hud.cli import (
+    budgets,
     build,
     cancel,
     check,
@@ -37,6 +38,7 @@ from hud.cli import (
     task,
     trace,
     upkeep,
+    usage,
     version,
     view,
 )
@@ -73,6 +75,8 @@ for _name, _command in upkeep.COMMANDS.items():
 app.add_typer(platform.app, name="platform", short_help="Run the platform.")
 app.add_typer(keys.app, name="keys", short_help="Make, list and revoke API keys.")
 app.add_typer(providers.app, name="providers", short_help="Say who serves models here.")
+app.command("usage", short_help="Show what models took through the platform.")(usage.command)
+app.add_typer(budgets.app, name="budgets", short_help="Limit what models may cost there.")
 app.command("cancel", short_help="End a job early, here or on the platform.")(cancel.command)
 app.add_typer(sync.app, name="sync", short_help="Bring a platform up to date with what is here.")
 app.command("deploy", short_help="Have an environment built and kept by a platform.")(

@@ -1,5 +1,6 @@
 """Run tasks and make sense of the results: tasksets, rollouts, jobs, statistics."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from hud.agents.base import Agent, AgentFunction
@@ -27,8 +28,10 @@ from hud.trace.steps import Trace
 
 if TYPE_CHECKING:
     from hud.eval.frames import load_runs, load_steps
+    from hud.runtimes.daytona import DaytonaRuntime
     from hud.runtimes.docker import DockerRuntime
     from hud.runtimes.leased import HUDRuntime
+    from hud.runtimes.modal import ModalRuntime
     from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
@@ -36,12 +39,14 @@ __all__ = [
     "AgentFunction",
     "Budget",
     "Chat",
+    "DaytonaRuntime",
     "DockerRuntime",
     "Grade",
     "HUDRuntime",
     "HostedRuntime",
     "Job",
     "LocalRuntime",
+    "ModalRuntime",
     "Provider",
     "Run",
     "Runtime",
@@ -63,22 +68,19 @@ __all__ = [
 ]
 
 
+# What starts processes, what reads many runs, and what talks to a vendor: loaded when asked for.
+_LAZY = {
+    "DaytonaRuntime": "hud.runtimes.daytona",
+    "DockerRuntime": "hud.runtimes.docker",
+    "HUDRuntime": "hud.runtimes.leased",
+    "ModalRuntime": "hud.runtimes.modal",
+    "SubprocessRuntime": "hud.runtimes.subprocess",
+    "load_runs": "hud.eval.frames",
+    "load_steps": "hud.eval.frames",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Load what starts processes, and what reads many runs, only when it is asked for."""
-    if name in ("load_runs", "load_steps"):
-        from hud.eval import frames
-
-        return getattr(frames, name)
-    if name == "DockerRuntime":
-        from hud.runtimes.docker import DockerRuntime
-
-        return DockerRuntime
-    if name == "HUDRuntime":
-        from hud.runtimes.leased import HUDRuntime
-
-        return HUDRuntime
-    if name == "SubprocessRuntime":
-        from hud.runtimes.subprocess import SubprocessRuntime
-
-        return SubprocessRuntime
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

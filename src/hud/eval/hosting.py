@@ -210,6 +210,7 @@ class Hosting:
             "args": row.get("args") or {},
             "agent": agent,
             "group_id": run.group_id,
+            "agent_config": row.get("agent_config") or None,
             "runtime_config": row.get("runtime_config") or None,
             "verifier": row.get("verifier"),
             "rollout_timeout": limit_s,

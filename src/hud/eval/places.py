@@ -34,6 +34,7 @@ _NAMED = {
     HOSTED: "hud.runtimes.hosted:named",
     "ray": "hud.runtimes.ray:named",
     "kubernetes": "hud.runtimes.kubernetes:named",
+    "modal": "hud.runtimes.modal:named",
     "daytona": "hud.runtimes.daytona:named",
     "e2b": "hud.runtimes.e2b:named",
 }

@@ -16,6 +16,7 @@ from hud.runtimes.hosted import HostedRuntime
 from hud.runtimes.kubernetes import KubernetesRuntime
 from hud.runtimes.leased import HUDRuntime
 from hud.runtimes.local import LocalRuntime
+from hud.runtimes.modal import ModalRuntime
 from hud.runtimes.ray import RayRuntime
 from hud.runtimes.subprocess import SubprocessRuntime
 
@@ -28,6 +29,7 @@ __all__ = [
     "HostedRuntime",
     "KubernetesRuntime",
     "LocalRuntime",
+    "ModalRuntime",
     "Provider",
     "RayRuntime",
     "Runtime",

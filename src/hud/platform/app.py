@@ -50,6 +50,7 @@ from hud.platform.routes import (
     reports,
     rollouts,
     scorecards,
+    screens,
     sign_in,
     tasks,
     tasksets,
@@ -58,6 +59,7 @@ from hud.platform.routes import (
     usage,
     versions,
 )
+from hud.platform.screens.showing import Screens
 from hud.platform.services import Services
 
 ROUTERS = (
@@ -67,6 +69,7 @@ ROUTERS = (
     jobs.router,
     traces.router,
     outline.router,
+    screens.router,
     blobs.router,
     cancel.router,
     rollouts.router,
@@ -121,6 +124,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.places = Places()
     app.state.leases = Leases(services.database, deployed, app.state.places)
+    app.state.screens = Screens(app.state.places.runs, app.state.leases)
     worker = make_worker(services, app.state.places, deployed) if config.rollouts else None
     app.state.rollouts = Rollouts(services, worker, deployed)
     app.add_middleware(Guard, config=config)

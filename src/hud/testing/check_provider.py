@@ -36,7 +36,8 @@ async def check_provider(
 
     Every acquire gives a fresh place; parallel ones share nothing; a failed start says why and
     leaks nothing; a cancellation at any point tears the place down, once. Leaks are counted as
-    open descriptors, tasks of the running loop and (on Linux) child processes.
+    open descriptors, tasks of the running loop and (on Linux) child processes. A provider that
+    keeps places ready says when it has them: `async def fill(task)` returns then.
 
     Args:
         provider: The provider to check.
@@ -57,7 +58,11 @@ async def check_provider(
         async with provider_scope(provider):
             async with provider(task) as place:  # whatever is made once is made now
                 await _greet(place)
+            await _fill(provider, task)  # nor is what is kept ready a leak
             before = _Census.take()
+            if unsupported is not None:
+                await _refuse(provider, unsupported)
+                await before.settle("after an ask was refused")
             await _check_fresh(provider, task)
             await _check_parallel(provider, task, parallel)
             await before.settle("after places were used and left")
@@ -78,6 +83,12 @@ async def _greet(place: Runtime) -> None:
     async with connect(place) as client:
         assert client.manifest is not None, f"{place.url} answered no manifest"
         await client.bye()
+
+
+async def _fill(provider: Provider, task: Task) -> None:
+    fill = getattr(provider, "fill", None)
+    if fill is not None:
+        await fill(task)
 
 
 @contextlib.asynccontextmanager
@@ -155,14 +166,17 @@ async def _cancel(work: asyncio.Task[None], entered: asyncio.Event | None) -> No
 
 
 async def _check_unsupported(provider: Provider, task: Task) -> None:
+    """A refused ask leaves nothing, also where it is the first thing that is asked."""
     before = _Census.take()
     async with provider_scope(provider):
-        held = _Census.take()
-        said = await _failure(provider, task)
-        assert said is not None, "a place was made for a task that asks for what it cannot have"
-        assert said.strip(), "a refused ask does not say why"
-        await held.settle("after an ask was refused")
+        await _refuse(provider, task)
     await before.settle("after an ask was refused and the scope left")
+
+
+async def _refuse(provider: Provider, task: Task) -> None:
+    said = await _failure(provider, task)
+    assert said is not None, "a place was made for a task that asks for what it cannot have"
+    assert said.strip(), "a refused ask does not say why"
 
 
 async def _check_broken(broken: Provider, task: Task, says: str) -> None:

@@ -8,8 +8,13 @@ from typing import Any
 
 import httpx
 
+from hud.testing.model_server import Question
+from tests.platform.gateway.gatewayed import PROVIDER_KEY
+from tests.platform.gateway.threaded import model_server
 from tests.platform.remote.asking import DEADLINE_S, NOOP
 from tests.platform.remote.conftest import Team, team_with_qa
+
+MODEL = "gpt-5.4-mini"
 
 
 def sync(client: httpx.Client, *tasks: dict[str, Any], name: str = "checks") -> str:
@@ -52,6 +57,56 @@ def test_every_task_of_a_taskset_is_run_as_often_as_wanted(team: Team) -> None:
         (f"ask-{n}", member) for n in (1, 2, 3) for member in (0, 1)
     ]
     assert {one["outcome"] for one in runs} == {"graded"}
+
+
+def test_the_settings_of_a_row_are_laid_over_those_of_the_agent(team: Team) -> None:
+    told: list[str] = []
+
+    def answer(question: Question) -> str:
+        told.append(question.system)
+        return "2"
+
+    model = {"type": "openai_compatible", "config": {"model": MODEL, "system_prompt": "be long"}}
+    rows = (
+        {"id": "ask", "slug": "own", "agent_config": {"system_prompt": "be brief"}},
+        {"id": "ask", "slug": "none"},
+        {"id": "ask", "slug": "wrong", "agent_config": {"api_key": "somebody's"}},
+    )
+    with team.client() as client, model_server(answer, api_key=PROVIDER_KEY) as models:
+        body = {"base_url": models.base_url("chat"), "api_key": PROVIDER_KEY, "dialect": "openai"}
+        assert client.put("/v2/providers/openai", json=body).status_code == 200
+        job = run(client, sync(client, *rows), agent=model).json()["job_id"]
+        ended(client, job)
+        runs = client.get(f"/v2/jobs/{job}/traces").json()["items"]
+    found = {one["task_slug"]: (one["outcome"], one["reward"]) for one in runs}
+    assert found == {"own": ("graded", 1.0), "none": ("graded", 1.0), "wrong": ("agent", None)}
+    assert sorted(told) == ["be brief", "be long"]
+    [wrong] = [one for one in runs if one["task_slug"] == "wrong"]
+    assert "may not set api_key" in wrong["error"]
+
+
+def test_single_tasks_and_those_that_fit_are_run(team: Team) -> None:
+    with team.client() as client:
+        tasks = [{"id": "ask", "slug": f"ask-{n}", "args": {"number": n}} for n in (1, 2, 30)]
+        taskset = sync(client, *tasks)
+        for wanted, slugs in (
+            ({"slugs": ["ask-2", "ask-30"]}, ["ask-2", "ask-30"]),
+            ({"search": "ASK-3"}, ["ask-30"]),
+            ({"env": "qa"}, ["ask-1", "ask-2", "ask-30"]),
+        ):
+            told = run(client, taskset, **wanted).json()
+            ended(client, told["job_id"])
+            runs = client.get(f"/v2/jobs/{told['job_id']}/traces").json()["items"]
+            assert sorted(one["task_slug"] for one in runs) == slugs, wanted
+        for wanted in ({"env": "other"}, {"search": "nothing like it"}):
+            refused = run(client, taskset, **wanted)
+            assert refused.status_code == 409
+            assert refused.json()["detail"] == "taskset 'checks' has no task that fits"
+        refused = run(client, taskset, slugs=["ask-1"], search="ask-2")
+        assert (refused.status_code, refused.json()["detail"]) == (
+            404,
+            "taskset 'checks' has no task 'ask-1' that fits",
+        )
 
 
 def test_only_what_is_ungraded_is_run_again(team: Team) -> None:

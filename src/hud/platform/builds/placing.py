@@ -84,6 +84,15 @@ def provider_of(built: Built) -> Provider:
     return make(built, rest)
 
 
+GONE_HINT = "hud deploy builds it anew"
+
+
+def is_here(uri: str, bundles: Path) -> bool:
+    """Tell whether what was built can be there: of a bundle the folder may be gone. Blocks."""
+    kind, _, rest = uri.partition(":")
+    return kind != "bundle" or not _SHA256.fullmatch(rest) or (bundles / rest).is_dir()
+
+
 class Deployed:
     """Finds what the teams of a platform have deployed. From any thread; blocks."""
 
@@ -108,6 +117,9 @@ class Deployed:
         if not found.build or not found.uri:
             message = f"environment {bounded(found.name)!r} has no build that can be run"
             raise ApiError(409, message, kind="not_built", hint=hint)
+        if not is_here(found.uri, self._bundles):
+            message = f"the build of environment {bounded(found.name)!r} is not here any more"
+            raise ApiError(409, message, kind="not_built", hint=GONE_HINT)
         variables: dict[str, str] = {}
         if found.variables:
             variables = json.decode(self._secrets.decrypt(found.variables))

@@ -127,6 +127,15 @@ class Leases:
             not_found("lease", lease_id)
         return lease
 
+    def of_run(self, team: str, run_id: str) -> Lease | None:
+        """Return the newest lease of the team for a run, None when this server holds none."""
+        held = [
+            lease
+            for (of_team, _), lease in self._held.items()
+            if of_team == team and lease.borrower.run_id == run_id and not lease.over.done()
+        ]
+        return held[-1] if held else None
+
     @contextlib.contextmanager
     def tunnelling(self, lease: Lease) -> Generator[None]:
         """Count a connection through a lease while the block runs.

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from hud._core.errors import HudError, RuntimeFault
 from hud.environment.task import Task
 from hud.platform.builds.placing import Built, provider_of
+from hud.platform.screens.placed import PlacedRuns
 from hud.runtimes.base import Provider, Runtime, provider_scope
 from hud.sandbox.launch import sweep_orphans
 
@@ -64,9 +65,14 @@ class _Open:
 
 
 class Places:
-    """Makes places of builds. For one event loop; closed by whoever made it."""
+    """Makes places of builds. For one event loop; closed by whoever made it.
+
+    Attributes:
+        runs: Where the rollouts of this process stand, on these places or others.
+    """
 
     def __init__(self, *, idle_s: float = IDLE_S) -> None:
+        self.runs = PlacedRuns()
         self._idle_s = idle_s
         self._open: dict[tuple[str, str], _Open] = {}
         self._ending: set[asyncio.Task[None]] = set()

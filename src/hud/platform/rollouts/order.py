@@ -27,6 +27,7 @@ class RolloutAsk(BaseModel):
     Attributes:
         env: Name of a deployed environment.
         task: Id of a template of it.
+        agent_config: The row's own settings, laid over the agent's as in any other place.
         verifier: A whole task row, whose environment grades the run once more.
         rollout_timeout: Seconds for all of it.
         retries: Further attempts at an ungraded run whose cause may pass by itself.
@@ -40,6 +41,7 @@ class RolloutAsk(BaseModel):
     args: dict[str, Any] = Field(default_factory=dict[str, Any])
     agent: AgentAsk
     group_id: str | None = Field(default=None, max_length=200)
+    agent_config: dict[str, Any] | None = None
     runtime_config: dict[str, Any] | None = None
     verifier: dict[str, Any] | None = None
     parent_trace_id: str | None = Field(default=None, max_length=200)
@@ -55,7 +57,7 @@ class RolloutAsk(BaseModel):
         row: dict[str, Any] = {"env": self.env, "id": self.task, "args": self.args}
         if self.slug:
             row["slug"] = self.slug
-        for name in ("runtime_config", "verifier"):
+        for name in ("agent_config", "runtime_config", "verifier"):
             value = getattr(self, name)
             if value is not None:
                 row[name] = value

@@ -17,6 +17,7 @@ from pathlib import Path
 from hud._core.processes import LINUX, identity_of
 
 OWNER, PLACE, ENVIRONMENT, CREATED = "hud.owner", "hud.place", "hud.environment", "hud.created"
+MACHINE = "hud.machine"
 _TEXT_LIMIT = 63
 
 
@@ -24,6 +25,7 @@ def labels(place_id: str, environment: str) -> dict[str, str]:
     """Return the labels of a place that this process makes."""
     return {
         OWNER: _owner(),
+        MACHINE: this_machine(),
         PLACE: place_id,
         ENVIRONMENT: _plain(environment),
         CREATED: datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
@@ -34,14 +36,14 @@ def is_abandoned(found: Mapping[str, str]) -> bool:
     """Tell whether these labels are of a process of this machine that is certainly gone."""
     machine, _, process = found.get(OWNER, "").partition(".")
     pid = process.partition("-")[0]
-    if not LINUX or machine != _machine() or not pid.isdigit():
+    if not LINUX or machine != this_machine() or not pid.isdigit():
         return False
     return _process(int(pid)) != process
 
 
 def _owner() -> str:
     pid = os.getpid()
-    return f"{_machine()}.{_process(pid) or f'{pid}-0'}"
+    return f"{this_machine()}.{_process(pid) or f'{pid}-0'}"
 
 
 def _process(pid: int) -> str | None:
@@ -50,7 +52,7 @@ def _process(pid: int) -> str | None:
 
 
 @cache
-def _machine() -> str:
+def this_machine() -> str:
     """Name this machine, boot and process namespace; containers of one image differ."""
     parts = [platform.node()]
     for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):

@@ -1,7 +1,7 @@
 """Raw bytes through a command's stdin and stdout, for a vendor whose SDK carries no TCP.
 
 The command is a line of Python at the far end that joins its stdio to the control port; as
-commands carry text, each piece is a line of base64.
+commands may carry only text, each piece is a line of base64, unless told to be plain.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from hud._core.errors import RuntimeFault
 # Waits for the port by itself: asking again from here would cost a round trip each time.
 _PROGRAM = """
 import base64, os, socket, sys, threading, time
+plain = sys.argv[3:] == ["plain"]
 end = time.monotonic() + float(sys.argv[2])
 while True:
     try:
@@ -28,12 +29,16 @@ while True:
         time.sleep(0.05)
 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 def send():
-    for line in sys.stdin.buffer:
-        s.sendall(base64.b64decode(line))
+    if plain:
+        while data := os.read(0, 65536):
+            s.sendall(data)
+    else:
+        for line in sys.stdin.buffer:
+            s.sendall(base64.b64decode(line))
     os._exit(0)
 threading.Thread(target=send, daemon=True).start()
 while data := s.recv(65536):
-    sys.stdout.buffer.write(base64.b64encode(data) + b"\\n")
+    sys.stdout.buffer.write(data if plain else base64.b64encode(data) + b"\\n")
     sys.stdout.buffer.flush()
 os._exit(0)
 """.strip()
@@ -41,10 +46,17 @@ os._exit(0)
 _LONGEST_LINE = 1 << 20
 
 
-def joining_command(port: int, wait_s: float) -> str:
-    """Return the shell command that joins its stdio to `port`, once something listens there."""
-    program = shlex.quote(_PROGRAM)
-    return f'exec "$(command -v python3 || command -v python)" -u -c {program} {port} {wait_s:.0f}'
+def joining_command(port: int, wait_s: float, *, plain: bool = False) -> str:
+    """Return the shell command that joins its stdio to `port`, once something listens there.
+
+    Args:
+        port: The control port, on the loopback interface of where the command runs.
+        wait_s: How long it waits for something to listen.
+        plain: Pass bytes as they are; else a line of base64 for each piece.
+    """
+    python = '"$(command -v python3 || command -v python)"'
+    end = " plain" if plain else ""
+    return f"exec {python} -u -c {shlex.quote(_PROGRAM)} {port} {wait_s:.0f}{end}"
 
 
 class StdioStream:

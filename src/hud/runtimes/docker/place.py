@@ -69,8 +69,9 @@ class DockerPlace:
             EnvironmentFault: when the environment's own code is what failed.
         """
         self.folder.mkdir(mode=0o700)
-        # A container that runs as another user than root has to be able to listen in it.
-        self.folder.chmod(0o777)
+        # A container that runs as another user than root has to be able to listen in it, and an
+        # agent that is yet another must not put a socket of its own in place of that.
+        self.folder.chmod(0o1777)
         waiting = asyncio.create_task(self._hear_ready())
         try:
             # Tasks begin in the order they are made: the socket is there before the container.
@@ -149,6 +150,8 @@ class DockerPlace:
             hint = None
             if "executable file not found" in done.err:
                 hint = "the image has no hud in it: build it with hud build"
+            elif "container-init binary" in done.err:
+                hint = "Podman needs a first process for containers: apt-get install catatonit"
             raise RuntimeFault(
                 f"image {bounded(self._ask.image)} cannot be started: {done.reason}", hint=hint
             )
