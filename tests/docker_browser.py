@@ -67,4 +67,6 @@ def _loaded_by_name() -> Iterator[Path]:
     """Yield the libraries that those of the browser open by themselves, for certificates."""
     for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"):
         for name in ("libsoftokn3.so", "libfreebl3.so", "libfreeblpriv3.so", "libnssckbi.so"):
-            yield from (path for path in (Path(folder, name), Path(folder, "nss", name)) if path.exists())
+            yield from (
+                path for path in (Path(folder, name), Path(folder, "nss", name)) if path.exists()
+            )

@@ -21,6 +21,12 @@ from hud._core import json
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults.md"
+TESTS = (
+    "tests/faults",
+    "tests/platform/builds/test_hostile_contexts.py",
+    "tests/platform/builds/test_confidence.py",
+    "tests/platform/test_isolation.py",
+)
 OPTION = "--fault-table"
 Record = Callable[..., None]
 """Writes down the fields of a `Fault` or an `Attempt`."""
@@ -178,7 +184,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         lines: Path = options.lines or Path(folder, "faults.jsonl")
         if options.lines is None:
-            words = [sys.executable, "-m", "pytest", "tests/faults", OPTION, str(lines)]
+            words = [sys.executable, "-m", "pytest", *TESTS, OPTION, str(lines)]
             done = subprocess.run(words, cwd=ROOT, env={**os.environ, "CI": "1"})
             if done.returncode != 0:
                 return done.returncode

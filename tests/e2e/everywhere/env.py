@@ -102,5 +102,7 @@ tasks = [
     add(a=1, b=1),
     misjudged(),
 ]
-for task, slug in zip(tasks, ("shout", "order", "right", "near", "wrong", "misjudged"), strict=True):
+for task, slug in zip(
+    tasks, ("shout", "order", "right", "near", "wrong", "misjudged"), strict=True
+):
     task.slug = slug
