@@ -59,6 +59,8 @@ def test_a_build_that_breaks_ends_and_leaves_nothing(
     need_walls()
     text, expected = BUILDS[what]
     with builder(tmp_path / "home") as server, server.client(server.key()) as client:
+        assert server.process is not None
+        census.remember(server.process.pid)
         census.counts["contexts"] = lambda: map(str, (server.home / "builds").glob("*"))
         assert built(server, client, source())["status"] == "SUCCEEDED"
         census.counts["bundles"] = lambda: map(str, (server.home / "bundles").iterdir())
@@ -68,7 +70,6 @@ def test_a_build_that_breaks_ends_and_leaves_nothing(
         during, last = before, {}
         for frame in following(server, server.key("log"), build["id"]):
             if "begun" in frame.get("message", ""):
-                assert server.process is not None
                 census.remember(server.process.pid)
                 during = census.left(before)
             last = frame

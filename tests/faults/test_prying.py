@@ -76,7 +76,13 @@ async def test_a_lent_environment_sees_neither_the_platform_nor_another_teams(
         go_on.set()
         first = await held
     assert [run.reward for run in (*first.runs, *job.runs)] == [1.0, 1.0]
-    nothing = {"read": [], "connected": [], "signalled": [], "reached": [], "folders": []}
+    nothing: dict[str, list[str]] = {
+        "read": [],
+        "connected": [],
+        "signalled": [],
+        "reached": [],
+        "folders": [],
+    }
     assert job.runs[0].grade.info == nothing
     for what, came in TRIED:
         attempt_row(by="a lent environment", what=what, came=came)
