@@ -46,7 +46,7 @@ class Fault:
         twice: How many were graded twice.
         false_zeros: How many have a reward of 0 that they did not earn.
         before, during, after: How much ran, lay or was held because of it; `during` in words.
-        reaped_s: Seconds from the fault until all of it was gone.
+        reaped_s: Seconds from the fault until all of it was gone, but for the next command's.
         by: Who removed it.
         test: Which test shows it.
         came: How it ended, where that is not a rollout: a build.
@@ -156,8 +156,8 @@ def page(faults: Iterable[Fault], attempts: Iterable[Attempt], where: str) -> st
 
 
 def _row(row: Fault) -> str:
-    reaped = "at once" if row.reaped_s is None else f"{row.reaped_s:.1f} s"
-    reaped = f"{reaped}, {row.by}" if row.by else reaped
+    seconds = "" if row.reaped_s is None else f"{row.reaped_s:.1f} s"
+    reaped = ", ".join(filter(None, (seconds, row.by)))
     running = f"{row.before}; {row.during}; {row.after}"
     if row.came:
         ends = (row.fault, row.where, row.came, running, reaped, _test(row.test))
