@@ -14,6 +14,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from tests.faults.table import Record
 from tests.platform.server import Server
 from tests.platform.surface import MARK, SOCKET, Owned, Place, make_key, own_everything, places
 
@@ -284,7 +285,9 @@ def test_a_key_for_inference_reads_and_changes_nothing(
 
 
 def test_a_stranger_finds_nothing_of_another_team_and_changes_nothing_of_it(
-    world: World, asked: Callable[[Place, str | None], httpx.Response]
+    world: World,
+    asked: Callable[[Place, str | None], httpx.Response],
+    attempt_row: Record,
 ) -> None:
     before = _everything(world)
     for place in sorted(world.places, key=lambda place: str(place) in OWN_COPY):
@@ -309,6 +312,11 @@ def test_a_stranger_finds_nothing_of_another_team_and_changes_nothing_of_it(
         if place.method == "GET":
             assert MARK not in _told(asked(place, world.stranger)), place
     assert _everything(world) == before
+    attempt_row(
+        by="another team",
+        what="read or change anything: environments, variables, logs, builds, runs, leases",
+        came=f"as if it were not there, at each of {len(world.places)} places of the API",
+    )
 
 
 def test_the_owners_find_it_all(
