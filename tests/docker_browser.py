@@ -34,7 +34,7 @@ def add_browser(engine: DockerEngine) -> str:
 
 
 def _write(tar: tarfile.TarFile) -> None:
-    program = _program()
+    program = chromium_program()
     for path in sorted(program.parent.rglob("*")):
         if not any(part in str(path) for part in _LEFT_OUT) and path.is_file():
             tar.add(path.resolve(), f"{_PLACE}/{path.relative_to(program.parent)}")
@@ -51,7 +51,7 @@ def _write(tar: tarfile.TarFile) -> None:
             tar.add(top, top.lstrip("/"))
 
 
-def _program() -> Path:
+def chromium_program() -> Path:
     """Return the browser itself, where the command is a script that starts it."""
     found = Path(need_program(*NAMES)).resolve()
     for path in (found, *(Path(f"/usr/lib/{name}/{name}") for name in NAMES)):

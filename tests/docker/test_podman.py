@@ -20,6 +20,7 @@ from hud.agents.run import Run
 from hud.capabilities.ssh import SSHClient
 from hud.clients import connect
 from hud.environment.task import Task
+from hud.errors import InputError
 from hud.runtimes.docker import DockerRuntime
 from hud.testing.check_provider import check_provider
 from tests.docker.conftest import RECIPE
@@ -179,3 +180,13 @@ async def test_what_a_killed_owner_left_is_removed_by_its_guard(
     async with asyncio.timeout(60):
         while podman.containers() or folder.exists():  # noqa: ASYNC110 -- another process acts
             await asyncio.sleep(0.05)
+
+
+async def test_more_than_the_machine_has_is_refused_before_anything_starts(
+    podman: PodmanEngine, image: str
+) -> None:
+    asks = {"runtime_config": {"resources": {"cpu": 4096}}}
+    row = Task.model_validate({"env": "podded", "id": "ask", **asks})
+    with pytest.raises(InputError, match=r"resources\.cpu"):
+        async with DockerRuntime(image)(row):
+            pass

@@ -23,24 +23,25 @@ from tests.docker.conftest import Build
 from tests.docker.inside import Report, make_image, run_tests
 from tests.docker_engine import DockerEngine
 
+CAPABILITIES = "tests/e2e/capabilities/test_"
 SUITE = (
     "tests/unit/sandbox",
+    "tests/security/test_second_uid.py",
     "tests/security/test_processes.py",
     "tests/security/test_reading.py",
     "tests/security/test_network.py",
     "tests/security/test_grading.py",
-    "tests/e2e/capabilities/test_workspace.py",
-    "tests/e2e/capabilities/test_ssh_serve.py",
+    f"{CAPABILITIES}workspace.py",
+    f"{CAPABILITIES}ssh_serve.py",
 )
-WHOLE = (
-    *("tests/unit/sandbox", "tests/unit/environment", "tests/security"),
-    *(
-        f"tests/e2e/capabilities/test_{name}.py"
-        for name in (
-            *("workspace", "ssh_serve", "filetracking", "peers", "disk_limits", "lesser_walls"),
-        )
-    ),
+REST = (
+    "tests/unit/environment",
+    "tests/security/test_exhaustion.py",
+    "tests/security/test_screens.py",
+    *(f"{CAPABILITIES}{name}.py" for name in ("filetracking", "peers", "disk_limits")),
+    f"{CAPABILITIES}lesser_walls.py",
 )
+WHOLE = [*SUITE, *(pytest.param(place, marks=pytest.mark.soak) for place in REST)]
 # Memory that is shared is bounded by the container alone where control groups cannot be made.
 MEMORY = ("--memory", "2g")
 USER = "1000:1000"
@@ -89,10 +90,10 @@ def profile(engine: DockerEngine) -> tuple[str, ...]:
     return ("--security-opt", "no-new-privileges", "--security-opt", f"seccomp={path}")
 
 
-def check(report: Report, *, at_least: int) -> None:
-    """See that all passed, and that what was skipped needs what is no part of a container."""
+def check(report: Report) -> None:
+    """See that all passed, and that what was skipped needs what no container has."""
     assert report.failed == [], report.said
-    assert len(report.passed) >= at_least, report.said
+    assert report.passed, report.said
     allowed = ("control group", "not installed", "no address but loopback", "immutable", "root")
     odd = {
         name: reason
@@ -103,31 +104,21 @@ def check(report: Report, *, at_least: int) -> None:
 
 
 @pytest.mark.usefixtures("inside")
-def test_in_a_plain_container_the_second_uid_passes_the_workspaces_suite(
-    engine: DockerEngine,
+@pytest.mark.parametrize("tests", WHOLE)
+def test_in_a_plain_container_the_second_uid_passes_the_workspaces_tests(
+    engine: DockerEngine, tests: str
 ) -> None:
-    report = run_tests(engine, MEMORY, SUITE, without=["bwrap", "sshd"])
-    check(report, at_least=400)
-    assert any("[uid" in name for name in report.passed)
+    check(run_tests(engine, MEMORY, [tests], without=["bwrap", "sshd"]))
 
 
 @pytest.mark.usefixtures("inside")
-def test_under_the_runtimes_profile_bubblewrap_passes_the_workspaces_suite(
-    engine: DockerEngine, profile: tuple[str, ...]
+@pytest.mark.parametrize("tests", WHOLE)
+def test_under_the_runtimes_options_bubblewrap_passes_the_workspaces_tests(
+    engine: DockerEngine, profile: tuple[str, ...], tests: str
 ) -> None:
     opened = opening_options({}, "docker", user=USER)
-    options = (*MEMORY, *profile, *opened, "--network", "none", "--user", USER)
-    report = run_tests(engine, options, SUITE, without=["uid", "sshd"])
-    check(report, at_least=300)
-    assert any("[bwrap" in name for name in report.passed)
-
-
-@pytest.mark.soak
-@pytest.mark.usefixtures("inside")
-def test_in_a_plain_container_the_second_uid_passes_everything_of_the_workspace(
-    engine: DockerEngine,
-) -> None:
-    check(run_tests(engine, MEMORY, WHOLE, without=["bwrap", "sshd"]), at_least=800)
+    options = (*MEMORY, *profile, *opened, "--network", "none")
+    check(run_tests(engine, options, [tests], without=["uid", "sshd"]))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +145,7 @@ def test_which_wall_there_is_follows_from_the_containers_options(
             case "profile":
                 words += profile
             case "opened":
-                words += opening_options({}, "docker", user=USER)
+                words += opening_options({}, "docker", user=USER)[:2]
             case _:
                 words.append(option)
     code = LOOK if chosen else "from hud.sandbox import bwrap; print(bwrap.problem())"
@@ -208,7 +199,7 @@ async def test_root_in_a_container_cannot_write_the_kernels_settings(
     assert said == "refused"
     opened = opening_options({}, "docker", user=USER)
     said = engine.docker(
-        *("run", "--rm", *profile, *opened, "--user", USER, image),
+        *("run", "--rm", *profile, *opened, image),
         *("sh", "-c", f"{write} || echo refused"),
     )
     assert opened and said == "refused"

@@ -21,6 +21,12 @@ from hud._core import json
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults.md"
+TESTS = (
+    "tests/faults",
+    "tests/platform/builds/test_hostile_contexts.py",
+    "tests/platform/builds/test_confidence.py",
+    "tests/platform/test_isolation.py",
+)
 OPTION = "--fault-table"
 Record = Callable[..., None]
 """Writes down the fields of a `Fault` or an `Attempt`."""
@@ -40,18 +46,19 @@ class Fault:
         twice: How many were graded twice.
         false_zeros: How many have a reward of 0 that they did not earn.
         before, during, after: How much ran, lay or was held because of it; `during` in words.
-        reaped_s: Seconds from the fault until all of it was gone.
+        reaped_s: Seconds from the fault until all of it was gone, but for the next command's.
         by: Who removed it.
         test: Which test shows it.
+        came: How it ended, where that is not a rollout: a build.
         note: What else is to be said.
     """
 
     group: str
     fault: str
     where: str
-    rollouts: int
-    graded: int
     test: str
+    rollouts: int = 0
+    graded: int = 0
     ungraded: Mapping[str, int] = field(default_factory=dict[str, int])
     twice: int = 0
     false_zeros: int = 0
@@ -60,6 +67,7 @@ class Fault:
     after: int = 0
     reaped_s: float | None = None
     by: str = ""
+    came: str = ""
     note: str = ""
 
 
@@ -122,6 +130,12 @@ _HEAD = (
 )
 
 
+_HEAD_OF_ENDS = (
+    "| fault | where | how it ends | running: before, at the fault, after | reaped | test |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
 def page(faults: Iterable[Fault], attempts: Iterable[Attempt], where: str) -> str:
     """Return the page."""
     groups: dict[str, list[Fault]] = {}
@@ -130,7 +144,9 @@ def page(faults: Iterable[Fault], attempts: Iterable[Attempt], where: str) -> st
     parts = [_PREFACE.format(where=where)]
     for group, rows in groups.items():
         notes = dict.fromkeys(row.note for row in rows if row.note)
-        parts.append("\n".join([f"## {group}\n", _HEAD, *map(_row, rows)]))
+        is_ends = any(row.came for row in rows)
+        head = _HEAD_OF_ENDS if is_ends else _HEAD
+        parts.append("\n".join([f"## {group}\n", head, *map(_row, rows)]))
         parts.extend(notes)
     tried = [f"| {one.by} | {one.what} | {one.came} | {_test(one.test)} |" for one in attempts]
     if tried:
@@ -140,12 +156,16 @@ def page(faults: Iterable[Fault], attempts: Iterable[Attempt], where: str) -> st
 
 
 def _row(row: Fault) -> str:
-    ungraded = ", ".join(f"{count} `{name}`" for name, count in row.ungraded.items()) or "0"
-    reaped = "at once" if row.reaped_s is None else f"{row.reaped_s:.1f} s"
+    seconds = "" if row.reaped_s is None else f"{row.reaped_s:.1f} s"
+    reaped = ", ".join(filter(None, (seconds, row.by)))
     running = f"{row.before}; {row.during}; {row.after}"
+    if row.came:
+        ends = (row.fault, row.where, row.came, running, reaped, _test(row.test))
+        return f"| {' | '.join(ends)} |"
+    ungraded = ", ".join(f"{count} `{name}`" for name, count in row.ungraded.items()) or "0"
     cells = [
         *(row.fault, row.where, str(row.rollouts), str(row.graded), ungraded, str(row.twice)),
-        *(str(row.false_zeros), running, f"{reaped}, {row.by}" if row.by else reaped),
+        *(str(row.false_zeros), running, reaped),
         _test(row.test),
     ]
     return f"| {' | '.join(cells)} |"
@@ -164,7 +184,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         lines: Path = options.lines or Path(folder, "faults.jsonl")
         if options.lines is None:
-            words = [sys.executable, "-m", "pytest", "tests/faults", OPTION, str(lines)]
+            words = [sys.executable, "-m", "pytest", *TESTS, OPTION, str(lines)]
             done = subprocess.run(words, cwd=ROOT, env={**os.environ, "CI": "1"})
             if done.returncode != 0:
                 return done.returncode

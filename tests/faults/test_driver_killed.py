@@ -99,7 +99,7 @@ def _be_killed(name: str, place: Ground, shell: Shell, census: Census, fault_row
         graded=len(rewards),
         before=counting.total(before),
         during=counting.spelled(during),
-        reaped_s=seconds,
+        reaped_s=None if place.alone == () else seconds,
         by=f"{place.others} by the next command" if place.others else "by a watchdog",
         note=NOTE,
     )

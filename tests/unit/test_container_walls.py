@@ -19,8 +19,9 @@ def test_root_and_names_that_may_be_root_keep_the_masks(user: str) -> None:
 
 @pytest.mark.parametrize("user", ["1000", "1000:1000", "65534:0"])
 def test_a_user_by_number_gets_them_lifted(user: str) -> None:
-    assert opening_options({}, "docker", user=user) == LIFTED
-    assert opening_options({}, "podman", user=user) == ["--security-opt", "unmask=ALL"]
+    assert opening_options({}, "docker", user=user) == [*LIFTED, "--user", user]
+    words = ["--security-opt", "unmask=ALL", "--user", user]
+    assert opening_options({}, "podman", user=user) == words
 
 
 @pytest.mark.parametrize(

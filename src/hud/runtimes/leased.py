@@ -121,9 +121,10 @@ def _refuse_asks(task: Task) -> None:
         return
     resources, limits = config.resources, config.limits
     asked = resources is not None and (resources.gpu or resources.os or resources.tpu)
+    asked = asked or getattr(config, "compose", None) is not None
     if asked or (limits is not None and limits.model_dump(exclude_none=True)):
         raise InputError(
-            f"task {task.slug!r} asks for a GPU, an operating system or limits, which an "
+            f"task {task.slug!r} asks for a GPU, a system, containers or limits, which an "
             "environment that is deployed already cannot change",
             hint="run it in a runtime that makes places to measure, such as docker",
         )

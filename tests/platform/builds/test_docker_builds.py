@@ -12,8 +12,7 @@ import pytest
 from hud.packaging.docker.disposal import find_unused_images, remove_images
 from hud.packaging.docker.engine import find_engine
 from hud.packaging.docker.names import OF_PLATFORMS, VERSION_LABEL
-from tests.docker_base import import_base
-from tests.docker_engine import DockerEngine, running_engine
+from tests.docker_engine import DockerEngine
 from tests.platform.builds.building import built, source
 from tests.platform.server import Server, running
 
@@ -27,10 +26,8 @@ CMD ["hud", "serve", "env.py", "--port", "8765"]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Generator[DockerEngine]:
-    with running_engine() as engine:
-        import_base(engine)
-        yield engine
+def engine(container_engine: DockerEngine) -> DockerEngine:
+    return container_engine
 
 
 @pytest.fixture(scope="module")

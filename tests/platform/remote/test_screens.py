@@ -204,7 +204,7 @@ async def test_nobody_else_sees_a_screen(studio: Team, tmp_path: Path) -> None:
             (404, {"Authorization": f"Bearer {stranger.key}"}),
             (401, {"Authorization": "Bearer hud_none"}),
             (401, origin),
-            (403, {"Cookie": "hud_session=unknown"}),
+            (401, {**origin, "Cookie": "hud_session=unknown"}),
             (403, {"Authorization": f"Bearer {studio.key}", "Origin": "https://elsewhere.example"}),
         ):
             with pytest.raises(InvalidStatus) as refused:

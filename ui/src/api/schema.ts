@@ -3654,6 +3654,10 @@ export interface components {
             agent: components["schemas"]["AgentAsk"];
             /** Group Id */
             group_id?: string | null;
+            /** Agent Config */
+            agent_config?: {
+                [key: string]: unknown;
+            } | null;
             /** Runtime Config */
             runtime_config?: {
                 [key: string]: unknown;
@@ -8070,6 +8074,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it belongs to another team. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

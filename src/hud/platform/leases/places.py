@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator
 
 from hud._core.errors import HudError, RuntimeFault
 from hud.environment.task import Task
-from hud.platform.builds.placing import Built, provider_of
+from hud.platform.builds.placing import Built, as_deployed, provider_of
 from hud.platform.screens.placed import PlacedRuns
 from hud.runtimes.base import Provider, Runtime, provider_scope
 from hud.sandbox.launch import sweep_orphans
@@ -89,6 +89,7 @@ class Places:
         """
         if self._is_closed:
             raise RuntimeFault("this worker is ending")
+        task = as_deployed(built, task)
         key = (built.team, built.build_id)
         entry = self._open.get(key)
         if entry is None:

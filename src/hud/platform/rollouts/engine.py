@@ -19,7 +19,7 @@ from hud.platform.errors import ApiError
 from hud.platform.leases.places import Places
 from hud.platform.rollouts.agents import make_remote_agent
 from hud.platform.rollouts.order import ModelGateway, Order
-from hud.platform.screens.placed import Noted, PlacedRuns
+from hud.platform.screens.placed import OnPlatform, PlacedRuns
 from hud.runtimes.base import Provider, Runtime
 from hud.trace.sinks import Sink
 
@@ -124,6 +124,6 @@ async def play_order(
         member=order.member,
         attempt=order.attempt,
     )
-    noted = Noted(provider, placed, order.team, order.run_id)
+    noted = OnPlatform(provider, placed, order.team, order.run_id)
     await play(run, Plan(task, agent, noted, limits, (sink,), task.digest()))
     return run.may_pass

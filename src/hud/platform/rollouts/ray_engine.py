@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from hud._core.errors import InputError, bounded
 from hud.environment.task import Task
 from hud.packaging.bundle import PREFIX, load_bundle
-from hud.platform.builds.placing import Built
+from hud.platform.builds.placing import Built, as_deployed
 from hud.platform.errors import ApiError
 from hud.platform.leases.places import Places
 from hud.platform.rollouts.engine import Engine, FindBuilt, play_order
@@ -71,6 +71,7 @@ class RayEngine:
             built = await asyncio.to_thread(self._find_built, team, task.env)
         except ApiError as error:
             raise InputError(error.message, hint=error.hint) from error
+        task = as_deployed(built, task)
         held = await self._runtime(built)
         held.users += 1
         try:

@@ -84,18 +84,18 @@ async def read_screen(request: Request, caller: Reader, trace_id: RecordId) -> S
 async def look(
     websocket: WebSocket,
     trace_id: str,
-    name: Annotated[str, Query(min_length=1, max_length=200)],
+    name: Annotated[str | None, Query(max_length=200)] = None,
 ) -> None:
     """Show a run's screen: a desktop as its own stream of RFB, a browser as JPEG pictures.
 
-    What the viewer says moves nothing.
+    Without a name it is the first of its screens. What the viewer says moves nothing.
     """
     services: Services = websocket.app.state.services
     screens = screens_of(websocket)
     try:
+        caller = await caller_of_async(websocket, "read")
         if credentials_of(websocket.headers) is None and "origin" not in websocket.headers:
             raise ApiError(403, "a page says where it is from", kind="forbidden")
-        caller = await caller_of_async(websocket, "read")
         run = await run_in_threadpool(find_run, services, caller, trace_id)
         standing = await screens.find(caller.team, run.id)
         if standing is None:

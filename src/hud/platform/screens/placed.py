@@ -64,7 +64,7 @@ class PlacedRuns:
         return self._held.get((team, run_id))
 
 
-class Noted:
+class OnPlatform:
     """A provider that says of one run where it is placed."""
 
     def __init__(self, provider: Provider, placed: PlacedRuns, team: str, run_id: str) -> None:

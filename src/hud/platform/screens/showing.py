@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hud._core.errors import HudError, bounded
 from hud._core.redact import redact
+from hud.clients.client import HudClient
 from hud.clients.connect import connect
 from hud.platform.errors import ApiError
 from hud.platform.leases.lending import Leases
@@ -91,10 +92,7 @@ class Screens:
             RuntimeFault, EnvironmentFault: when the environment does not answer.
         """
         async with connect(_near(standing.place)) as client:
-            rows = [] if client.manifest is None else client.manifest.bindings
-        found = [Screen(row.name, KINDS[row.family]) for row in rows if row.family in KINDS]
-        order = list(KINDS.values())
-        return sorted(found, key=lambda screen: order.index(screen.kind))
+            return _screens(client)
 
     @contextlib.contextmanager
     def viewing(self, team: str, run_id: str) -> Generator[None]:
@@ -118,12 +116,13 @@ class Screens:
         self,
         websocket: WebSocket,
         standing: Standing,
-        name: str,
+        name: str | None,
         may_look: Callable[[], Awaitable[bool]],
     ) -> None:
         """Show a screen on an accepted WebSocket until somebody is gone, and say who.
 
         Args:
+            name: Of its capability; None for the first screen there is.
             may_look: Asked now and then whether the viewer still may.
         """
         viewer = Viewer(websocket)
@@ -145,8 +144,17 @@ class Screens:
         await _close(websocket, *_verdict(failures[0] if failures else None))
 
 
-async def _show(standing: Standing, name: str, viewer: Viewer) -> None:
+def _screens(client: HudClient) -> list[Screen]:
+    rows = [] if client.manifest is None else client.manifest.bindings
+    found = [Screen(row.name, KINDS[row.family]) for row in rows if row.family in KINDS]
+    order = list(KINDS.values())
+    return sorted(found, key=lambda screen: order.index(screen.kind))
+
+
+async def _show(standing: Standing, name: str | None, viewer: Viewer) -> None:
     async with connect(_near(standing.place)) as client:
+        if name is None:
+            name = next((screen.name for screen in _screens(client)), "screen")
         row: Capability = client.binding(name)
         match KINDS.get(row.family):
             case "desktop":

@@ -49,7 +49,8 @@ def opening_options(
     if not is_plain and not _is_mapped(info):
         return []
     word = "unmask=ALL" if kind == "podman" else "systempaths=unconfined"
-    return ["--security-opt", word]
+    # The user is said again: the image may by then be another one of that name.
+    return ["--security-opt", word, *(("--user", user) if is_plain else ())]
 
 
 def _is_other_than_root(user: str) -> bool:
