@@ -123,7 +123,9 @@ def test_a_build_that_is_interrupted_leaves_nothing_running(
         else:
             names = ("ps", "--format", "{{.Names}}")
             until(
-                lambda: "hud-describe-" in engine.docker(*names) or running.process.poll() is not None
+                lambda: (
+                    "hud-describe" in engine.docker(*names) or running.process.poll() is not None
+                )
             )
         running.process.send_signal(number)
         ended = running.ended()
