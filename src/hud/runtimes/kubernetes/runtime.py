@@ -29,7 +29,7 @@ from hud.runtimes.kubernetes.pod import (
     label_text,
 )
 from hud.runtimes.kubernetes.tunnel import Tunnel, finish
-from hud.runtimes.warm.source import short_folder
+from hud.runtimes.warm.source import OWNED_ROOM, short_folder
 from hud.sandbox import folders
 
 logger = logging.getLogger(__name__)
@@ -137,7 +137,9 @@ class _Scope:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.directory = f"{short_folder()}/{folders.prefix_of('pods')}{uuid.uuid4().hex[:16]}"
+        self.directory = (
+            f"{short_folder(OWNED_ROOM)}/{folders.prefix_of('pods')}{uuid.uuid4().hex[:16]}"
+        )
 
     async def open(self) -> None:
         """Connect, and delete what processes left here that were killed."""

@@ -136,7 +136,7 @@ class Worker:
         opened = self.opened
         assert opened is not None
         name, secret = os.urandom(greeting.PLACE_BYTES), os.urandom(greeting.SECRET_BYTES)
-        path = f"{self.kit.directory}/{name.hex()}"
+        path = f"{self.kit.directory}/{name.hex()[:16]}"
         door = Door(path, Way(opened.host, opened.port, name, secret))
         self._doors.add(door)
         try:
