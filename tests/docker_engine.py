@@ -5,6 +5,7 @@ Nothing can be pulled here, so images begin with `docker_base`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,7 +13,6 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.needs import missing, need_program
@@ -77,6 +77,13 @@ class DockerEngine:
         """Return the ids of all containers, those that ended included."""
         return self.docker("ps", "-aq", "--no-trunc").split()
 
+    def leftovers(self) -> list[str]:
+        """Return what rollouts made and is still there: containers, networks, volumes."""
+        label = ("--filter", "label=hud.owner")
+        found = [f"container {name}" for name in self.containers()]
+        found += [f"network {x}" for x in self.docker("network", "ls", "-q", *label).split()]
+        return found + [f"volume {x}" for x in self.docker("volume", "ls", "-q").split()]
+
     def start_daemon(self) -> None:
         """Start it and return once it answers."""
         folder = self.folder
@@ -85,6 +92,7 @@ class DockerEngine:
             *("--pidfile", str(folder / "pid"), "--host", self.host, *_OPTIONS),
         ]
         ready = threading.Event()
+        self._said.clear()
         self.process = subprocess.Popen(
             ["unshare", "--net", "sh", "-c", f'{_START}"$@"', "dockerd", *options],
             stderr=subprocess.PIPE,
@@ -96,7 +104,8 @@ class DockerEngine:
             target=_listen, args=(self.process, self._said, ready), daemon=True
         )
         self._reader.start()
-        if not ready.wait(_START_S) or self.process.poll() is not None:
+        if not ready.wait(_START_S) or not any(_READY in line for line in self._said):
+            self._end(signal.SIGKILL)
             raise AssertionError("the Docker engine did not start:\n" + "".join(self._said[-20:]))
 
     def kill_daemon(self) -> None:
@@ -104,8 +113,10 @@ class DockerEngine:
         self._end(signal.SIGKILL)
         keeper = self.folder / "exec" / "containerd" / "containerd.pid"
         if keeper.exists():
-            pid = int(keeper.read_text())
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(keeper.read_text()), signal.SIGKILL)
+            # The next daemon would wait for it where nobody collects the dead.
+            keeper.unlink()
         (self.folder / "pid").unlink(missing_ok=True)
 
     def stop_daemon(self) -> None:
@@ -132,7 +143,7 @@ def _listen(process: subprocess.Popen[str], said: list[str], ready: threading.Ev
     ready.set()
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_engine() -> Generator[DockerEngine]:
     """Start an engine in a folder of its own; stop it and everything in it at the end."""
     for program in ("docker", "dockerd", "unshare", "ip"):
@@ -149,7 +160,7 @@ def running_engine() -> Generator[DockerEngine]:
         if engine.process is not None:
             left = engine.containers()
             if left:
-                engine.docker("rm", "-f", *left)
+                engine.docker("rm", "-f", "-v", *left)
             engine.stop_daemon()
         _unmount(folder)
         shutil.rmtree(folder, ignore_errors=True)

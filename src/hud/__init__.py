@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hud.agents.grade import Grade
     from hud.agents.run import Run
     from hud.clients.connect import connect
+    from hud.environment.compose import ComposeProject
     from hud.environment.environment import Environment
     from hud.environment.runtime_config import (
         RuntimeConfig,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BundleRuntime": "hud.runtimes.bundle",
     "Chat": "hud.eval.chat",
+    "ComposeProject": "hud.environment.compose",
     "DockerRuntime": "hud.runtimes.docker",
     "Environment": "hud.environment.environment",
     "Grade": "hud.agents.grade",
@@ -66,6 +68,7 @@ _HOMES = {
 __all__ = [
     "BundleRuntime",
     "Chat",
+    "ComposeProject",
     "DockerRuntime",
     "Environment",
     "Grade",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -34,12 +35,12 @@ def own_engine() -> Iterator[DockerEngine]:
 def engine(
     own_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[DockerEngine]:
-    """The engine that `docker` means in this test; no container may be left in it afterwards."""
+    """The engine that `docker` means in this test; nothing of a rollout may be left in it."""
     for name, value in own_engine.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
     yield own_engine
-    assert own_engine.containers() == []
+    assert own_engine.leftovers() == []
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +73,13 @@ def hud(
         text=True,
         timeout=300,
     )
+
+
+async def grading(engine: DockerEngine) -> str:
+    """Return the container that has said that it grades, once there is one."""
+    async with asyncio.timeout(60):
+        while True:
+            for name in await asyncio.to_thread(engine.containers):
+                said = await asyncio.to_thread(engine.docker, "logs", name, check=False)
+                if "grading begins" in said:
+                    return name

@@ -15,13 +15,12 @@ from hud import Taskset
 from hud._core.outcome import Outcome
 from hud._core.owner import own_label
 from hud.agents import NoopAgent
-from hud.clients import connect
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
 from hud.errors import EnvironmentFault, InputError, RuntimeFault
 from hud.runtimes.docker import DockerRuntime
 from hud.testing.check_provider import check_provider
-from tests.docker.conftest import Build
+from tests.docker.conftest import Build, grading
 from tests.docker_engine import DockerEngine
 
 SOURCE = """
@@ -183,21 +182,11 @@ async def test_a_container_killed_in_grading_is_no_zero(engine: DockerEngine, im
     work = asyncio.create_task(
         Taskset([row]).run(NoopAgent(), runtime=DockerRuntime(image), retries=0)
     )
-    name = await _grading(engine)
+    name = await grading(engine)
     await asyncio.to_thread(engine.docker, "kill", name)
     job = await work
     assert job.runs[0].outcome is Outcome.RUNTIME
     assert "killed" in str(job.runs[0].trace.error)
-
-
-async def _grading(engine: DockerEngine) -> str:
-    """Return the container once it has said that it grades."""
-    async with asyncio.timeout(60):
-        while True:
-            for name in await asyncio.to_thread(engine.containers):
-                said = await asyncio.to_thread(engine.docker, "logs", name, check=False)
-                if "grading begins" in said:
-                    return name
 
 
 async def test_what_a_killed_owner_left_is_removed_by_its_guard(

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 from hud._core import json
 from hud._core.errors import InputError, bounded
 from hud._core.redact import register_secret
+from hud.environment.compose import BASE_PATH
 from hud.environment.runtime_config import RuntimeConfig
 
 _LIMIT_BYTES = 1024 * 1024
@@ -89,11 +90,12 @@ def runtime_config(path: Path | None) -> dict[str, Any] | None:
         data: Any = json.decode(_readable(path, "--runtime-config"))
         if not isinstance(data, dict):
             raise InputError(f"--runtime-config: {path} holds no JSON object")
-        asked = RuntimeConfig.model_validate(cast("Mapping[str, Any]", data))
+        context = {BASE_PATH: path.parent.resolve()}
+        asked = RuntimeConfig.model_validate(cast("Mapping[str, Any]", data), context=context)
     except ValueError as error:
         said = bounded(" ".join(str(error).split()), 300)
         raise InputError(f"--runtime-config: {path}: {said}") from error
-    found = asked.model_dump(mode="json", exclude_unset=True)
+    found = asked.to_row()
     if not found:
         raise InputError(f"--runtime-config: {path} asks for nothing")
     return found

@@ -5,9 +5,12 @@ Plain data that travels with task rows; honouring it is each runtime's business.
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hud.environment.compose import ComposeProject
 
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -55,20 +58,46 @@ class RuntimeLimits(_Row):
 
 
 class RuntimeConfig(_Row):
-    """One task's asks. Only fields that were set count; the rest is the runtime's default."""
+    """One task's asks. Only fields that were set count; the rest is the runtime's default.
+
+    `image` and `compose` exclude each other.
+    """
 
     image: _Text | None = None
+    compose: ComposeProject | None = None
     resources: RuntimeResources | None = None
     limits: RuntimeLimits | None = None
 
+    @model_validator(mode="after")
+    def _one_place(self) -> RuntimeConfig:
+        if self.image is not None and self.compose is not None:
+            raise ValueError("either image or compose, not both")
+        return self
+
     def with_overrides(self, override: RuntimeConfig | None) -> RuntimeConfig:
-        """Return this configuration with every field that `override` set taking its place."""
+        """Return this configuration with every field that `override` set taking its place.
+
+        An image takes the place of a Compose project, and the other way round.
+        """
         if override is None:
             return self
-        merged = _merge(
-            self.model_dump(exclude_unset=True), override.model_dump(exclude_unset=True)
-        )
+        mine = self.model_dump(exclude_unset=True, exclude={"compose"})
+        merged = _merge(mine, override.model_dump(exclude_unset=True, exclude={"compose"}))
+        project = override.compose if "compose" in override.model_fields_set else self.compose
+        if override.image is not None:
+            project = None
+        elif override.compose is not None:
+            merged.pop("image", None)
+        if project is not None:
+            merged["compose"] = project
         return RuntimeConfig.model_validate(merged)
+
+    def to_row(self, base: Path | None = None) -> dict[str, Any]:
+        """Return what rows hold; `base` as `ComposeProject.to_row` takes it."""
+        row = self.model_dump(exclude_unset=True, exclude={"compose"})
+        if self.compose is not None:
+            row["compose"] = self.compose.to_row(base)
+        return row
 
 
 def _merge(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json as stdlib_json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
@@ -80,17 +81,25 @@ class Task(BaseModel):
         self._environment = environment
         return self
 
-    def to_row(self) -> dict[str, Any]:
-        """Return the compact row that files and uploads hold: set fields only, JSON types."""
+    def to_row(self, base: Path | None = None) -> dict[str, Any]:
+        """Return the compact row that files and uploads hold: set fields only, JSON types.
+
+        Args:
+            base: The folder that paths of a Compose project are relative to; without it the
+                project's document is in the row.
+
+        Raises:
+            InputError: when that document has to be read and cannot be.
+        """
         row = self.model_dump(mode="python", exclude_none=True)
         if self.slug == default_slug(self.id, self.args):
             row.pop("slug", None)
         if not self.args:
             row.pop("args", None)
         if self.runtime_config is not None:
-            row["runtime_config"] = self.runtime_config.model_dump(exclude_unset=True)
+            row["runtime_config"] = self.runtime_config.to_row(base)
         if self.verifier is not None:
-            row["verifier"] = self.verifier.to_row()
+            row["verifier"] = self.verifier.to_row(base)
         return json.to_plain(row)
 
     def digest(self) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hud.agents.base import Agent, AgentFunction
 from hud.agents.grade import Grade
 from hud.agents.run import Run
+from hud.environment.compose import ComposeProject
 from hud.environment.runtime_config import (
     RuntimeConfig,
     RuntimeGPU,
@@ -39,6 +40,7 @@ __all__ = [
     "AgentFunction",
     "Budget",
     "Chat",
+    "ComposeProject",
     "DaytonaRuntime",
     "DockerRuntime",
     "Grade",

@@ -1,5 +1,6 @@
 """Re-exports of the runtimes under the module users import them from."""
 
+from hud.environment.compose import ComposeProject
 from hud.environment.runtime_config import (
     RuntimeConfig,
     RuntimeGPU,
@@ -22,6 +23,7 @@ from hud.runtimes.subprocess import SubprocessRuntime
 
 __all__ = [
     "BundleRuntime",
+    "ComposeProject",
     "DaytonaRuntime",
     "DockerRuntime",
     "E2BRuntime",

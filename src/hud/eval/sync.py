@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
+from hud.environment.compose import FOREIGN
 from hud.environment.task import Task
 
 _OPTIONAL = ("validation", "agent_config", "columns", "runtime_config", "verifier")
@@ -107,7 +108,7 @@ def _task(record: Mapping[str, Any], where: str) -> Task:
         **{name: record[name] for name in _OPTIONAL if record.get(name) is not None},
     }
     try:
-        return Task.model_validate(json.to_plain(row))
+        return Task.model_validate(json.to_plain(row), context={FOREIGN: True})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "task"

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from hud._core import json
 from hud._core.errors import InputError, bounded
 from hud.agents.base import Agent, AgentFunction
+from hud.environment.compose import BASE_PATH
 from hud.environment.loader import execute, resolve
 from hud.environment.task import Task
 from hud.eval.budget import Budget
@@ -160,7 +161,7 @@ class Taskset:
             InputError: for another suffix, or when the file cannot be written.
         """
         file = Path(path)
-        rows = [task.to_row() for task in self.tasks.values()]
+        rows = [task.to_row(file.parent) for task in self.tasks.values()]
         if file.suffix == ".jsonl":
             data = b"".join(json.encode(row) + b"\n" for row in rows)
         elif file.suffix == ".json":
@@ -236,24 +237,24 @@ def _read_json(file: Path) -> tuple[str, list[Task]]:
     if isinstance(data, dict):
         document = cast("dict[str, Any]", data)
         if "tasks" not in document:
-            return name, [_task(document, str(file))]
+            return name, [_task(document, str(file), file.parent)]
         name, data = str(document.get("name") or name), document["tasks"]
     if not isinstance(data, list):
         raise InputError(f"{file} holds neither a list of tasks nor an object with one")
     rows = enumerate(cast("list[Any]", data), 1)
-    return name, _distinct((f"{file} row {number}", row) for number, row in rows)
+    return name, _distinct(file, ((f"{file} row {number}", row) for number, row in rows))
 
 
 def _read_jsonl(file: Path) -> list[Task]:
     lines = enumerate(_read(file).splitlines(), 1)
     placed = ((f"{file} line {number}", line) for number, line in lines if line.strip())
-    return _distinct((where, _parse(line, where)) for where, line in placed)
+    return _distinct(file, ((where, _parse(line, where)) for where, line in placed))
 
 
-def _distinct(rows: Iterable[tuple[str, Any]]) -> list[Task]:
+def _distinct(file: Path, rows: Iterable[tuple[str, Any]]) -> list[Task]:
     tasks: dict[str, Task] = {}
     for where, row in rows:
-        task = _task(row, where)
+        task = _task(row, where, file.parent)
         if task.slug in tasks:
             raise InputError(
                 f"{where}: two tasks have the slug {task.slug!r}",
@@ -277,11 +278,12 @@ def _parse(data: bytes, where: str) -> Any:
         raise InputError(f"{where} is not JSON: {error}") from error
 
 
-def _task(row: Any, where: str) -> Task:
+def _task(row: Any, where: str, folder: Path) -> Task:
     if not isinstance(row, Mapping):
         raise InputError(f"{where} is no task but {bounded(row)}")
     try:
-        return Task.model_validate(dict(cast("Mapping[str, Any]", row)))
+        plain = dict(cast("Mapping[str, Any]", row))
+        return Task.model_validate(plain, context={BASE_PATH: folder.resolve()})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "task"

@@ -315,10 +315,13 @@ def sweep_orphans(owner: int) -> None:
 
     Bubblewrap dies with its parent only from a moment after its start on, and folders stay.
     """
+    from hud.sandbox import cgroup
+
     killed = processes.kill_orphans("bwrap", _OWNER)
     if killed:
         logger.warning("%d sandboxes of owners that are gone were ended", killed)
     removed = folders.sweep()
+    cgroup.sweep()
     if removed:
         logger.info("%d folders of owners that are gone were removed", removed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -13,6 +14,8 @@ from typing import Any, cast
 
 from hud._core import json
 from hud._core.errors import EnvironmentFault, InputError, RuntimeFault, bounded
+from hud._core.ids import new_id
+from hud._core.owner import OWNER_LABEL, own_label
 from hud._core.redact import redact
 from hud._version import __version__
 from hud.packaging import archive, wheel
@@ -71,6 +74,7 @@ async def build_image(folder: Path, ask: ImageAsk, *, on_line: Line) -> Image:
         RuntimeFault: when there is no engine, or it fails.
     """
     engine = find_engine()
+    await engine.info()
     variables = await _builder(engine, ask)
     staging = Path(tempfile.mkdtemp(prefix="hud-build-"))
     try:
@@ -153,18 +157,27 @@ async def _builder(engine: Engine, ask: ImageAsk) -> dict[str, str]:
     """
     if engine.kind == "podman":
         return {**ask.build_args}
-    version = (await engine.run("version", "--format", "{{.Client.Version}}")).out.strip()
-    major = version.partition(".")[0]
-    has_buildkit = major.isdigit() and int(major) < _BUILDKIT_INSIDE
-    if not has_buildkit:
-        has_buildkit = (await engine.run("buildx", "version")).code == 0
-    if ask.secrets and not has_buildkit:
+    found = await has_buildkit(engine)
+    if ask.secrets and not found:
         raise InputError(
             "build secrets need BuildKit, which this docker has not",
             hint="install its plugin: apt-get install docker-buildx",
         )
-    chosen = {"DOCKER_BUILDKIT": str(int(has_buildkit)), "BUILDKIT_PROGRESS": "plain"}
-    return {**ask.build_args, **chosen}
+    return {**ask.build_args, **builder_variables(found)}
+
+
+async def has_buildkit(engine: Engine) -> bool:
+    """Tell whether Docker's command line can build with BuildKit."""
+    version = (await engine.run("version", "--format", "{{.Client.Version}}")).out.strip()
+    major = version.partition(".")[0]
+    if major.isdigit() and int(major) < _BUILDKIT_INSIDE:
+        return True
+    return (await engine.run("buildx", "version")).code == 0
+
+
+def builder_variables(buildkit: bool) -> dict[str, str]:
+    """Return the variables that choose Docker's builder."""
+    return {"DOCKER_BUILDKIT": str(int(buildkit)), "BUILDKIT_PROGRESS": "plain"}
 
 
 async def _run(
@@ -189,11 +202,18 @@ async def _run(
 async def _describe(engine: Engine, image: str, name: str | None) -> dict[str, Any]:
     """Load the source in a container of the image; return what it offers."""
     target = await _served(engine, image)
-    done = await engine.run(
-        *("run", "--rm", "--network", "none", "--entrypoint", "python3", image),
-        *("-m", "hud.packaging.docker.inventory", target, name or ""),
-        timeout_s=_DESCRIBE_S,
-    )
+    container = f"hud-describe-{new_id()}"
+    words = [*("run", "--rm", "--network", "none", "--name", container, "--pids-limit", "1024")]
+    words += ["--label", f"{OWNER_LABEL}={own_label()}", "--entrypoint", "python3", image]
+    try:
+        done = await engine.run(
+            *(*words, "-m", "hud.packaging.docker.inventory", target, name or ""),
+            timeout_s=_DESCRIBE_S,
+        )
+    except BaseException:
+        # Ending the command has ended neither the container nor the stranger's code in it.
+        await asyncio.shield(_remove(engine, container))
+        raise
     try:
         said = json.decode(done.out.strip().splitlines()[-1])
     except (IndexError, ValueError):
@@ -211,6 +231,11 @@ async def _describe(engine: Engine, image: str, name: str | None) -> dict[str, A
             hint=str(hint) if hint else None,
         )
     return offer
+
+
+async def _remove(engine: Engine, container: str) -> None:
+    with contextlib.suppress(RuntimeFault):
+        await engine.run("rm", "--force", "--volumes", container)
 
 
 async def _served(engine: Engine, image: str) -> str:

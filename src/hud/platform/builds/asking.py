@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from hud._core import json
 from hud._core.errors import bounded
 from hud._core.ids import new_id
+from hud.environment.compose import FOREIGN
 from hud.environment.runtime_config import RuntimeConfig
 from hud.platform.builds.builder import BuildAsk
 from hud.platform.builds.records import ENDED, BuildRecord, BuildStatus, find_build
@@ -118,7 +119,7 @@ def _checked(wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     if wanted.runtime_config:
         try:
-            RuntimeConfig.model_validate(dict(wanted.runtime_config))
+            RuntimeConfig.model_validate(dict(wanted.runtime_config), context={FOREIGN: True})
         except ValueError as error:
             first = str(error).splitlines()
             raise ApiError(

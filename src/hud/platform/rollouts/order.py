@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hud.environment.compose import FOREIGN
 from hud.environment.task import Task
 
 _SLUG = Field(default="", max_length=500)
@@ -61,7 +62,7 @@ class RolloutAsk(BaseModel):
             value = getattr(self, name)
             if value is not None:
                 row[name] = value
-        return Task.model_validate(row)
+        return Task.model_validate(row, context={FOREIGN: True})
 
 
 @dataclass(frozen=True, slots=True)

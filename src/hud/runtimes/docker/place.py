@@ -8,8 +8,10 @@ import logging
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hud._core.errors import EnvironmentFault, Fault, RuntimeFault, bounded
 from hud._core.ids import new_id
@@ -22,8 +24,14 @@ GUEST_FOLDER = "/run/hud"
 CONTROL, READY = "control", "ready"
 _LOG_LINES = 40
 _LOG_CHARS = 1_500
-_REMOVE_S = 60.0
-_START_S = 300.0
+REMOVE_S = 60.0
+START_S = 300.0
+# What interpreters, inits and engines say of an image that nobody put hud into.
+_WITHOUT_HUD = (
+    *("exec hud failed", "No module named hud", "No module named 'hud'"),
+    *("hud: not found", "hud: command not found"),
+)
+_NO_COMMAND = ("executable file not found", "o command specified")
 _OWN_CODES = (1, 2)  # what `hud serve` exits with when the environment's own code is at fault
 
 
@@ -39,6 +47,11 @@ class Ask:
     run_s: float | None = None
     is_ours: bool = False
 
+    @property
+    def what(self) -> str:
+        """What it is called in a sentence."""
+        return f"image {bounded(self.image)}"
+
 
 class DockerPlace:
     """A container with its control port on a Unix socket in `folder`.
@@ -50,9 +63,9 @@ class DockerPlace:
         self.name = f"hud-{new_id()[:20]}"
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.folder = folder / self.name[4:]
-        self._engine = engine
-        self._ask = ask
-        self._labels = labels
+        self.engine = engine
+        self.ask = ask
+        self.labels = labels
         self._starting: asyncio.Task[None] | None = None
         self._removing: asyncio.Task[bool] | None = None
         self._ready = asyncio.Event()
@@ -76,32 +89,45 @@ class DockerPlace:
         try:
             # Tasks begin in the order they are made: the socket is there before the container.
             self._starting = asyncio.create_task(self._run())
-            async with asyncio.timeout(self._ask.startup_s):
+            async with asyncio.timeout(self.ask.startup_s):
                 await asyncio.shield(self._starting)
                 await asyncio.wait([waiting, self.gone], return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             said = await self.log()
             raise RuntimeFault(
-                f"image {bounded(self._ask.image)} did not serve within "
-                f"{self._ask.startup_s:g} s{said}",
+                f"{self.ask.what} did not serve within {self.ask.startup_s:g} s{said}",
                 hint="the image has to run `hud serve` of this version, as hud build makes it do",
             ) from None
         finally:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
+        if waiting.done() and not waiting.cancelled() and (error := waiting.exception()):
+            raise RuntimeFault(
+                f"the control port cannot be made in {bounded(str(self.folder))}: {error}",
+                hint="TMPDIR chooses the folder; paths of sockets have at most 107 characters",
+            ) from error
         if not self._ready.is_set():
             raise await self._failed()
 
     async def log(self) -> str:
         """Return the end of what the container printed, as the rest of a sentence; may be empty."""
         try:
-            done = await self._engine.run("logs", "--tail", str(_LOG_LINES), self.name)
+            done = await self.engine.run("logs", "--tail", str(_LOG_LINES), self.name)
         except Fault:
             return ""
         text = redact(f"{done.out}\n{done.err}".strip())
         if done.code != 0 or not text:
             return ""
         return f"; it last printed: {text[-_LOG_CHARS:]}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has ever served."""
+        return self._ready.is_set()
+
+    def heard(self, attributes: Mapping[str, Any], code: str) -> None:
+        """Note that a container of this place has ended, told by the engine's event."""
+        self.ended(describe_exit(code))
 
     def ended(self, reason: str) -> None:
         """Note that the container has ended by itself."""
@@ -122,7 +148,7 @@ class DockerPlace:
         """End it for that reason."""
         self.ended(reason)
         with contextlib.suppress(Fault):
-            await self._engine.run("kill", self.name)
+            await self.engine.run("kill", self.name)
 
     async def remove(self) -> bool:
         """Remove it and its folder, whatever cancels meanwhile; tell whether it is gone."""
@@ -138,23 +164,26 @@ class DockerPlace:
 
     async def _run(self) -> None:
         words = ["run", "--detach", "--name", self.name]
-        labels = {**self._labels, "hud.created": str(int(time.time()))}
+        labels = {**self.labels, "hud.created": str(int(time.time()))}
         words += [f"--label={name}={value}" for name, value in labels.items()]
         words += [f"--volume={self.folder}:{GUEST_FOLDER}"]
         words += [f"--env=HUD_SERVE_SOCKET={GUEST_FOLDER}/{CONTROL}"]
         words += [f"--env=HUD_SERVE_READY={GUEST_FOLDER}/{READY}"]
-        words += [f"--env={name}" for name in self._ask.variables]
-        words += [*self._ask.options, self._ask.image, *self._ask.command]
-        done = await self._engine.run(*words, timeout_s=_START_S, variables=self._ask.variables)
+        words += [f"--env={name}" for name in self.ask.variables]
+        words += [*self.ask.options, self.ask.image, *self.ask.command]
+        done = await self.engine.run(*words, timeout_s=START_S, variables=self.ask.variables)
         if done.code != 0:
-            hint = None
-            if "executable file not found" in done.err:
-                hint = "the image has no hud in it: build it with hud build"
-            elif "container-init binary" in done.err:
-                hint = "Podman needs a first process for containers: apt-get install catatonit"
-            raise RuntimeFault(
-                f"image {bounded(self._ask.image)} cannot be started: {done.reason}", hint=hint
-            )
+            raise self.unstartable(done.reason)
+
+    def unstartable(self, reason: str, log: str = "") -> RuntimeFault:
+        """Return the fault of a start that the engine refused for that reason."""
+        why, hint = "", None
+        if any(words in reason for words in _NO_COMMAND):
+            why = ", for there is no hud in it that it runs"
+            hint = "build it with hud build, of a Dockerfile whose CMD is hud serve"
+        elif "container-init binary" in reason:
+            hint = "Podman needs a first process for containers: apt-get install catatonit"
+        return RuntimeFault(f"{self.ask.what} cannot be started{why}: {reason}{log}", hint=hint)
 
     async def _hear_ready(self) -> None:
         """Wait until somebody in the container connects to the socket for that."""
@@ -169,8 +198,14 @@ class DockerPlace:
 
     async def _failed(self) -> Fault:
         reason = self.gone.result()
-        text = f"image {bounded(self._ask.image)} did not serve: {reason}{await self.log()}"
-        if self._ask.is_ours and any(reason.endswith(f"status {code}") for code in _OWN_CODES):
+        said = await self.log()
+        if not self.ask.is_ours and any(words in said for words in _WITHOUT_HUD):
+            return RuntimeFault(
+                f"{self.ask.what} did not serve, for there is no hud in it: {reason}{said}",
+                hint="build it with hud build, which puts hud in",
+            )
+        text = f"{self.ask.what} did not serve: {reason}{said}"
+        if self.ask.is_ours and any(reason.endswith(f"status {code}") for code in _OWN_CODES):
             return EnvironmentFault(text)
         return RuntimeFault(
             text, hint="the image has to run `hud serve`, as one made by hud build does"
@@ -180,7 +215,7 @@ class DockerPlace:
         """Ask the engine what has become of it."""
         words = ("inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", self.name)
         try:
-            done = await self._engine.run(*words)
+            done = await self.engine.run(*words)
         except Fault as fault:
             self.ended(f"the container engine does not answer ({fault.message})")
             return
@@ -193,23 +228,33 @@ class DockerPlace:
     async def _remove(self) -> bool:
         if self._starting is not None:
             # What the engine was asked to start can be removed once it has answered.
+            self._give_up_starting()
             await asyncio.wait([self._starting])
             if not self._starting.cancelled():
                 self._starting.exception()  # told to whoever started it, if anybody still waits
         removed = True
         if self._starting is not None:
-            removed = False
             try:
-                words = ("rm", "--force", "--volumes", self.name)
-                done = await self._engine.run(*words, timeout_s=_REMOVE_S)
-                removed = done.code == 0 or "no such container" in done.err.lower()
-                if not removed:
-                    logger.warning("container %s is not removed yet: %s", self.name, done.reason)
+                left = await self._erase()
             except Fault as fault:
-                logger.warning("container %s is not removed yet: %s", self.name, fault.message)
+                left = fault.message
+            if left is not None:
+                removed = False
+                logger.warning("container %s is not removed yet: %s", self.name, left)
         if removed:
             shutil.rmtree(self.folder, ignore_errors=True)
         return removed
+
+    def _give_up_starting(self) -> None:
+        """End what only waits in a start; what asks the engine for something goes on."""
+
+    async def _erase(self) -> str | None:
+        """Have the engine remove it; return what it says when it cannot."""
+        words = ("rm", "--force", "--volumes", self.name)
+        done = await self.engine.run(*words, timeout_s=REMOVE_S)
+        if done.code == 0 or "no such container" in done.err.lower():
+            return None
+        return done.reason
 
 
 def describe_exit(code: str) -> str:

@@ -1,4 +1,4 @@
-"""Each rollout in a container of its own, of an image that `hud build` made.
+"""Each rollout in a container of its own, of an image that `hud build` made, or in a project.
 
 Containers have no network unless asked: the control port is a Unix socket in a folder they share
 with this process. How one lives is `place`, what they have in common `scope`.
@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import InputError
+from hud.environment.compose import ComposeProject
+from hud.environment.compose_file import find_compose_file
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
-from hud.packaging.docker.engine import Engine, find_engine
+from hud.packaging.docker.engine import find_engine
 from hud.packaging.docker.names import image_name
 from hud.runtimes.base import Provider, Runtime
 from hud.runtimes.docker.asks import PROCESSES, limit_options
-from hud.runtimes.docker.facts import ImageFacts, read_facts
+from hud.runtimes.docker.images import Images
 from hud.runtimes.docker.place import Ask, DockerPlace
+from hud.runtimes.docker.projects import Projects, every_service
 from hud.runtimes.docker.scope import Scope
 from hud.runtimes.docker.seccomp import write_profile
 from hud.runtimes.docker.walls import opening_options, user_of
@@ -59,6 +63,9 @@ class DockerRuntime:
         port: TCP port that the environment also serves inside its container.
         network: The container's network, as `docker run --network` takes it.
         warm: How many containers are kept started ahead, for each image and configuration used.
+        compose_service_socket: A socket of the container engine that the main service of a Compose
+            project is given when its row asks for `service_access`. Whoever holds it commands the
+            engine, so it is for projects that are trusted, or the socket of a filter before it.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class DockerRuntime:
         *,
         port: int = 8765,
         run_args: Sequence[str] = (),
+        compose_service_socket: str | Path | None = None,
         runtime_config: RuntimeConfig | dict[str, Any] | None = None,
         env_vars: Mapping[str, str] | None = None,
         warm: int = 0,
@@ -78,6 +86,7 @@ class DockerRuntime:
             image: Name or id of an image.
             port: As the attribute.
             run_args: Further options of `docker run`.
+            compose_service_socket: As the attribute.
             runtime_config: Asks of every row; a row's own win.
             env_vars: Variables of the container. They never stand on a command line.
             warm: As the attribute.
@@ -86,6 +95,9 @@ class DockerRuntime:
         self.image = image
         self.port = port
         self.run_args = tuple(run_args)
+        self.compose_service_socket = (
+            None if compose_service_socket is None else str(compose_service_socket)
+        )
         self.runtime_config = (
             RuntimeConfig.model_validate(runtime_config)
             if isinstance(runtime_config, dict)
@@ -95,9 +107,9 @@ class DockerRuntime:
         self.network = network
         self._warm = Warm(self._place, warm, key=self._key) if warm else None
         self._scope: Scope | None = None
-        self._engine: Engine | None = None
         self._info: dict[str, Any] = {}
-        self._images: dict[str, ImageFacts] = {}
+        self._images: Images | None = None
+        self._projects: Projects | None = None
         self._opening = asyncio.Lock()
         self._users = 0
 
@@ -172,31 +184,52 @@ class DockerRuntime:
     async def _open(self) -> None:
         engine = find_engine()
         self._info = await engine.info()
-        self._engine = engine
         scope = Scope(engine)
         try:
-            write_profile(scope.folder / "seccomp.json")
+            profile = write_profile(scope.folder / "seccomp.json")
             await scope.open()
         except BaseException:
             await scope.close()
             raise
-        self._scope, self._images = scope, {}
+        self._images = Images(engine)
+        self._projects = Projects(
+            engine,
+            self._images,
+            network=self.network,
+            engine_socket=self.compose_service_socket,
+            every=every_service(profile),
+        )
+        self._scope = scope
 
     def _config(self, task: Task) -> RuntimeConfig:
         return (self.runtime_config or RuntimeConfig()).with_overrides(task.runtime_config)
 
     def _key(self, task: Task) -> str:
         config = self._config(task)
-        return f"{config.image or self.image or task.env} {config.model_dump_json()}"
+        asked = json.dumps(config.to_row(), sort_keys=True)
+        return f"{config.image or self.image or task.env} {asked}"
 
     async def _ask(self, config: RuntimeConfig, task: Task) -> Ask:
         scope = self._scope
         assert scope is not None
         limits = limit_options(config, self._info)
+        startup = config.limits.startup_timeout_s if config.limits else None
+        assert self._images is not None and self._projects is not None
+        if config.compose is not None:
+            if self.run_args:
+                raise InputError(
+                    "run_args are for single containers, and this row has a Compose project",
+                    hint="write what they say into the Compose file",
+                )
+            return await self._projects.ask(
+                config,
+                environment=task.env,
+                image=self.image,
+                variables=self.env_vars,
+                startup_s=startup or STARTUP_S,
+            )
         image = config.image or self.image or image_name(task.env)
-        if image.startswith("-"):
-            raise InputError(f"{bounded(image)!r} is no name of an image")
-        facts = await self._find_image(image)
+        facts = await self._images.find(image)
         user = user_of(self.run_args, facts.user)
         opened = opening_options(self._info, scope.engine.kind, user=user, run_args=self.run_args)
         options = [
@@ -208,7 +241,6 @@ class DockerRuntime:
             *opened,
             *self.run_args,
         ]
-        startup = config.limits.startup_timeout_s if config.limits else None
         return Ask(
             image,
             tuple(options),
@@ -218,28 +250,6 @@ class DockerRuntime:
             is_ours=facts.is_ours,
         )
 
-    async def _find_image(self, image: str) -> ImageFacts:
-        """Make sure that the image is here, and return what its configuration says.
-
-        Raises:
-            InputError: when it is nowhere.
-        """
-        if image in self._images:
-            return self._images[image]
-        assert self._engine is not None
-        words = ("image", "inspect", "--format", "{{json .Config}}", image)
-        done = await self._engine.run(*words)
-        if done.code != 0:
-            pulled = await self._engine.run("pull", "--quiet", image, timeout_s=1_800)
-            if pulled.code != 0:
-                raise InputError(
-                    f"there is no image {bounded(image)!r}: {pulled.reason}",
-                    hint="build it with: hud build .",
-                )
-            done = await self._engine.run(*words)
-        self._images[image] = read_facts(done.out)
-        return self._images[image]
-
 
 async def _end_after(place: DockerPlace, limit_s: float) -> None:
     await asyncio.sleep(limit_s)
@@ -247,5 +257,15 @@ async def _end_after(place: DockerPlace, limit_s: float) -> None:
 
 
 def named(argument: str | None, source: Path | str | None, env: str | None) -> Provider:
-    """Return what `--runtime docker[:IMAGE]` means."""
+    """Return what `--runtime docker[:IMAGE]` means; a Compose file stands for its project."""
+    if argument and (path := _compose_file(Path(argument))) is not None:
+        project = ComposeProject(document=path.absolute())
+        return DockerRuntime(runtime_config=RuntimeConfig(compose=project))
     return DockerRuntime(argument)
+
+
+def _compose_file(path: Path) -> Path | None:
+    """Return the Compose file that is meant by its path or its folder's; None for an image."""
+    if path.is_dir():
+        return find_compose_file(path)
+    return path if path.is_file() and path.suffix in (".yaml", ".yml", ".json") else None

@@ -1,8 +1,4 @@
-"""What all containers of one runtime share: news of their ends, and a guard that outlives us.
-
-The guard is a shell of its own session that waits for this process to end, however it ends, and
-then removes every container and folder that carries the scope's label.
-"""
+"""What all containers of one runtime share: news of their ends, and a guard that outlives us."""
 
 from __future__ import annotations
 
@@ -10,9 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import shutil
-import signal
 import tempfile
 import time
 from pathlib import Path
@@ -20,32 +14,18 @@ from typing import Any, cast
 
 from hud._core.errors import Fault
 from hud._core.ids import new_id
-from hud._core.owner import OWNER_LABEL, is_gone, own_label
-from hud._core.processes import signal_group
+from hud._core.owner import OWNER_LABEL, own_label
 from hud.packaging.docker.engine import Engine
-from hud.runtimes.docker.place import Ask, DockerPlace, describe_exit
+from hud.runtimes.docker.guard import Guard
+from hud.runtimes.docker.place import Ask, DockerPlace
+from hud.runtimes.docker.project import PROJECT_LABEL, ProjectAsk, ProjectPlace
+from hud.runtimes.docker.removal import reap, sweep_folders
 
 logger = logging.getLogger(__name__)
 
 SCOPE_LABEL = "hud.scope"
 _LINE_BYTES = 1 << 16
-_STOP_S = 30.0
 _AGAIN_S = 1.0
-# $1: the engine, $2: the scope's label, $3: its folder. An engine that is down is waited for.
-_GUARD = """
-trap '' INT TERM HUP
-cat >/dev/null
-tries=0
-while [ $tries -lt 600 ]; do
-  if ids=$("$1" ps --all --quiet --filter "label=$2"); then
-    [ -z "$ids" ] && break
-    "$1" rm --force --volumes $ids && break
-  fi
-  tries=$((tries + 1))
-  sleep 1
-done >/dev/null 2>&1
-rm -rf "$3"
-"""
 
 
 class Scope:
@@ -57,7 +37,7 @@ class Scope:
         self._labels = {OWNER_LABEL: own_label(), SCOPE_LABEL: new_id()}
         self._places: dict[str, DockerPlace] = {}
         self._left = False
-        self._guard: asyncio.subprocess.Process | None = None
+        self._guard: Guard | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -67,23 +47,19 @@ class Scope:
             RuntimeFault: when the guard cannot be started.
         """
         label = f"{SCOPE_LABEL}={self._labels[SCOPE_LABEL]}"
-        # Not a child's worry: it must outlive this process, so nothing ends it with us.
-        self._guard = await asyncio.create_subprocess_exec(
-            *("sh", "-c", _GUARD, "hud-guard", self.engine.program, label, str(self.folder)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard = Guard(self.engine.program, label, self.folder)
         since = str(int(time.time()) - 1)
         self._tasks = [
             asyncio.create_task(self._listen(label, since)),
-            asyncio.create_task(reap(self.engine)),
+            asyncio.create_task(_reap(self.engine)),
         ]
 
     def place(self, ask: Ask) -> DockerPlace:
         """Return a new place, not started yet; hand it to `leave` in the end."""
-        place = DockerPlace(self.engine, ask, self.folder, self._labels)
+        if isinstance(ask, ProjectAsk):
+            place = ProjectPlace(self.engine, ask, self.folder, self._labels)
+        else:
+            place = DockerPlace(self.engine, ask, self.folder, self._labels)
         self._places[place.name] = place
         return place
 
@@ -102,22 +78,12 @@ class Scope:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         guard, self._guard = self._guard, None
+        if guard is not None and self._left:
+            guard.hand_over()
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
         if guard is not None:
-            await self._dismiss(guard)
-
-    async def _dismiss(self, guard: asyncio.subprocess.Process) -> None:
-        assert guard.stdin is not None
-        if self._left:
-            guard.stdin.close()
-        else:
-            signal_group(guard.pid, signal.SIGKILL)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_S):
-                    await guard.wait()
-        transport: Any = getattr(guard, "_transport", None)
-        if transport is not None and not self._left:
-            transport.close()
+            await guard.dismiss()
 
     async def _listen(self, label: str, since: str) -> None:
         form = "json" if self.engine.kind == "podman" else "{{json .}}"
@@ -144,31 +110,11 @@ class Scope:
         attributes = cast("dict[str, Any]", actor.get("Attributes") or {})
         name = attributes.get("name") or told.get("Name")
         code = attributes.get("exitCode") or told.get("ContainerExitCode")
-        place = self._places.get(str(name))
+        place = self._places.get(str(attributes.get(PROJECT_LABEL) or name))
         if place is not None:
-            place.ended(describe_exit(str(code)))
+            place.heard(attributes, str(code))
 
 
-async def reap(engine: Engine) -> None:
-    """Remove the containers whose owner died without doing so; never raises for them."""
-    form = '{{.ID}} {{.Label "hud.owner"}}'
-    words = ("ps", "--all", "--no-trunc", "--filter", f"label={OWNER_LABEL}", "--format", form)
-    try:
-        lines = (await engine.check(*words)).splitlines()
-        left = [line.split(" ", 1) for line in lines if " " in line]
-        orphans = [container for container, owner in left if is_gone(owner.strip())]
-        if orphans:
-            await engine.run("rm", "--force", "--volumes", *orphans)
-            logger.info("%d containers of dead processes are removed", len(orphans))
-    except Fault as fault:
-        logger.info("containers of dead processes cannot be looked for: %s", fault.message)
-    await asyncio.to_thread(_sweep_folders)
-
-
-def _sweep_folders() -> None:
-    """Remove the folders of guards that died too, a day after."""
-    for folder in Path(tempfile.gettempdir()).glob("hud-docker-*"):
-        with contextlib.suppress(OSError):
-            found = folder.stat()
-            if found.st_uid == os.geteuid() and time.time() - found.st_mtime > 86_400:
-                shutil.rmtree(folder, ignore_errors=True)
+async def _reap(engine: Engine) -> None:
+    await reap(engine)
+    await asyncio.to_thread(sweep_folders)
