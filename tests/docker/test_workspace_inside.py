@@ -26,7 +26,7 @@ from tests.docker_engine import DockerEngine
 CAPABILITIES = "tests/e2e/capabilities/test_"
 SUITE = (
     "tests/unit/sandbox",
-    "tests/security/test_second_uid.py",
+    "tests/security/test_leftovers.py",
     "tests/security/test_processes.py",
     "tests/security/test_reading.py",
     "tests/security/test_network.py",
