@@ -65,6 +65,18 @@ class DockerEngine:
             assert done.returncode == 0, f"docker {words}: {done.stderr}\n{done.stdout}"
         return done.stdout.strip()
 
+    def logs(self, container: str) -> str:
+        """Return all that a container printed."""
+        done = subprocess.run(
+            ["docker", "logs", container],
+            env={**os.environ, **self.environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        return done.stdout
+
     def containers(self) -> list[str]:
         """Return the ids of all containers, those that ended included."""
         return self.docker("ps", "-aq", "--no-trunc").split()
