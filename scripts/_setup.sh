@@ -236,6 +236,7 @@ programs=(
   bwrap:bubblewrap chromium:chromium Xtigervnc:tigervnc-standalone-server Xvfb:xvfb x11vnc:x11vnc openbox:openbox
   xterm:xterm xdotool:xdotool xclip:xclip gcc:gcc node:nodejs mousepad:mousepad xprop:x11-utils dbus-run-session:dbus sshd:openssh-server ssh:openssh-client
   sftp:openssh-client dockerd:docker.io git:git curl:curl ps:procps initdb:postgresql docker:docker.io docker-compose:docker-compose unshare:util-linux nsenter:util-linux ip:iproute2
+  podman:podman runc:runc catatonit:catatonit
 )
 
 _missing_packages() {

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.table import OPTION, Attempt, Fault, Record, write
+
 if TYPE_CHECKING:
     from tests.docker_engine import DockerEngine
     from tests.postgres import PostgresServer
@@ -29,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--pictures", action="store_true", default=False, help="take the pictures of the docs anew"
+    )
+    parser.addoption(
+        OPTION, type=Path, default=None, help="a file for what the fault tests measure"
     )
 
 
@@ -107,6 +112,29 @@ def browser_use_python() -> Path:
 def torch_python() -> Path:
     """Return the interpreter of a venv that holds this project and torch."""
     return _interpreter("HUD_TEST_TORCH_PYTHON", "torch is not installed")
+
+
+@pytest.fixture
+def fault_row(request: pytest.FixtureRequest) -> Record:
+    """Write down a fault that was measured, when a table is asked for."""
+    return _writer(request, Fault)
+
+
+@pytest.fixture
+def attempt_row(request: pytest.FixtureRequest) -> Record:
+    """Write down an attempt that came to nothing, when a table is asked for."""
+    return _writer(request, Attempt)
+
+
+def _writer(request: pytest.FixtureRequest, kind: type[Fault] | type[Attempt]) -> Record:
+    file: Path | None = request.config.getoption(OPTION)
+
+    def record(**fields: object) -> None:
+        row = kind(test=request.node.nodeid, **fields)  # type: ignore[arg-type]
+        if file is not None:
+            write(file, row)
+
+    return record
 
 
 def _interpreter(variable: str, missing: str) -> Path:

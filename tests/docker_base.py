@@ -39,13 +39,17 @@ _PEOPLE = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/f
 def import_base(engine: DockerEngine) -> str:
     """Make the image in `engine` and return its name."""
     archive = engine.folder / "base.tar"
+    engine.docker("import", *write_base(archive), str(archive), BASE_IMAGE)
+    archive.unlink()
+    return BASE_IMAGE
+
+
+def write_base(archive: Path) -> list[str]:
+    """Write the image's files to an archive, and return the options to import it with."""
     with tarfile.open(archive, "w") as tar:
         _write(tar)
     changes = ("ENV PATH=/usr/local/bin:/usr/bin:/bin", "ENV LANG=C.UTF-8", "WORKDIR /")
-    options = [word for change in changes for word in ("--change", change)]
-    engine.docker("import", *options, str(archive), BASE_IMAGE)
-    archive.unlink()
-    return BASE_IMAGE
+    return [word for change in changes for word in ("--change", change)]
 
 
 def _write(tar: tarfile.TarFile) -> None:

@@ -34,7 +34,7 @@ def add_browser(engine: DockerEngine) -> str:
 
 
 def _write(tar: tarfile.TarFile) -> None:
-    program = _program()
+    program = chromium_program()
     for path in sorted(program.parent.rglob("*")):
         if not any(part in str(path) for part in _LEFT_OUT) and path.is_file():
             tar.add(path.resolve(), f"{_PLACE}/{path.relative_to(program.parent)}")
@@ -51,7 +51,7 @@ def _write(tar: tarfile.TarFile) -> None:
             tar.add(top, top.lstrip("/"))
 
 
-def _program() -> Path:
+def chromium_program() -> Path:
     """Return the browser itself, where the command is a script that starts it."""
     found = Path(need_program(*NAMES)).resolve()
     for path in (found, *(Path(f"/usr/lib/{name}/{name}") for name in NAMES)):
@@ -67,4 +67,6 @@ def _loaded_by_name() -> Iterator[Path]:
     """Yield the libraries that those of the browser open by themselves, for certificates."""
     for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"):
         for name in ("libsoftokn3.so", "libfreebl3.so", "libfreeblpriv3.so", "libnssckbi.so"):
-            yield from (path for path in (Path(folder, name), Path(folder, "nss", name)) if path.exists())
+            yield from (
+                path for path in (Path(folder, name), Path(folder, "nss", name)) if path.exists()
+            )

@@ -65,17 +65,13 @@ class DockerEngine:
             assert done.returncode == 0, f"docker {words}: {done.stderr}\n{done.stdout}"
         return done.stdout.strip()
 
-    def logs(self, container: str) -> str:
-        """Return all that a container printed."""
+    def docker_log(self, name: str) -> str:
+        """Return what a container has printed, to both its outputs."""
+        words = ["docker", "logs", name]
         done = subprocess.run(
-            ["docker", "logs", container],
-            env={**os.environ, **self.environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
+            words, env={**os.environ, **self.environ}, capture_output=True, text=True, timeout=60
         )
-        return done.stdout
+        return done.stdout + done.stderr
 
     def containers(self) -> list[str]:
         """Return the ids of all containers, those that ended included."""

@@ -36,8 +36,22 @@ function compressed(): Plugin {
   };
 }
 
+const H264_CHECK = "supportsWebCodecsH264Decode = await _checkWebCodecsH264DecodeSupport();";
+
+/** noVNC waits for news of a decoder before it loads. Our screens do not use it, and a module that waits at its top is kept apart from all others. */
+function withoutH264(): Plugin {
+  return {
+    name: "without-h264",
+    transform(code, id) {
+      if (!id.endsWith("@novnc/novnc/core/util/browser.js")) return undefined;
+      if (!code.includes(H264_CHECK)) this.error("noVNC does not look for H.264 as it did: see vite.config.ts");
+      return { code: code.replace(H264_CHECK, ""), map: null };
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [react(), compressed()],
+  plugins: [react(), withoutH264(), compressed()],
   experimental: {
     // Files find each other wherever the whole folder stands; the page itself is served at many addresses.
     renderBuiltUrl: (name, { hostType }) => (hostType === "html" ? `/${name}` : { relative: true }),

@@ -11,77 +11,29 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import grpclib.events
 import grpclib.server
+import modal
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2 as pb
-from modal_proto import task_command_router_pb2 as tr
 from modal_proto.api_grpc import ModalClientBase
 from modal_proto.task_command_router_grpc import TaskCommandRouterBase
 
 from tests.clouds.machines import Machine, Machines
+from tests.clouds.modal_router import Program, Router
 from tests.clouds.serving import listening_socket
 
 TOKEN_ID, TOKEN_SECRET = "ak-0123456789abcdef", "as-fedcba9876543210"
 APP_ID, APP_NAME = "ap-0123456789abcdefABCDEF", "hud"
 # With the number of the sandbox, an id of the shape that the SDK knows the older backend by.
 _V1_PREFIX = "sb-GPUGPUGPUGPUGPUGPU"
-_PIECE_BYTES = 65_536
 
 Stream = grpclib.server.Stream[Any, Any]
 Served = TypeVar("Served", ModalClientBase, TaskCommandRouterBase)
-
-
-class Tape:
-    """What a process printed, for readers that come when they like."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self._ended = False
-        self._changed = asyncio.Event()
-
-    async def record(self, reader: asyncio.StreamReader) -> None:
-        while piece := await reader.read(_PIECE_BYTES):
-            self.data += piece
-            self._tell()
-        self._ended = True
-        self._tell()
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def follow(self, offset: int) -> AsyncIterator[bytes]:
-        while True:
-            changed = self._changed
-            while piece := self.data[offset : offset + _PIECE_BYTES]:
-                offset += len(piece)
-                yield piece
-            if self._ended:
-                return
-            await changed.wait()
-
-
-@dataclass(eq=False)
-class Program:
-    """A process in a sandbox, and the tapes of its output."""
-
-    process: asyncio.subprocess.Process
-    stdout: Tape = field(default_factory=Tape)
-    stderr: Tape = field(default_factory=Tape)
-    written: int = 0
-    recording: asyncio.Task[Any] | None = None
-
-    def start(self) -> Program:
-        assert self.process.stdout is not None and self.process.stderr is not None
-        self.recording = asyncio.gather(  # pyright: ignore[reportAttributeAccessIssue]
-            self.stdout.record(self.process.stdout), self.stderr.record(self.process.stderr)
-        )
-        return self
 
 
 @dataclass
@@ -90,6 +42,7 @@ class ModalServer:
 
     Attributes:
         refusals: Answered instead, to the next calls of a name: status, message.
+        building: Set once images of the name `slow` are built.
         cut: Make the next sandboxes, and then cut the call instead of answering.
         token_life_s: For how long a token of a sandbox is good.
         expired: Sandboxes whose lifetime the vendor found to be over.
@@ -101,6 +54,7 @@ class ModalServer:
     refusals: dict[str, list[tuple[Status, str]]] = field(
         default_factory=dict[str, list[tuple[Status, str]]]
     )
+    building: asyncio.Event = field(default_factory=asyncio.Event)
     cut: int = 0
     token_life_s: float = 3_600.0
     expired: set[str] = field(default_factory=set[str])
@@ -117,7 +71,7 @@ class ModalServer:
     async def serving(self) -> AsyncGenerator[ModalServer]:
         listening = listening_socket()
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        handlers = [_whole(_ControlPlane, self), _whole(_Router, self)]
+        handlers = [_whole(_ControlPlane, self), _whole(Router, self)]
         server = grpclib.server.Server(handlers)
         grpclib.events.listen(server, grpclib.events.RecvRequest, self._received)
         await server.start(sock=listening)
@@ -267,6 +221,8 @@ class _ControlPlane(ModalClientBase):
 
     async def ImageJoinStreaming(self, stream: Stream) -> None:
         request = cast("pb.ImageJoinStreamingRequest", await stream.recv_message())
+        if request.image_id == "im-slow":
+            await self._server.building.wait()
         result = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_SUCCESS)
         if request.image_id.removeprefix("im-") not in self._server.machines.images:
             result = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_FAILURE)
@@ -410,61 +366,6 @@ class _ControlPlane(ModalClientBase):
         await stream.send_message(pb.TaskLogsBatch(eof=True))
 
 
-class _Router(TaskCommandRouterBase):
-    def __init__(self, server: ModalServer) -> None:
-        self._server = server
-
-    def _program(self, request: Any) -> Program:
-        self._server.of_task(request.task_id)
-        program = self._server.programs.get(request.exec_id)
-        if program is None:
-            raise GRPCError(Status.NOT_FOUND, f"exec {request.exec_id} not found")
-        return program
-
-    async def TaskExecStart(self, stream: Stream) -> None:
-        request = cast("tr.TaskExecStartRequest", await stream.recv_message())
-        machine = self._server.of_task(request.task_id)
-        if request.exec_id not in self._server.programs:
-            process = await machine.run(list(request.command_args))
-            self._server.programs[request.exec_id] = Program(process).start()
-        await stream.send_message(tr.TaskExecStartResponse())
-
-    async def TaskExecStdinWrite(self, stream: Stream) -> None:
-        request = cast("tr.TaskExecStdinWriteRequest", await stream.recv_message())
-        program = self._program(request)
-        stdin = program.process.stdin
-        assert stdin is not None
-        if program.process.returncode is not None:
-            raise GRPCError(Status.FAILED_PRECONDITION, "the process has exited")
-        fresh = request.data[program.written - request.offset :]
-        program.written += len(fresh)
-        with contextlib.suppress(OSError):
-            stdin.write(fresh)
-            if request.eof:
-                stdin.close()
-            else:
-                await stdin.drain()
-        await stream.send_message(tr.TaskExecStdinWriteResponse())
-
-    async def TaskExecStdioRead(self, stream: Stream) -> None:
-        request = cast("tr.TaskExecStdioReadRequest", await stream.recv_message())
-        program = self._program(request)
-        stdout = tr.TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDOUT
-        tape = program.stdout if request.file_descriptor == stdout else program.stderr
-        async for piece in tape.follow(request.offset):
-            await stream.send_message(tr.TaskExecStdioReadResponse(data=piece))
-
-    async def SandboxStdioReadV2(self, stream: Stream) -> None:
-        request = cast("tr.SandboxStdioReadV2Request", await stream.recv_message())
-        machine = self._server.of_task(request.task_id)
-        offset = request.offset
-        async for piece in self._server.main[machine.id].stdout.follow(offset):
-            await stream.send_message(
-                tr.SandboxStdioReadV2Response(data=piece, starting_offset=offset)
-            )
-            offset += len(piece)
-
-
 def _whole(kind: type[Served], server: ModalServer) -> Served:
     """Return a `kind` whose other calls answer that they are not implemented."""
 
@@ -482,3 +383,16 @@ def _tags(tags: Any) -> dict[str, str]:
 def _jwt(about: str, expires_at: float = 4_000_000_000) -> str:
     claims = json.dumps({"sub": about, "exp": expires_at}).encode()
     return f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.signature"
+
+
+async def close_client() -> None:
+    """Close the client that the SDK keeps for the whole process, so that it reads its keys anew."""
+    client = await cast("Any", modal.Client).from_env.aio()
+    await client.close.aio()
+
+
+def assert_nothing_is_left(server: ModalServer) -> None:
+    """Check that every sandbox was ended, and once."""
+    machines = server.machines
+    assert not machines.living
+    assert sorted(machines.ended) == sorted(machine.id for machine in machines.made)

@@ -22,8 +22,9 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serving(app: Starlette) -> AsyncGenerator[str]:
     """Serve `app` and yield its address."""
+    # A connection that is kept may be closed just as the next request is sent through it.
     config = uvicorn.Config(
-        app, port=0, log_level="critical", timeout_keep_alive=1, lifespan="off", loop="asyncio"
+        app, log_level="critical", headers=[("connection", "close")], lifespan="off", loop="asyncio"
     )
     server = _Server(config)
     listening = listening_socket()

@@ -66,7 +66,7 @@ def test_the_flow_by_hand(engine: DockerEngine, tmp_path: Path) -> None:
         assert engine.docker(*words) == "1.0"
         assert ".env" not in engine.docker("exec", "run1", "ls", "-a", "/app").split()
     except AssertionError as error:
-        error.add_note(f"run1 printed: {engine.logs('run1')}")
+        error.add_note(f"run1 printed: {engine.docker_log('run1')}")
         raise
     finally:
         engine.docker("rm", "-f", "run1")

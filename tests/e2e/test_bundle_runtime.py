@@ -17,7 +17,7 @@ from hud._core import processes
 from hud._core.errors import InputError, RuntimeFault
 from hud._core.outcome import Outcome
 from hud._core.paths import hud_home
-from hud.capabilities import SSHClient
+from hud.capabilities import CDPClient, SSHClient
 from hud.clients import connect
 from hud.environment.runtime_config import RuntimeConfig, RuntimeLimits, RuntimeResources
 from hud.environment.task import Task
@@ -25,6 +25,7 @@ from hud.eval.taskset import Taskset
 from hud.packaging.bundle import Bundle, build_bundle
 from hud.packaging.root import problem
 from hud.runtimes.bundle import BundleRuntime
+from tests.docker_browser import chromium_program
 from tests.e2e.placed import SOURCES, score_of, started, task
 from tests.needs import missing
 
@@ -91,6 +92,44 @@ async def test_an_agent_has_its_shell_inside(bundle: Bundle) -> None:
     assert [(run.outcome, run.reward) for run in job.runs] == [(Outcome.GRADED, 1.0)] * 2, [
         run.trace.error for run in job.runs
     ]
+
+
+async def test_an_agent_has_a_browser_that_is_not_among_the_systems_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = chromium_program()
+    elsewhere = tmp_path / "chromium-1234" / "chrome-linux"
+    shutil.copytree(program.parent, elsewhere, copy_function=_link_or_copy)
+    (elsewhere / program.name).rename(elsewhere / "chrome")
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nowhere")
+    (tmp_path / "browsing").mkdir()
+    (tmp_path / "browsing" / "tasks.py").write_text(
+        "from hud import Environment\n"
+        "env = Environment('browsing')\n"
+        "env.browser(url='data:text/html,<title>inside</title>')\n"
+        "@env.template()\n"
+        "async def title():\n"
+        "    yield float((yield 'Say the title.') == 'inside')\n"
+    )
+
+    async def read(run: Run) -> str:
+        page = await run.client.open("browser")
+        assert isinstance(page, CDPClient)
+        return str(await page.evaluate("document.title"))
+
+    runtime = BundleRuntime(tmp_path / "browsing", store=tmp_path / "bundles")
+    job = await Taskset("page", [task("browsing", "title")]).run(read, runtime=runtime)
+    assert [(run.outcome, run.reward) for run in job.runs] == [(Outcome.GRADED, 1.0)], [
+        run.trace.error for run in job.runs
+    ]
+
+
+def _link_or_copy(source: str, to: str) -> None:
+    try:
+        os.link(source, to)
+    except OSError:  # another file system
+        shutil.copy2(source, to)
 
 
 async def test_who_sweeps_up_on_the_machine_spares_the_walls_inside(bundle: Bundle) -> None:

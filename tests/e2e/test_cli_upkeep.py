@@ -51,8 +51,9 @@ def test_only_what_nothing_refers_to_is_collected(tmp_path: Path) -> None:
     run = _recorded(home)
     young = hud("platform", "gc", "--dry-run", "--json", "--home", str(home))
     assert young.data["blobs"] == 0, "what was stored just now stays"
-    refused = hud("platform", "gc", "--grace-hours", "0.1", "--home", str(home))
-    assert refused.code == 2
+    assert (young.data["bundles"], young.data["images"]) == (0, 0)
+    for option in ("--grace-hours", "--keep-days"):
+        assert hud("platform", "gc", option, "0.1", "--home", str(home)).code == 2
     store = open_store(home, create=False)
     assert len(list(store.read_steps(run))) == 1
     store.close()

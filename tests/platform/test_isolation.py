@@ -14,6 +14,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from tests.faults.table import Record
 from tests.platform.server import Server
 from tests.platform.surface import MARK, SOCKET, Owned, Place, make_key, own_everything, places
 
@@ -75,6 +76,7 @@ SILENT = frozenset(
         "/v2/registry/{environment_id}/variables",
         "/v2/tasksets/by-name/{name:path}",
         "/v2/tasksets/{taskset_id}",
+        "/v2/traces/{trace_id}/screen",
         "/v2/rollouts/queue",
         "/v2/usage",
         "/v2/jobs/events",
@@ -126,6 +128,10 @@ LONGEST_OF_A_HANDSHAKE = 7_000
 
 FOR_READERS = frozenset(("WS /v2/builds/{build_id}/logs",))
 """Sockets that tell something to whoever may read."""
+
+
+OF_WHAT_RUNS = frozenset(("WS /v2/traces/{trace_id}/screen",))
+"""What a reader may open where something runs, as nothing does in these tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +198,7 @@ def _told(reply: httpx.Response) -> str:
 def test_every_exception_is_a_place_that_exists(world: World) -> None:
     known = {str(place) for place in world.places}
     listed = OPEN | FOR_ANYBODY | FOR_ADMINS | OWN_COPY | ANSWERED_ANYWAY.keys() | BODIES.keys()
-    listed |= FOR_READERS
+    listed |= FOR_READERS | OF_WHAT_RUNS
     assert listed <= known
 
 
@@ -254,6 +260,8 @@ def test_a_reader_changes_nothing_anywhere(
             assert reply.status_code in (200, 403, 404, 422, 503), place
         elif str(place) in FOR_READERS:
             assert reply.status_code == SWITCHED, place
+        elif str(place) in OF_WHAT_RUNS:
+            assert reply.status_code == 404, place
         elif place.method == "GET" and not place.is_mounted and str(place) not in FOR_ADMINS:
             assert reply.status_code == 200, f"{place}: {reply.text[:300]}"
         else:
@@ -277,7 +285,9 @@ def test_a_key_for_inference_reads_and_changes_nothing(
 
 
 def test_a_stranger_finds_nothing_of_another_team_and_changes_nothing_of_it(
-    world: World, asked: Callable[[Place, str | None], httpx.Response]
+    world: World,
+    asked: Callable[[Place, str | None], httpx.Response],
+    attempt_row: Record,
 ) -> None:
     before = _everything(world)
     for place in sorted(world.places, key=lambda place: str(place) in OWN_COPY):
@@ -302,6 +312,11 @@ def test_a_stranger_finds_nothing_of_another_team_and_changes_nothing_of_it(
         if place.method == "GET":
             assert MARK not in _told(asked(place, world.stranger)), place
     assert _everything(world) == before
+    attempt_row(
+        by="another team",
+        what="read or change anything: environments, variables, logs, builds, runs, leases",
+        came=f"as if it were not there, at each of {len(world.places)} places of the API",
+    )
 
 
 def test_the_owners_find_it_all(

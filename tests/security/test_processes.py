@@ -266,7 +266,10 @@ async def test_no_system_call_opens_a_way(agent: Agent) -> None:
     lines = result.stdout.splitlines()
     assert len(lines) == 25, result
     for line in lines:
-        assert line.rsplit(" ", 1)[1] in ("EPERM", "EACCES", "ENOSYS", "EAFNOSUPPORT"), line
+        call, said = line.rsplit(" ", 1)
+        # A number that means nobody inside is no number there.
+        is_nobody = said == "EINVAL" and call.startswith(("setuid", "setgid"))
+        assert said in ("EPERM", "EACCES", "ENOSYS", "EAFNOSUPPORT") or is_nobody, line
 
 
 async def test_everything_runs_as_one_uid_without_groups(agent: Agent) -> None:

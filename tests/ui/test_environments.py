@@ -189,6 +189,29 @@ def test_a_taskset_is_run_from_its_page_and_what_broke_tried_again(reader: Reade
     expect(page.locator(".datatable-row")).to_have_count(10)
 
 
+def test_single_tasks_or_those_that_fit_are_run_and_counted_before(reader: Reader) -> None:
+    page = reader.open("/tasksets/checks?view=tasks&task=ask")
+    page.get_by_role("button", name="Run", exact=True).click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("noop").check()
+    # What the page behind has found is what is run.
+    expect(form.get_by_label("Only tasks with these words")).to_have_value("ask")
+    expect(form.get_by_role("status")).to_have_text("3 tasks: 3 runs")
+    form.get_by_label("Only tasks with these words").fill("nothing like it")
+    expect(form.get_by_role("status")).to_have_text("No task fits.")
+    expect(form.get_by_role("button", name="Run it")).to_be_disabled()
+    form.get_by_label("Only tasks with these words").fill("ask-")
+    form.get_by_label("ask-1", exact=True).check()
+    form.get_by_label("ask-3", exact=True).check()
+    form.get_by_label("Repeats of a task").fill("3")
+    expect(form.get_by_role("status")).to_have_text("2 tasks × 3 repeats: 6 runs")
+    form.get_by_role("button", name="Run it").click()
+    expect(page.locator(".job-head .badge", has_text="completed")).to_be_visible(timeout=60_000)
+    expect(page.locator(".matrix")).to_contain_text("ask-1")
+    expect(page.locator(".matrix")).to_contain_text("ask-3")
+    expect(page.locator(".matrix")).not_to_contain_text("ask-2")
+
+
 def test_a_running_job_is_cancelled_from_its_page(
     reader: Reader, platform: Platform, tmp_path: Path
 ) -> None:

@@ -106,6 +106,10 @@ def up(
             "--builds", min=0, max=64, help="Environments built together here; 0: none at all."
         ),
     ] = 2,
+    build_timeout: Annotated[
+        float,
+        typer.Option(min=1, metavar="SECONDS", help="How long one build may take."),
+    ] = 1800.0,
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> None:
@@ -126,6 +130,7 @@ def up(
         engine=engine,
         builder=builder.value,
         builds_at_once=builds,
+        build_timeout_s=build_timeout,
         **({} if rollouts is None else {"rollouts": rollouts}),
     )
 

@@ -57,6 +57,10 @@ py-modules = ["env", "tasks"]
 
 _DOCKERFILE = """# hud build .    puts the hud that builds it into the image, never one of an index.
 FROM python:{python}-slim
+# Walls around the agent, where the container may make namespaces; else a second uid is used.
+RUN if command -v apt-get >/dev/null; then apt-get update -qq \\
+    && apt-get install -qq -y --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*; \\
+    fi || echo "bubblewrap could not be installed: the agent gets a second uid instead"
 WORKDIR /app
 COPY . .
 RUN python -m pip install --no-cache-dir .

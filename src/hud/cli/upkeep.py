@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,14 +92,23 @@ def gc(
     grace_hours: Annotated[
         float, typer.Option(min=1.0, help="What was stored within so many hours stays.")
     ] = 24.0,
+    keep_days: Annotated[
+        float, typer.Option(min=1.0, help="Builds that were used within so many days stay.")
+    ] = 30.0,
     home: Home = None,
     database: Database = None,
     blobs: Blobs = None,
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> None:
-    """Delete the blobs that nothing refers to any more."""
+    """Delete what nobody needs any more: blobs that nothing refers to, and old builds.
+
+    Builds are bundles under this home, also those that `hud build --bundle` made, and images that
+    this platform built. The version that an environment runs stays, and what is lent.
+    """
     from hud.cli.counting import counting
+    from hud.platform.builds.collecting import DAY_S, collect_builds
+    from hud.platform.database import Database as Tables
     from hud.store import open_store
     from hud.store.upkeep import collect_garbage
 
@@ -110,12 +121,32 @@ def gc(
             )
     finally:
         store.close()
+    with contextlib.closing(Tables(config.home, config.database)) as tables:
+        built = asyncio.run(
+            collect_builds(tables, config.home, unused_s=keep_days * DAY_S, dry_run=dry_run)
+        )
+    if built.engine_says is not None:
+        streams.note(f"images stay as they are: {built.engine_says}")
     if as_json:
-        data = {"blobs": found.files, "size_bytes": found.size_bytes, "dry_run": dry_run}
-        streams.write_json(data)
-    else:
-        done = "could be deleted" if dry_run else "deleted"
-        streams.note(f"{found.files:,} blobs {done}, {found.size_bytes / 2**20:,.1f} MiB")
+        streams.write_json(
+            {
+                "blobs": found.files,
+                "size_bytes": found.size_bytes,
+                "bundles": built.bundles,
+                "bundle_bytes": built.bundle_bytes,
+                "images": built.images,
+                "image_bytes": built.image_bytes,
+                "dry_run": dry_run,
+            }
+        )
+        return
+    done = "could be deleted" if dry_run else "deleted"
+    for count, noun, size in (
+        (found.files, "blobs", found.size_bytes),
+        (built.bundles, "bundles", built.bundle_bytes),
+        (built.images, "images", built.image_bytes),
+    ):
+        streams.note(f"{count:,} {noun} {done}, {size / 2**20:,.1f} MiB")
 
 
 def _by_steps(told: Callable[[int], None]) -> Callable[[int, int], None]:

@@ -75,6 +75,7 @@ class Browser(Daemon):
         self._port = 0
         self._episode = 0
         self._is_open = False
+        self._is_untouched = False
         self._is_admitting = False
         self._starting = asyncio.Lock()
         self._given: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -188,12 +189,27 @@ class Browser(Daemon):
     async def begin_episode(self) -> None:
         self._is_admitting = False
         self._cut()
-        await self._shut()
-        await self._open()
+        # One that nobody has used begins the first episode as it is, unless a page was opened in
+        # it, which the environment's code may have changed meanwhile.
+        if not (self._is_untouched and self._has_nothing_of_others()):
+            await self._shut()
+            await self._open()
         self._is_admitting = True
+
+    def _has_nothing_of_others(self) -> bool:
+        running = self._running
+        options = self._options
+        return (
+            self._workspace is None
+            and options.get("url") is None
+            and options.get("downloads") is None
+            and running is not None
+            and not running.has_ended
+        )
 
     async def end_episode(self) -> None:
         self._is_admitting = False
+        self._is_untouched = False
         self._cut()
 
     async def dial(self) -> socket.socket | None:
@@ -252,6 +268,7 @@ class Browser(Daemon):
             self._quota = Quota(sandbox, self._full, what="the downloads folder")
             self._quota.start()
         self._running = await self._launch()
+        self._is_untouched = True
 
     def _spec(self) -> SandboxSpec:
         options = self._options
@@ -343,6 +360,7 @@ class Browser(Daemon):
         """
         if not self._is_open:
             raise CapabilityFault(f"browser {self.name!r} is not started")
+        self._is_untouched = False
         running = self._running
         if running is None or running.has_ended:
             running = await self._again(running)

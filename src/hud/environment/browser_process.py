@@ -25,6 +25,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 READY_LIMIT_S = 60.0
 _KEPT = 8_192
 _LISTENING = re.compile(rb"DevTools listening on ws://[^/]*:(\d+)/")
+_REVISION = re.compile(r"-(\d+)$")
 # What a browser on a desk does for its owner, and what differs from one machine to the next.
 _FLAGS = (
     "--no-first-run",
@@ -78,10 +79,24 @@ def find_chromium(named: Path | str | None) -> str:
         found = shutil.which(name)
         if found is not None:
             return found
+    if (downloaded := _of_playwright()) is not None:
+        return str(downloaded)
     raise InputError(
         "no Chromium is installed here",
         hint="install one (apt-get install chromium), or name it: executable= or HUD_CHROMIUM",
     )
+
+
+def _of_playwright() -> Path | None:
+    """Return the newest Chromium that `playwright install` has put on this machine."""
+    named = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+    top = Path(named) if named not in (None, "", "0") else Path.home() / ".cache" / "ms-playwright"
+    found = [
+        (int(match[1]), path)
+        for path in top.glob("chromium-*/chrome-linux*/chrome")
+        if (match := _REVISION.search(path.parent.parent.name)) and os.access(path, os.X_OK)
+    ]
+    return max(found)[1] if found else None
 
 
 class _Output(asyncio.Protocol):

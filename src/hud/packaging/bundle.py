@@ -6,6 +6,7 @@ Bundles lie in one folder and never change; running one is `runtimes.bundle`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -29,7 +30,8 @@ from hud.packaging.root import write_files
 from hud.packaging.variables import variables_of
 
 PREFIX = "bundle:"
-_ADDRESS = re.compile(r"[0-9a-f]{64}")
+ADDRESS = re.compile(r"[0-9a-f]{64}")
+"""What the folder of a bundle is called."""
 _SHORT = re.compile(r"[0-9a-f]{8,64}")
 _MAKING = re.compile(r"\.making-(\d+:\d+)-[0-9a-f]+")
 
@@ -150,12 +152,18 @@ def list_bundles(store: Path | None = None) -> list[Bundle]:
     found: list[Bundle] = []
     where = store or bundle_store()
     for folder in sorted(where.iterdir()) if where.is_dir() else ():
-        if _ADDRESS.fullmatch(folder.name):
+        if ADDRESS.fullmatch(folder.name):
             try:
                 found.append(_read(folder))
             except InputError:
                 continue
     return found
+
+
+def note_used(folder: Path) -> None:
+    """Keep in mind that a bundle is used now; blocks. What is not used for long may be removed."""
+    with contextlib.suppress(OSError):  # it may be somebody else's, and lie on a read-only disk
+        os.utime(folder)
 
 
 def sweep(store: Path) -> int:
@@ -234,9 +242,12 @@ def _key(made: _Made, needs: list[str], target: str, env: str | None) -> str:
 def _kept(store: Path, key: str) -> Bundle | None:
     try:
         address = (store / f".built-{key}").read_text("utf-8")
-        return _read(store / address) if _ADDRESS.fullmatch(address) else None
+        kept = _read(store / address) if ADDRESS.fullmatch(address) else None
     except (OSError, InputError):
         return None
+    if kept is not None:
+        note_used(kept.folder)
+    return kept
 
 
 def _lock(made: _Made, offer: Offer, locked: tuple[str, ...]) -> Lock:
@@ -308,10 +319,10 @@ def _open_all(making: Path) -> None:
 
 
 def _resolved(text: str, store: Path) -> str:
-    if _ADDRESS.fullmatch(text):
+    if ADDRESS.fullmatch(text):
         return text
     found = [path.name for path in store.iterdir()] if store.is_dir() else []
-    fitting = [name for name in found if name.startswith(text) and _ADDRESS.fullmatch(name)]
+    fitting = [name for name in found if name.startswith(text) and ADDRESS.fullmatch(name)]
     if len(fitting) > 1:
         raise InputError(f"{len(fitting)} bundles begin with {text}", hint="give more digits")
     return fitting[0] if fitting else text

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hud._core.errors import HudError, RuntimeFault
+from hud._core.errors import HudError, InputError, RuntimeFault
 from hud._core.paths import hud_home
+from hud.environment.browser_process import find_chromium
 from hud.packaging import inside
 from hud.sandbox import bwrap, identity, launch
 from hud.sandbox.guest import seccomp
@@ -65,6 +66,20 @@ def problem() -> str | None:
     return bwrap.problem()
 
 
+def _browser_elsewhere() -> Path | None:
+    """Return this machine's browser where it is not among the system's programs, shown anyhow.
+
+    Its folder is shown as a whole, so not one that holds somebody's home.
+    """
+    try:
+        found = Path(find_chromium(None)).resolve()
+    except InputError:
+        return None
+    homes = (Path.home(), hud_home(create=False))
+    is_private = any(home.resolve().is_relative_to(found.parent) for home in homes)
+    return None if found.is_relative_to("/usr") or is_private else found
+
+
 def write_files(folder: Path) -> None:
     """Write into a folder what of `/etc` says who and where one is behind the wall."""
     folder.mkdir()
@@ -85,6 +100,7 @@ class Root:
         self._process: subprocess.Popen[bytes] | None = None
         self._cgroup: Cgroup | None = None
         self._identity: identity.Identity | None = None
+        self._browser = _browser_elsewhere()
         self.applied: frozenset[str] = frozenset()
 
     @property
@@ -199,6 +215,8 @@ class Root:
         ]
         if (self._folder / "packages").is_dir():
             mounts.append(Mount("ro", str(self._folder / "packages"), inside.PACKAGES))
+        if self._browser is not None:
+            mounts.append(Mount("ro", str(self._browser.parent), inside.BROWSER))
         mounts += [
             Mount("ro", str(file), f"/etc/{file.name}")
             for file in sorted((self._folder / "etc").glob("*"))
@@ -220,8 +238,10 @@ class Root:
             "PYTHONPATH": paths,
             "PYTHONDONTWRITEBYTECODE": "1",
             "HUD_HOME": f"{inside.HOME}/.hud",
-            **(ask.env or {}),
         }
+        if self._browser is not None:
+            env["HUD_CHROMIUM"] = f"{inside.BROWSER}/{self._browser.name}"
+        env.update(ask.env or {})
         order = inside.Order(uid, env, ask.disk_mb, ask.network)
         fd = os.memfd_create("hud-order", os.MFD_CLOEXEC)
         os.write(fd, msgspec.json.encode(order))

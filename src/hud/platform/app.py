@@ -23,7 +23,7 @@ from hud.platform.guard import Guard
 from hud.platform.ingest.bodies import Gate
 from hud.platform.ingest.intake import Intake
 from hud.platform.leases.lending import Leases
-from hud.platform.leases.places import Places
+from hud.platform.leases.places import Places, clear_up
 from hud.platform.live import Live
 from hud.platform.rollouts.rollouts import Rollouts
 from hud.platform.rollouts.worker import Worker, make_worker
@@ -50,6 +50,7 @@ from hud.platform.routes import (
     reports,
     rollouts,
     scorecards,
+    screens,
     sign_in,
     tasks,
     tasksets,
@@ -58,6 +59,7 @@ from hud.platform.routes import (
     usage,
     versions,
 )
+from hud.platform.screens.showing import Screens
 from hud.platform.services import Services
 
 ROUTERS = (
@@ -67,6 +69,7 @@ ROUTERS = (
     jobs.router,
     traces.router,
     outline.router,
+    screens.router,
     blobs.router,
     cancel.router,
     rollouts.router,
@@ -121,6 +124,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.places = Places()
     app.state.leases = Leases(services.database, deployed, app.state.places)
+    app.state.screens = Screens(app.state.places.runs, app.state.leases)
     worker = make_worker(services, app.state.places, deployed) if config.rollouts else None
     app.state.rollouts = Rollouts(services, worker, deployed)
     app.add_middleware(Guard, config=config)
@@ -141,6 +145,7 @@ def _routes(gateway: Gateway | None = None) -> ServerApp:
                 await stack.enter_async_context(gateway)
                 await stack.enter_async_context(app.state.live.running())
                 await stack.enter_async_context(app.state.builds.running())
+                await clear_up()
                 stack.push_async_callback(app.state.places.aclose)
                 await stack.enter_async_context(app.state.leases.running())
                 worker: Worker | None = app.state.rollouts.worker

@@ -116,8 +116,8 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         h11_max_incomplete_event_size=64 * 1024,
         ws_max_size=64 * 1024 * 1024,
         # Whoever vanished without a word is noticed within both together.
-        ws_ping_interval=12,
-        ws_ping_timeout=24,
+        ws_ping_interval=10,
+        ws_ping_timeout=20,
     )
     return _Server(config)
 

@@ -13,7 +13,7 @@ from hud._core.errors import InputError
 from hud._core.garbage import spare_what_is_loaded
 from hud.platform.builds.placing import Deployed
 from hud.platform.config import PlatformConfig
-from hud.platform.leases.places import Places
+from hud.platform.leases.places import Places, clear_up
 from hud.platform.rollouts.worker import make_worker
 from hud.platform.running import running_here
 from hud.platform.services import Services
@@ -49,6 +49,7 @@ def work(config: PlatformConfig, url: str | None, on_ready: Callable[[str], None
 
 
 async def _work(services: Services, url: str, on_ready: Callable[[str], None]) -> None:
+    await clear_up()
     places = Places()
     deployed = Deployed(services.database, services.secrets, services.config.home)
     worker = make_worker(services, places, deployed)

@@ -18,7 +18,7 @@ from hud.environment.loader import Source
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
 from hud.packaging import inside
-from hud.packaging.bundle import Bundle, build_bundle, load_bundle
+from hud.packaging.bundle import Bundle, build_bundle, load_bundle, note_used
 from hud.packaging.root import Ask, Root, problem
 from hud.runtimes.base import Provider, Runtime
 from hud.runtimes.subprocess import ExitReason
@@ -161,6 +161,7 @@ class BundleRuntime:
                 self._made = await build_bundle(
                     named, store=self._store, env=self.env, variables=dict(self._ask.env or {})
                 )
+            await asyncio.to_thread(note_used, self._made.folder)
         return self._made
 
     def _asked(self, task: Task) -> tuple[Ask, float]:

@@ -22,6 +22,7 @@ from hud.api.errors import KeyRefused, NotOnPlatform, PlatformError
 from hud.api.place import PlatformPlace, required_place
 from hud.environment.task import Task
 from hud.runtimes.base import Provider, Runtime, no_argument
+from hud.sandbox import folders
 from hud.trace.context import current_trace_id
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ READY_TIMEOUT_S = 300.0
 _OPEN_S = 30.0
 _PIECE_BYTES = 64 * 1024
 _LONGEST_PIECE_BYTES = 16 * 1024 * 1024
+# A tunnel that falls silent is noticed within both together.
+_PING_S, _PONG_S = 10.0, 20.0
 _LEASE_IS_OVER = (4410,)
 _ASK_S = 5.0
 
@@ -108,9 +111,10 @@ def _refuse_asks(task: Task) -> None:
         return
     resources, limits = config.resources, config.limits
     asked = resources is not None and (resources.gpu or resources.os or resources.tpu)
+    asked = asked or getattr(config, "compose", None) is not None
     if asked or (limits is not None and limits.model_dump(exclude_none=True)):
         raise InputError(
-            f"task {task.slug!r} asks for a GPU, an operating system or limits, which an "
+            f"task {task.slug!r} asks for a GPU, a system, containers or limits, which an "
             "environment that is deployed already cannot change",
             hint="run it in a runtime that makes places to measure, such as docker",
         )
@@ -161,7 +165,7 @@ class _Door:
         self._client = client
         self._lease_id = lease_id
         self._reason: str | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="hud-lease-")
+        self._folder = tempfile.TemporaryDirectory(prefix=folders.prefix_of("lease"))
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.path = f"{self._folder.name}/control"
@@ -180,6 +184,7 @@ class _Door:
         return self._reason
 
     async def __aenter__(self) -> _Door:
+        await asyncio.to_thread(folders.sweep_once)
         self._server = await asyncio.start_unix_server(self._accept, self.path, limit=_PIECE_BYTES)
         return self
 
@@ -222,6 +227,8 @@ class _Door:
                 compression=None,
                 open_timeout=_OPEN_S,
                 max_size=_LONGEST_PIECE_BYTES,
+                ping_interval=_PING_S,
+                ping_timeout=_PONG_S,
                 proxy=None if _is_near(self._url) else True,
             ) as websocket:
                 await _splice(websocket, reader, writer)

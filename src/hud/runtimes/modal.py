@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hud._core.errors import HudError, InputError, NotFound, RuntimeFault, bounded
+from hud._core.errors import InputError, RuntimeFault, bounded
 from hud.environment.runtime_config import RuntimeConfig
 from hud.environment.task import Task
 from hud.runtimes.base import Provider, Runtime
@@ -30,6 +30,7 @@ from hud.runtimes.cloud.owner import MACHINE, PLACE, this_machine
 from hud.runtimes.cloud.place import Cloud, placed
 from hud.runtimes.cloud.scope import CloudScope
 from hud.runtimes.cloud.stdio import joining_command
+from hud.runtimes.modal_images import Images, told
 
 if TYPE_CHECKING:
     import modal
@@ -42,8 +43,6 @@ _PORT_WAIT_S = 600.0
 _LOG_S = 2.0
 _LOG_CHARS = 16_000
 _UNSENT_BYTES = 1 << 20
-_BUILD_LINES = 20
-_BUILD_CHARS = 1_500
 _AT_ONCE = 16
 _LOOK_S = 1.0
 # The SDK tries for a minute to connect, so failures further apart are not of one outage.
@@ -136,8 +135,12 @@ class ModalRuntime(CloudScope):
             raise InputError(
                 "ModalRuntime needs an image", hint="ModalRuntime('name'), or --runtime modal:NAME"
             )
-        async with self, placed(await self._cloud(), asks) as place:
-            yield place
+        async with self:
+            cloud = await self._cloud()
+            assert isinstance(cloud, _Modal)
+            await cloud.images.ready(asks)
+            async with placed(cloud, asks) as place:
+                yield place
 
     async def _open(self, stack: AsyncExitStack) -> Cloud:
         sdk = load_sdk("modal", runtime="ModalRuntime", extra="modal")
@@ -162,7 +165,7 @@ class ModalRuntime(CloudScope):
                     hint="app=modal.App.lookup('name', create_if_missing=True)",
                 )
             return self.app
-        with _told(f"app {self.app_name}"):
+        with told(f"app {self.app_name}"):
             async with asyncio.timeout(_REQUEST_S):
                 return await modal.App.lookup.aio(self.app_name, create_if_missing=True)
 
@@ -180,8 +183,7 @@ class _Modal:
     def __init__(self, runtime: ModalRuntime, app: modal.App) -> None:
         self._runtime = runtime
         self._app = app
-        self._images: dict[str, modal.Image] = {}
-        self._built_images: set[modal.Image] = set()
+        self.images = Images(app, runtime.image_name, runtime.image)
         self._boxes: dict[str, _Box] = {}
 
     async def aclose(self) -> None:
@@ -193,10 +195,9 @@ class _Modal:
         import modal
 
         runtime, resources = self._runtime, asks.resources
-        image, what = self._image(asks.image)
-        await self._built(image, what)
+        image, what = self.images.of(asks)
         gpu = resources.gpu
-        with _told(what):
+        with told(what):
             sandbox: modal.Sandbox = await cast("Any", modal.Sandbox).create.aio(
                 *_SERVE,
                 *runtime.command,
@@ -216,46 +217,12 @@ class _Modal:
         self._boxes[box.id] = box
         return box
 
-    def _image(self, asked: str | None) -> tuple[modal.Image, str]:
-        """Return the image to use, and how to call it."""
-        name = asked or self._runtime.image_name
-        if name is None:
-            assert self._runtime.image is not None
-            return self._runtime.image, "the image"
-        if name not in self._images:
-            with _told(f"image {name}"):
-                self._images[name] = _image_called(name)
-        return self._images[name], f"image {name}"
-
-    async def _built(self, image: modal.Image, what: str) -> None:
-        """Have the image found or built, once; asked at the same time, Modal builds it once.
-
-        Raises:
-            RuntimeFault: with the last lines of the build, when it fails.
-        """
-        import modal
-
-        if image in self._built_images:
-            return
-        try:
-            with _told(what):
-                await image.build.aio(self._app)
-            self._built_images.add(image)
-        except RuntimeFault as error:
-            if not isinstance(error.__cause__, modal.exception.ImageBuildError):
-                raise
-            printed = await _build_lines(image)
-            raise RuntimeFault(
-                f"{error.message}{f'; the build last printed: {printed}' if printed else ''}",
-                hint=f"modal image logs {error.__cause__.image_id}",
-            ) from error.__cause__
-
     async def remove(self, sandbox_id: str) -> None:
         import modal
 
         box = self._boxes.get(sandbox_id)
         with (
-            _told(f"sandbox {sandbox_id}"),
+            told(f"sandbox {sandbox_id}"),
             contextlib.suppress(modal.exception.NotFoundError),
         ):
             sandbox = box.sandbox if box else await modal.Sandbox.from_id.aio(sandbox_id)
@@ -278,7 +245,7 @@ class _Modal:
                 except modal.exception.NotFoundError:
                     return {}
 
-        with _told("the list of sandboxes"):
+        with told("the list of sandboxes"):
             found = [
                 sandbox
                 async for sandbox in modal.Sandbox.list.aio(app_id=self._app.app_id, tags=wanted)
@@ -396,60 +363,3 @@ class _Channel:
                 await self._process.stdin.drain.aio()
         with contextlib.suppress(Exception):
             await self._pieces.aclose()
-
-
-def _image_called(name: str) -> modal.Image:
-    import modal
-
-    host, slash, _ = name.partition("/")
-    if name.startswith("im-"):
-        return modal.Image.from_id(name)
-    if slash and ("." in host or ":" in host or host == "localhost"):
-        return cast("Any", modal.Image).from_registry(name)
-    return modal.Image.from_name(name)
-
-
-async def _build_lines(image: modal.Image) -> str:
-    lines: list[str] = []
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(_REQUEST_S):
-            async for entry in image.logs.tail.aio(_BUILD_LINES):
-                lines.append(entry.message)  # noqa: PERF401 -- what came before a failure counts
-    return "".join(lines).strip()[-_BUILD_CHARS:]
-
-
-@contextlib.contextmanager
-def _told(what: str) -> Generator[None]:
-    """Map what Modal's SDK raises.
-
-    Raises:
-        InputError: when the token, the image or what was asked is at fault.
-        RuntimeFault: for everything else.
-    """
-    from modal import exception
-
-    try:
-        yield
-    except HudError:
-        raise
-    except (exception.AuthError, exception.PermissionDeniedError) as error:
-        raise InputError(
-            f"Modal refuses the token: {bounded(str(error), 300)}",
-            hint="see MODAL_TOKEN_ID, or `modal token info`",
-        ) from error
-    except exception.NotFoundError as error:
-        raise NotFound(f"Modal knows no {what}") from error
-    except exception.ResourceExhaustedError as error:
-        raise RuntimeFault(
-            f"Modal's limit is reached: {bounded(str(error), 300)}",
-            hint="run fewer at once with --max-concurrent",
-        ) from error
-    except exception.ImageBuildError as error:
-        raise RuntimeFault(f"Modal could not build {what}: {bounded(str(error), 600)}") from error
-    except exception.ConflictError as error:
-        raise RuntimeFault(f"Modal failed with {what}: {bounded(str(error), 300)}") from error
-    except exception.InvalidError as error:
-        raise InputError(f"Modal refuses {what}: {bounded(str(error), 300)}") from error
-    except Exception as error:
-        said = bounded(str(error) or type(error).__qualname__, 300)
-        raise RuntimeFault(f"Modal failed with {what}: {said}") from error

@@ -74,8 +74,21 @@ def problem() -> str | None:
         return f"bubblewrap does not work here: {error}"
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        return f"bubblewrap does not work here: {said[-1] if said else done.returncode}"
+        why = _meaning(said[-1]) if said else f"exit code {done.returncode}"
+        return f"bubblewrap does not work here: {why}"
     return None
+
+
+def _meaning(said: str) -> str:
+    """Explain the two complaints that containers cause; return any other as it is."""
+    if "mount proc" in said:
+        return (
+            "parts of /proc are hidden, as container engines do, and the kernel then lets nobody "
+            "mount a whole one"
+        )
+    if "new namespace" in said:
+        return "user namespaces are forbidden, as they are by the usual profile of containers"
+    return said
 
 
 def arguments(

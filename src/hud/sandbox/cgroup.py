@@ -294,6 +294,12 @@ class Cgroup:
             return None
 
 
+def sweep() -> None:
+    """End the groups of owners that are dead, wherever this process may make some. Blocks."""
+    for place in find_places():
+        _sweep(place)
+
+
 def _sweep(place: Place) -> None:
     """End the groups in a place whose owner is dead, for at most a moment each."""
     namespace = str(_pid_namespace())

@@ -6,6 +6,7 @@ An owner that was killed could not remove them itself. Who makes a folder remove
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -67,6 +68,12 @@ def sweep() -> int:
                 files.remove_tree(top / name)
                 removed += 1
     return removed
+
+
+@functools.cache
+def sweep_once() -> int:
+    """Sweep, once in the life of this process: who makes many folders need not look each time."""
+    return sweep()
 
 
 def _owner(pid: int) -> str:

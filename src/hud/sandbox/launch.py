@@ -22,6 +22,7 @@ from hud._core.errors import CapabilityFault
 from hud.sandbox import bwrap, folders, interpreter
 from hud.sandbox.guest import seccomp
 from hud.sandbox.identity import Identity
+from hud.sandbox.leftovers import remove_shared
 from hud.sandbox.link import Link, SandboxGone, pair
 from hud.sandbox.spec import SANDBOX_UID, Isolation, SandboxSpec
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _START_S = 30.0
 _END_S = 5.0
 _LOG_BYTES = 8192
+# What a command is likely to start itself.
+_ROOM_PROCESSES = 16
 _OWNER = "HUD_SANDBOX_OWNER"
 # Set by runtimes for everything that belongs to one of their scopes.
 _SCOPE = "HUD_RUNTIME_SCOPE"
@@ -52,11 +55,18 @@ def choose(spec: SandboxSpec) -> Isolation:
     if spec.isolation == "bwrap":
         raise CapabilityFault(f"isolation 'bwrap' is not possible: {problem}", hint=_INSTALL)
     if os.geteuid() == 0:
+        if spec.isolation is None:
+            _tell(problem)
         return "uid"
     raise CapabilityFault(
         f"nothing here can isolate the agent: {problem}, and a second uid takes root",
         hint=f"{_INSTALL}, or accept none with isolation='none'",
     )
+
+
+@functools.cache
+def _tell(problem: str) -> None:
+    logger.warning("the agent is isolated by a second uid, without namespaces: %s", problem)
 
 
 _INSTALL = "install bubblewrap (Debian: apt-get install bubblewrap) and allow user namespaces"
@@ -101,7 +111,14 @@ class Launched:
         is_left = not self._is_grouped and self.process.returncode != 0
         if self.mode == "uid" and (self.identity.is_exclusive or is_left):
             await asyncio.to_thread(_kill_all_of, self.identity)
+        if self.mode == "uid" and self.identity.is_exclusive:
+            await asyncio.to_thread(remove_shared, self.identity.uid)
         self.identity.release()
+
+
+def room_of(processes: int) -> int:
+    """Return how many further processes a command needs to find room for."""
+    return min(_ROOM_PROCESSES, processes // 10)
 
 
 def remove(cgroup: Cgroup) -> None:
@@ -159,6 +176,8 @@ async def start(
             process = _start_bare(theirs)
             is_grouped = cgroup is not None and cgroup.add(process.pid)
             settings |= {"owns_uid": identity.is_exclusive, "is_grouped": is_grouped}
+        if spec.limits.processes is not None and (cgroup is None or "pids" not in cgroup.applied):
+            settings["crowded_at"] = spec.limits.processes - room_of(spec.limits.processes)
         theirs.close()
         link.configure(settings)
         async with asyncio.timeout(_START_S):
@@ -296,10 +315,13 @@ def sweep_orphans(owner: int) -> None:
 
     Bubblewrap dies with its parent only from a moment after its start on, and folders stay.
     """
+    from hud.sandbox import cgroup
+
     killed = processes.kill_orphans("bwrap", _OWNER)
     if killed:
         logger.warning("%d sandboxes of owners that are gone were ended", killed)
     removed = folders.sweep()
+    cgroup.sweep()
     if removed:
         logger.info("%d folders of owners that are gone were removed", removed)
 

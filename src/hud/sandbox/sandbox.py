@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 _CONNECT_S = 10.0
 # So that a request stays far below the largest packet.
-_ROOM_PROCESSES = 16
 _HANG_UP_AT_ONCE = 4096
 
 
@@ -365,7 +364,7 @@ class Sandbox:
         cgroup, limit = self._running().cgroup, self.spec.limits.processes
         if cgroup is None or limit is None:
             return False
-        return not cgroup.has_room(min(_ROOM_PROCESSES, limit // 10))
+        return not cgroup.has_room(launch.room_of(limit))
 
     async def _make_way(self, reason: object) -> str:
         """End everything inside, and return what the next command is told of it."""

@@ -45,6 +45,20 @@ def reaching(web: Site) -> Peer:
     return Peer("shop", 8080, ("127.0.0.1", int(web.url.rpartition(":")[2])))
 
 
+async def test_one_that_nobody_used_serves_the_first_episode_and_no_other(browser: Browser) -> None:
+    first = browser.sandbox
+    await browser.begin_episode()
+    assert browser.sandbox is first
+    await browser.end_episode()
+    await browser.begin_episode()
+    second = browser.sandbox
+    assert second is not first
+    async with browser.client() as cdp:
+        await cdp.evaluate("1")
+    await browser.begin_episode()
+    assert browser.sandbox is not second
+
+
 async def test_it_has_the_size_asked_for_in_every_tab() -> None:
     browser = Browser(width=900, height=500)
     await browser.start()

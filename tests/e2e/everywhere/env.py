@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncGenerator
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs
 
 from hud import Environment
@@ -69,27 +71,27 @@ async def close() -> None:
 
 
 @env.template()
-async def shout(words: str = "quietly now"):
+async def shout(words: str = "quietly now") -> AsyncGenerator[Any, Any]:
     (shell.root / "words.txt").write_text(f"{words}\n")
     yield "In the shell, write what words.txt says into loud.txt, in capitals."
     yield 1.0 if shell.read_text("loud.txt") == f"{words.upper()}\n" else 0.0
 
 
 @env.template()
-async def order(what: str = "lantern"):
+async def order(what: str = "lantern") -> AsyncGenerator[Any, Any]:
     answer = yield f"Order a {what} at {SHOP} and say what the shop answers."
     yield 1.0 if shop.orders == [what] and answer == f"Order 1: {what}" else 0.0
 
 
 @env.template()
-async def add(a: int, b: int):
+async def add(a: int, b: int) -> AsyncGenerator[Any, Any]:
     answer = yield f"What is {a} + {b}?"
     off = abs(int(str(answer)) - a - b)
     yield {0: 1.0, 1: 0.5}.get(off, 0.0)
 
 
 @env.template()
-async def misjudged():
+async def misjudged() -> AsyncGenerator[Any, Any]:
     yield "Say anything."
     raise OSError("the grader is broken")
 
@@ -102,5 +104,7 @@ tasks = [
     add(a=1, b=1),
     misjudged(),
 ]
-for task, slug in zip(tasks, ("shout", "order", "right", "near", "wrong", "misjudged"), strict=True):
+for task, slug in zip(
+    tasks, ("shout", "order", "right", "near", "wrong", "misjudged"), strict=True
+):
     task.slug = slug

@@ -72,9 +72,7 @@ class Platform:
 
 
 @contextmanager
-def platform(
-    folder: Path, source: Path, models: ModelServer, *options: str
-) -> Generator[Platform]:
+def platform(folder: Path, source: Path, models: ModelServer, *options: str) -> Generator[Platform]:
     """Run a platform, deploy the environment to it, and see that it takes all with it."""
     (folder / "tmp").mkdir(parents=True)
     with ExitStack() as stack:
@@ -131,7 +129,9 @@ def descendants(pid: int) -> dict[int, str | None]:
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            state, parent = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
+            state, parent = (
+                (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
+            )
         except OSError:
             continue
         if state not in "ZX":

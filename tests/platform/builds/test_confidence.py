@@ -10,6 +10,7 @@ from hud.platform.builds.secrecy import Secrecy
 from hud.platform.builds.variables import variables_of
 from hud.platform.database import Database
 from hud.platform.secrets import SecretBox
+from tests.faults.table import Record
 from tests.platform.builds.building import built, source
 from tests.platform.registry.known import team_of
 from tests.platform.server import Server
@@ -19,6 +20,15 @@ BEFORE = """
 import os
 print("seen", os.environ.get("MY_SETTING"), flush=True)
 """
+
+
+PRIED = (
+    ("list `HUD_HOME`, and the bundles and contexts of other builds in it", "they do not exist"),
+    ("read the platform's secret key", "it does not exist"),
+    ("connect to the platform's port", "refused: its loopback is its own"),
+    ("signal the server's process", "there is no such process"),
+    ("find the temporary files of others", "it finds none"),
+)
 
 
 def test_a_variable_reaches_the_code_and_neither_log_nor_reply_nor_disk(
@@ -74,7 +84,7 @@ def test_a_build_that_fails_changes_no_variable(server: Server, client: httpx.Cl
 
 
 def test_a_build_sees_neither_the_platforms_home_nor_its_socket_nor_other_builds(
-    server: Server, client: httpx.Client
+    server: Server, client: httpx.Client, attempt_row: Record
 ) -> None:
     built(server, client, source("other"), "other")
     prying = f"""
@@ -98,6 +108,8 @@ print("variables", sorted(name for name in os.environ if name.startswith("HUD_")
     assert "GOT" not in done["log"], done["log"]
     assert done["log"].count("refused") == 6
     assert "others []" in done["log"]
+    for what, came in PRIED:
+        attempt_row(by="a build", what=what, came=came)
 
 
 def test_a_build_that_takes_all_memory_fails_and_the_platform_goes_on(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.docker_base import import_base
-from tests.docker_engine import DockerEngine, running_engine
+from hud.packaging.docker.disposal import find_unused_images, remove_images
+from hud.packaging.docker.engine import find_engine
+from hud.packaging.docker.names import OF_PLATFORMS, VERSION_LABEL
+from tests.docker_engine import DockerEngine
 from tests.platform.builds.building import built, source
 from tests.platform.server import Server, running
 
@@ -23,10 +26,8 @@ CMD ["hud", "serve", "env.py", "--port", "8765"]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Generator[DockerEngine]:
-    with running_engine() as engine:
-        import_base(engine)
-        yield engine
+def engine(container_engine: DockerEngine) -> DockerEngine:
+    return container_engine
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,45 @@ def test_a_context_becomes_an_image_of_its_own(
     )
     assert told.strip() == "blue"
     assert engine.containers() == []
+
+
+def _marked(engine: DockerEngine, number: int) -> str:
+    """Build an image that no other is, as a platform names and marks its own."""
+    tag = f"{OF_PLATFORMS}my-env:{number}"
+    marks = ("--label", f"{VERSION_LABEL}=0", "--label", f"number={number}")
+    engine.docker("build", "--tag", tag, *marks, "-", stdin="FROM hud-test-base\n")
+    return tag
+
+
+async def test_images_that_nobody_needs_go_and_somebodys_own_and_those_in_use_stay(
+    engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in engine.environ.items():
+        monkeypatch.setenv(name, value)
+    needed, unused, own, used = (_marked(engine, number) for number in range(4))
+    engine.docker("tag", own, "my-own-name")
+    container = engine.docker("create", used, "true").strip()
+    found = find_engine()
+    before_s = time.time() + 60
+
+    async def look(at_s: float) -> list[str]:
+        images = await find_unused_images(found, OF_PLATFORMS, before_s=at_s, needed=[needed])
+        return [tag for image in images for tag in image.tags]
+
+    try:
+        assert await look(before_s - 3_600) == []
+        images = await find_unused_images(found, OF_PLATFORMS, before_s=before_s, needed=[needed])
+        tags = {tag for image in images for tag in image.tags}
+        assert {unused, used} <= tags
+        assert not {needed, own} & tags
+        gone = await remove_images(found, [one for one in images if {unused, used} & {*one.tags}])
+        assert [one.tags for one in gone] == [(unused,)]
+        assert gone[0].size_bytes > 1_000_000
+        left = engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        assert unused not in left
+        assert {needed, own, used, "my-own-name:latest"} <= {*left}
+    finally:
+        engine.docker("rm", "-f", container)
 
 
 def test_an_image_whose_steps_fail_is_a_failed_build(

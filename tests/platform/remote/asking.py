@@ -55,3 +55,19 @@ def until(
             return found
         assert time.monotonic() < ends, f"still {found['status']}: {found}"
         time.sleep(0.02)
+
+
+def screen(client: httpx.Client, run_id: str) -> dict[str, Any]:
+    """Return what is said of a run's screen."""
+    reply = client.get(f"/v2/traces/{run_id}/screen")
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def screen_settled(client: httpx.Client, run_id: str) -> dict[str, Any]:
+    """Return what is said of a run's screen once its environment is there."""
+    ends = time.monotonic() + DEADLINE_S
+    while (said := screen(client, run_id))["state"] in ("waiting", "elsewhere"):
+        assert time.monotonic() < ends, said
+        time.sleep(0.02)
+    return said

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.needs import need_program
-from tests.platform.server import DEADLINE_S, Server, environment, running
+from tests.platform.remote.asking import over, submit
+from tests.platform.remote.laptop import Laptop
+from tests.platform.server import running
 
 SOURCE = '''
 import os
@@ -75,42 +73,11 @@ def walls() -> None:
     need_program("bwrap")
 
 
-class Laptop:
-    """A folder with an environment, and a command line that knows a platform."""
-
-    def __init__(self, server: Server, folder: Path) -> None:
-        self.server = server
-        self.folder = folder
-        self.key = server.key(team="deployers")
-        self.env = environment(folder.parent / "laptop") | {
-            "HUD_API_URL": server.url,
-            "HUD_API_KEY": self.key,
-        }
-        folder.mkdir()
-        (folder / "env.py").write_text(SOURCE)
-
-    def hud(self, *words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "hud", *words],
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE_S,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def eval(self, *words: str) -> dict[str, Any]:
-        return json.loads(self.hud("eval", *words, "--json"))
-
-
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Generator[Laptop]:
     folder = tmp_path_factory.mktemp("deployed")
     with running(folder / "home") as server:
-        found = Laptop(server, folder / "measured")
+        found = Laptop(server, folder / "measured", {"env.py": SOURCE})
         port = server.url.rpartition(":")[2]
         settings = ("--env", "TOLD=to the environment only", "--env", f"PLATFORM_PORT={port}")
         found.hud("deploy", ".", "--yes", *settings)
@@ -118,23 +85,17 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Generator[Laptop]:
         yield found
 
 
-def _rewards(said: dict[str, Any]) -> dict[str, list[float]]:
-    return {task["slug"]: task["rewards"] for task in said["tasks"]}
-
-
 @pytest.mark.parametrize("how", [("--remote",), ("--runtime", "hud")])
 def test_the_rewards_of_a_remote_run_are_those_of_a_local_one(
     laptop: Laptop, how: tuple[str, ...]
 ) -> None:
-    local = laptop.eval("env.py", "noop", "--all", "--runtime", "subprocess")
-    remote = laptop.eval("measured", "noop", "--all", *how)
-    assert _rewards(remote) == _rewards(local)
-    assert sorted(reward for [reward] in _rewards(local).values()) == [0.0, 0.3, 1.0]
+    local = laptop.rewards("env.py", "noop", "--all", "--runtime", "subprocess")
+    remote = laptop.rewards("measured", "noop", "--all", *how)
+    assert remote == local
+    assert sorted(reward for [reward] in local.values()) == [0.0, 0.3, 1.0]
 
 
 def _graded(laptop: Laptop, task: str, **args: Any) -> dict[str, Any]:
-    from tests.platform.remote.asking import over, submit
-
     with laptop.server.client(laptop.key) as client:
         return over(client, submit(client, task, env="measured", args=args))
 

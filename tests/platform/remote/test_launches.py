@@ -85,6 +85,30 @@ def test_the_settings_of_a_row_are_laid_over_those_of_the_agent(team: Team) -> N
     assert "may not set api_key" in wrong["error"]
 
 
+def test_single_tasks_and_those_that_fit_are_run(team: Team) -> None:
+    with team.client() as client:
+        tasks = [{"id": "ask", "slug": f"ask-{n}", "args": {"number": n}} for n in (1, 2, 30)]
+        taskset = sync(client, *tasks)
+        for wanted, slugs in (
+            ({"slugs": ["ask-2", "ask-30"]}, ["ask-2", "ask-30"]),
+            ({"search": "ASK-3"}, ["ask-30"]),
+            ({"env": "qa"}, ["ask-1", "ask-2", "ask-30"]),
+        ):
+            told = run(client, taskset, **wanted).json()
+            ended(client, told["job_id"])
+            runs = client.get(f"/v2/jobs/{told['job_id']}/traces").json()["items"]
+            assert sorted(one["task_slug"] for one in runs) == slugs, wanted
+        for wanted in ({"env": "other"}, {"search": "nothing like it"}):
+            refused = run(client, taskset, **wanted)
+            assert refused.status_code == 409
+            assert refused.json()["detail"] == "taskset 'checks' has no task that fits"
+        refused = run(client, taskset, slugs=["ask-1"], search="ask-2")
+        assert (refused.status_code, refused.json()["detail"]) == (
+            404,
+            "taskset 'checks' has no task 'ask-1' that fits",
+        )
+
+
 def test_only_what_is_ungraded_is_run_again(team: Team) -> None:
     with team.client() as client:
         taskset = sync(client, {"id": "ask", "slug": "fine"}, {"id": "broken", "slug": "broken"})

@@ -442,6 +442,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/traces/{trace_id}/screen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Screen
+         * @description Say whether a run can be looked at while it runs.
+         */
+        get: operations["read_screen_v2_traces__trace_id__screen_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/blobs/{sha256}": {
         parameters: {
             query?: never;
@@ -2995,6 +3015,8 @@ export interface components {
          *     Attributes:
          *         group: How often each task.
          *         slugs: Only these tasks; None is all of them.
+         *         search: Of these only the tasks that are found by these words, as in a listing.
+         *         env: Of these only the tasks of this environment.
          *         rollout_timeout: Seconds for one whole rollout.
          *         retries: Further attempts at an ungraded run whose cause may pass by itself.
          */
@@ -3007,6 +3029,13 @@ export interface components {
             group: number;
             /** Slugs */
             slugs?: string[] | null;
+            /**
+             * Search
+             * @default
+             */
+            search: string;
+            /** Env */
+            env?: string | null;
             /** Rollout Timeout */
             rollout_timeout?: number | null;
             /**
@@ -3625,6 +3654,10 @@ export interface components {
             agent: components["schemas"]["AgentAsk"];
             /** Group Id */
             group_id?: string | null;
+            /** Agent Config */
+            agent_config?: {
+                [key: string]: unknown;
+            } | null;
             /** Runtime Config */
             runtime_config?: {
                 [key: string]: unknown;
@@ -3859,6 +3892,39 @@ export interface components {
             used: components["schemas"]["Expense"];
             /** Tasks */
             tasks: components["schemas"]["TaskScore"][];
+        };
+        /**
+         * ScreenItem
+         * @description A screen by the name of its capability.
+         */
+        ScreenItem: {
+            /** Name */
+            name: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "desktop" | "browser";
+        };
+        /**
+         * ScreenState
+         * @description Whether a run can be looked at.
+         *
+         *     Attributes:
+         *         state: `live`, then there are `screens`; `waiting` for what may change soon; `none` where
+         *             the environment has no screen; `elsewhere` where it is not held here; `ended`.
+         *         says: Why there is nothing to look at, in one sentence.
+         */
+        ScreenState: {
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "live" | "waiting" | "none" | "elsewhere" | "ended";
+            /** Screens */
+            screens: components["schemas"]["ScreenItem"][];
+            /** Says */
+            says: string | null;
         };
         /**
          * SignFlipTest
@@ -5267,6 +5333,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FoundSteps"];
+                };
+            };
+            /** @description Client Error */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_screen_v2_traces__trace_id__screen_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                trace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScreenState"];
+                };
+            };
+            /** @description No valid key. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The key lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such thing, or it belongs to another team. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description Client Error */
@@ -7950,6 +8074,15 @@ export interface operations {
             };
             /** @description There is no such thing, or it belongs to another team. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is there already. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,7 +1,7 @@
 /** Having the platform run a taskset: who works on it, how often, and how much each run may use. */
 
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
+import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 
 import { change, get, type Schemas } from "../api/http";
@@ -9,6 +9,7 @@ import { Command } from "../parts/Copy";
 import { Dialog } from "../parts/Dialog";
 import { Failure } from "../parts/Failure";
 import { count, dollars, plural } from "../parts/format";
+import { chosenOf, type Choice, taskCount, useTasks, WhichTasks } from "./WhichTasks";
 import { Icon } from "../parts/Icon";
 import { Line } from "../trace/Text";
 import "./run.css";
@@ -36,7 +37,10 @@ export function RunTaskset({ taskset, id }: { taskset: string; id: string }) {
 function Form({ taskset, id, onClose }: { taskset: string; id: string; onClose: () => void }) {
   const navigate = useNavigate();
   const models = useQuery({ queryKey: ["models"], queryFn: ({ signal }) => get("/v2/models", { signal }) });
-  const tasks = useQuery({ queryKey: ["task count", id], queryFn: ({ signal }) => get("/v2/tasksets/{taskset_id}/tasks", { path: { taskset_id: id }, query: { limit: 1 }, signal }) });
+  // What the page behind is narrowed down to is what is run, unless it is changed here.
+  const search = useSearch({ strict: false });
+  const [which, setWhich] = useState<Choice>({ words: search.task ?? "", env: search.env ?? "", slugs: new Set() });
+  const tasks = useTasks(id, which);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [repeats, setRepeats] = useState("1");
   const [turns, setTurns] = useState("");
@@ -47,7 +51,7 @@ function Form({ taskset, id, onClose }: { taskset: string; id: string; onClose: 
     mutationFn: async () => {
       const begun: Launched[] = [];
       for (const name of chosen) {
-        const body = launchOf(known.find((model) => model.name === name), { repeats, turns, minutes, money });
+        const body = { ...launchOf(known.find((model) => model.name === name), { repeats, turns, minutes, money }), ...chosenOf(which) };
         begun.push((await change("post", "/v2/tasksets/{taskset_id}/run", { path: { taskset_id: id }, body })) as Launched);
       }
       return begun;
@@ -58,7 +62,7 @@ function Form({ taskset, id, onClose }: { taskset: string; id: string; onClose: 
       else void navigate({ to: "/jobs", search: { taskset } });
     },
   });
-  const total = tasks.data?.total ?? null;
+  const total = taskCount(which, tasks.total);
   const flip = (name: string) => {
     const next = new Set(chosen);
     if (!next.delete(name)) next.add(name);
@@ -74,6 +78,7 @@ function Form({ taskset, id, onClose }: { taskset: string; id: string; onClose: 
         }}
       >
         <Who models={known} chosen={chosen} onFlip={flip} isLoading={models.isPending} error={models.error} />
+        <WhichTasks tasks={tasks} choice={which} onChoice={setWhich} />
         <fieldset className="fieldset run-limits">
           <legend className="label">How often, and how much each run may use</legend>
           <label className="labelled">
@@ -96,12 +101,12 @@ function Form({ taskset, id, onClose }: { taskset: string; id: string; onClose: 
         {run.error ? <Failure error={run.error} /> : null}
         <footer className="run-foot">
           <span className="quiet number" role="status">
-            {chosen.size && total !== null ? says(total, Number(repeats) || 1, chosen.size, Number(money) || null) : "Choose who is to work on it."}
+            {!chosen.size ? "Choose who is to work on it." : total === null ? "" : total === 0 ? "No task fits." : says(total, Number(repeats) || 1, chosen.size, Number(money) || null)}
           </span>
           <button type="button" className="button" onClick={onClose}>
             Not now
           </button>
-          <button type="submit" className="button primary" disabled={!chosen.size || run.isPending}>
+          <button type="submit" className="button primary" disabled={!chosen.size || !total || run.isPending}>
             {run.isPending ? "Starting…" : "Run it"}
           </button>
         </footer>
@@ -178,6 +183,7 @@ function launchOf(model: Model | undefined, limits: Limits): Launch {
   return {
     agent: { type: model?.sdk_agent_type ?? NOBODY, config },
     group: Number(limits.repeats) || 1,
+    search: "",
     retries: 2,
     rollout_timeout: limits.minutes ? Number(limits.minutes) * 60 : null,
   };

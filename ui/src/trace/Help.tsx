@@ -16,6 +16,7 @@ const KEYS: [string[], string][] = [
   [["o"], "show or hide the outline"],
   [["s"], "show or hide the stage"],
   [["1", "…", "4"], "screen, terminal, files, robot"],
+  [["l"], "the screen of a run that goes on, live"],
   [["←", "→"], "screen before, next screen"],
   [["b"], "the screen before the action, or after it"],
   [["f"], "the screen, large"],

@@ -8,6 +8,10 @@ import type { Neighbours } from "./useNeighbours";
 import { CancelRun, Invalidate } from "./Verdicts";
 
 interface ToolbarProps {
+  /** Says what there is to see; null where a run cannot be looked at. */
+  live: string | null;
+  isLive: boolean;
+  onLive: () => void;
   run: RunDetail;
   neighbours: Neighbours;
   onRun: (id: string | undefined) => void;
@@ -24,6 +28,7 @@ export function Toolbar(props: ToolbarProps) {
   return (
     <>
       {run.end_time === null && run.status !== "interrupted" && bundledJob === null ? <CancelRun run={run} /> : null}
+      {props.live === null ? null : <Tool icon="eye" label={props.live} onClick={props.onLive} isOn={props.isLive} />}
       <Tool icon="left" label="Run before ([)" onClick={() => props.onRun(neighbours.before)} disabled={!neighbours.before} />
       <Tool icon="chevron" label="Next run (])" onClick={() => props.onRun(neighbours.after)} disabled={!neighbours.after} />
       <span className="tool-gap" />

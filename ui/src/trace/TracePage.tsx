@@ -9,7 +9,9 @@ import { runQuery, seqIn } from "../api/queries";
 import type { Kind, RunDetail } from "../api/types";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
+import { Icon } from "../parts/Icon";
 import { useShortcuts } from "../parts/keys";
+import { LiveDialog } from "./stage/LiveDialog";
 import { Filters } from "./Filters";
 import { Help } from "./Help";
 import { KINDS } from "./kinds";
@@ -23,6 +25,7 @@ import { TraceHead, Verdict } from "./TraceHead";
 import { useFound, useHighlight } from "./useFound";
 import { useNeighbours } from "./useNeighbours";
 import { useStored, useWide } from "./useStored";
+import { useScreens } from "./useScreens";
 import { useTitle } from "../parts/useTitle";
 import "./trace.css";
 
@@ -144,7 +147,9 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
 
   const lastError = useLastOf(source, "error");
   const lastGrade = useLastOf(source, "grade");
-  const stages = useStages(source);
+  const recorded = useStages(source);
+  const live = useLive(run);
+  const stages = useMemo(() => (live.isShown ? ["live" as const, ...recorded] : recorded), [live.isShown, recorded]);
   const stage = stageName && stages.includes(stageName) ? stageName : (stages[0] ?? null);
   const isStaged = hasStage && isWide && stage !== null;
   const onShow = useCallback(
@@ -155,6 +160,14 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
     },
     [go, source, setStage],
   );
+
+  const onLive = () => {
+    if (!live.can) return;
+    live.ask();
+    if (!isWide) return live.open(true);
+    setStageName("live");
+    setStage(true);
+  };
 
   const step = (by: 1 | -1, fits: (place: number) => boolean = () => true) => {
     const count = places ? places.length : source.total;
@@ -196,6 +209,7 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
     y: () => void navigator.clipboard?.writeText(window.location.href),
     o: () => setOutline(!hasOutline),
     s: () => setStage(!hasStage),
+    l: onLive,
     n: () => match(1),
     N: () => match(-1),
     "/": () => searchBox.current?.focus(),
@@ -212,9 +226,14 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
     <ReadingContext value={reading}>
       <div className="trace">
         <TraceHead run={run} isLive={source.isLive} onGrade={lastGrade === null ? null : () => go(lastGrade, "start")}>
-          <Toolbar run={run} neighbours={neighbours} onRun={toRun} hasOutline={showsOutline} onOutline={() => setOutline(!hasOutline)} hasStage={isStaged} canStage={stage !== null && isWide} onStage={() => setStage(!hasStage)} onHelp={() => setHelp(true)} />
+          <Toolbar live={live.can ? "Its screen, live (l)" : null} isLive={isStaged && stage === "live"} onLive={onLive} run={run} neighbours={neighbours} onRun={toRun} hasOutline={showsOutline} onOutline={() => setOutline(!hasOutline)} hasStage={isStaged} canStage={stage !== null && isWide} onStage={() => setStage(!hasStage)} onHelp={() => setHelp(true)} />
         </TraceHead>
         <Verdict run={run} onError={lastError === null ? null : () => go(lastError, "start")} />
+        {live.can && !isWide ? (
+          <button type="button" className="button live-open" onClick={onLive}>
+            <Icon name="eye" /> Its screen, live
+          </button>
+        ) : null}
         <div className={`trace-body${showsOutline ? " outlined" : ""}${isStaged ? " staged" : ""}`}>
           {showsOutline ? <OutlinePanel source={source} places={places} cursor={cursor} found={foundSet} onGo={onGoStart} /> : null}
           <section className="trace-middle" ref={setBox} aria-label="Timeline">
@@ -241,8 +260,9 @@ function Trace({ id, run }: { id: string; run: RunDetail }) {
               <Timeline source={source} places={places} cursor={cursor} isOpen={isOpen} flipped={flipped} raw={raw} onCursor={look} onToggle={onToggle} onRaw={onRaw} onLink={onLink} handle={timeline} follows={isFollowing && !isOver} />
             )}
           </section>
-          {isStaged && stage ? <Stage source={source} cursor={cursor} stages={stages} current={stage} onStage={setStageName} onGo={onGo} onClose={() => setStage(false)} /> : null}
+          {isStaged && stage ? <Stage runId={run.id} screens={live.screens} source={source} cursor={cursor} stages={stages} current={stage} onStage={setStageName} onGo={onGo} onClose={() => setStage(false)} /> : null}
         </div>
+        {live.isOpen ? <LiveDialog runId={run.id} screens={live.screens} onClose={() => live.open(false)} /> : null}
         {isHelp ? <Help onClose={() => setHelp(false)} /> : null}
       </div>
     </ReadingContext>
@@ -295,6 +315,21 @@ function useShown(source: TraceSource, kinds: ReadonlySet<Kind>): number[] | nul
     }
     return found;
   }, [source, version, kinds]);
+}
+
+/** What a run that goes on shows live. Once it was looked at it stays, and says that the run is over. */
+function useLive(run: RunDetail) {
+  const now = useScreens(run);
+  const [screens, setScreens] = useState(now);
+  const [wasAsked, setAsked] = useState(false);
+  const [isOpen, setOpen] = useState(false);
+  useEffect(() => {
+    // The screens stay what they were when the run ends: they say themselves that they are gone.
+    if (now) setScreens(now);
+  }, [now]);
+  const isLive = screens?.state === "live";
+  const ask = () => setAsked(true);
+  return { screens, isShown: isLive || wasAsked, can: now !== null || isLive || wasAsked, ask, isOpen, open: setOpen };
 }
 
 function useStages(source: TraceSource): StageName[] {

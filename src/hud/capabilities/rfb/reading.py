@@ -58,6 +58,18 @@ def handshake(sender: Sender, password: str | None) -> Generator[int, bytes, Hel
     Raises:
         ServerError: when the server is none, refuses, or asks for what is not spoken here.
     """
+    said = yield from introduce(sender, password)
+    sender.send(wire.set_pixel_format() + wire.set_encodings())
+    width, height = struct.unpack(">HH", said[:4])
+    return Hello(width, height, said[24:].decode("utf-8", "replace"))
+
+
+def introduce(sender: Sender, password: str | None) -> Generator[int, bytes, bytes]:
+    """Agree on a version and authenticate; return what the server says of itself, as it says it.
+
+    Raises:
+        ServerError: as for `handshake`.
+    """
     line = yield 12
     if not line.startswith(b"RFB ") or line[7:8] != b"." or not line[4:7].isdigit():
         raise ServerError(f"it is no VNC server: it says {line!r}")
@@ -80,10 +92,8 @@ def handshake(sender: Sender, password: str | None) -> Generator[int, bytes, Hel
         why = f": {(yield from _reason())}" if version == 8 else ""
         raise ServerError(f"it refused the password{why}")
     sender.send(b"\x01")  # other clients stay connected
-    width, height, length = struct.unpack(">HH16xI", (yield 24))
-    name = yield from _bytes(length, _MAX_NAME)
-    sender.send(wire.set_pixel_format() + wire.set_encodings())
-    return Hello(width, height, name.decode("utf-8", "replace"))
+    head = yield 24
+    return head + (yield from _bytes(int.from_bytes(head[20:], "big"), _MAX_NAME))
 
 
 def messages(to: Listener) -> Generator[int, bytes, NoReturn]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -13,6 +14,8 @@ from typing import Any, cast
 
 from hud._core import json
 from hud._core.errors import EnvironmentFault, InputError, RuntimeFault, bounded
+from hud._core.ids import new_id
+from hud._core.owner import OWNER_LABEL, own_label
 from hud._core.redact import redact
 from hud._version import __version__
 from hud.packaging import archive, wheel
@@ -199,11 +202,18 @@ async def _run(
 async def _describe(engine: Engine, image: str, name: str | None) -> dict[str, Any]:
     """Load the source in a container of the image; return what it offers."""
     target = await _served(engine, image)
-    done = await engine.run(
-        *("run", "--rm", "--network", "none", "--entrypoint", "python3", image),
-        *("-m", "hud.packaging.docker.inventory", target, name or ""),
-        timeout_s=_DESCRIBE_S,
-    )
+    container = f"hud-describe-{new_id()}"
+    words = [*("run", "--rm", "--network", "none", "--name", container, "--pids-limit", "1024")]
+    words += ["--label", f"{OWNER_LABEL}={own_label()}", "--entrypoint", "python3", image]
+    try:
+        done = await engine.run(
+            *(*words, "-m", "hud.packaging.docker.inventory", target, name or ""),
+            timeout_s=_DESCRIBE_S,
+        )
+    except BaseException:
+        # Ending the command has ended neither the container nor the stranger's code in it.
+        await asyncio.shield(_remove(engine, container))
+        raise
     try:
         said = json.decode(done.out.strip().splitlines()[-1])
     except (IndexError, ValueError):
@@ -221,6 +231,11 @@ async def _describe(engine: Engine, image: str, name: str | None) -> dict[str, A
             hint=str(hint) if hint else None,
         )
     return offer
+
+
+async def _remove(engine: Engine, container: str) -> None:
+    with contextlib.suppress(RuntimeFault):
+        await engine.run("rm", "--force", "--volumes", container)
 
 
 async def _served(engine: Engine, image: str) -> str:

@@ -125,7 +125,7 @@ class Engine:
             await _end(process)
 
     async def info(self) -> dict[str, Any]:
-        """Return what the engine says of itself.
+        """Return what the engine says of itself; processors and memory as Docker names them.
 
         Raises:
             RuntimeFault: when it does not answer.
@@ -142,6 +142,9 @@ class Engine:
                 f"the container engine does not answer: {said}",
                 hint="start it (systemctl start docker), or say where it is with DOCKER_HOST",
             )
+        if self.kind == "podman":
+            host = cast("dict[str, Any]", found.get("host") or {})
+            found |= {"NCPU": host.get("cpus"), "MemTotal": host.get("memTotal")}
         return cast("dict[str, Any]", found)
 
     async def _start(

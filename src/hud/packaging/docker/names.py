@@ -6,6 +6,8 @@ import re
 
 VERSION_LABEL = "hud.version"
 SOURCE_LABEL = "hud.source"
+OF_PLATFORMS = "hud-builds/"
+"""What the names of images begin with that platforms build."""
 
 
 def image_name(environment: str) -> str:

@@ -22,9 +22,11 @@ class DockerBuilder:
 
     async def build(self, context: Path, ask: BuildAsk, say: Say) -> Built:
         """Do what `Builder.build` says."""
-        if ask.runtime_config.get("image"):
-            raise BuildFailed(
-                "the image is built of the context, so --runtime-config cannot name another",
-                hint="leave image out of it",
-            )
+        for name in ("image", "compose"):
+            if ask.runtime_config.get(name):
+                raise BuildFailed(
+                    f"an image is built of the context and runs alone, so --runtime-config cannot "
+                    f"have {name}",
+                    hint=f"leave {name} out of it",
+                )
         return await build_apart("hud.platform.builds.docker_child", self._home, context, ask, say)

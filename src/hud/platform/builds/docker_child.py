@@ -8,14 +8,14 @@ from typing import Any
 
 from hud._core.ids import new_id
 from hud.packaging.docker.build import ImageAsk, build_image
-from hud.packaging.docker.names import image_name
+from hud.packaging.docker.names import OF_PLATFORMS, image_name
 from hud.platform.builds.program import Order, run, say
 
 
 async def build(order: Order, source: Path) -> dict[str, Any]:
     """Build the image, under a name that no other build has."""
     ask = ImageAsk(
-        tag=f"hud-builds/{image_name(order.name)}:{new_id()}",
+        tag=f"{OF_PLATFORMS}{image_name(order.name)}:{new_id()}",
         name=order.name,
         build_args=order.build_args,
         secrets=_secrets(order),

@@ -16,6 +16,8 @@ from sqlalchemy import Connection, and_, select
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
+from hud.environment.runtime_config import RuntimeConfig
+from hud.environment.task import Task
 from hud.platform.database import Database
 from hud.platform.errors import ApiError
 from hud.platform.registry import tables
@@ -25,6 +27,7 @@ from hud.runtimes.base import Provider
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _environments, _builds = tables.environments, tables.builds
+GONE_HINT = "hud deploy builds it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Built:
         uri: `bundle:<sha256>` or `docker:<image>`.
         bundles: The folder of this platform's bundles.
         variables: What its environment is given as environment variables, decrypted.
+        config: What every rollout of it is to have, as it was deployed with.
     """
 
     team: str
@@ -44,6 +48,7 @@ class Built:
     uri: str
     bundles: Path
     variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    config: RuntimeConfig | None = None
 
 
 Make = Callable[[Built, str], Provider]
@@ -84,6 +89,36 @@ def provider_of(built: Built) -> Provider:
     return make(built, rest)
 
 
+def as_deployed(built: Built, task: Task) -> Task:
+    """Return a task with what its build was deployed with, under the row's own asks.
+
+    An image that the row names says where it came from, and is not run: what else this machine's
+    container engine holds is not a team's to choose.
+
+    Raises:
+        InputError: when the row asks for further containers, which the build does not have.
+    """
+    config = task.runtime_config
+    if config is None and built.config is None:
+        return task
+    if getattr(config, "compose", None) is not None:
+        raise InputError(
+            f"task {bounded(task.slug)!r} asks for compose, and this platform runs what was "
+            f"deployed as {built.environment!r} alone",
+            hint="run it with --runtime docker, or remove compose from its runtime_config",
+        )
+    asked = (built.config or RuntimeConfig()).with_overrides(config)
+    kept = asked.model_dump(exclude_unset=True, exclude={"image"})
+    own = RuntimeConfig.model_validate(kept) if kept else None
+    return task.model_copy(update={"runtime_config": own})
+
+
+def is_here(uri: str, bundles: Path) -> bool:
+    """Tell whether what was built can be there: of a bundle the folder may be gone. Blocks."""
+    kind, _, rest = uri.partition(":")
+    return kind != "bundle" or not _SHA256.fullmatch(rest) or (bundles / rest).is_dir()
+
+
 class Deployed:
     """Finds what the teams of a platform have deployed. From any thread; blocks."""
 
@@ -108,17 +143,29 @@ class Deployed:
         if not found.build or not found.uri:
             message = f"environment {bounded(found.name)!r} has no build that can be run"
             raise ApiError(409, message, kind="not_built", hint=hint)
+        if not is_here(found.uri, self._bundles):
+            message = f"the build of environment {bounded(found.name)!r} is not here any more"
+            raise ApiError(409, message, kind="not_built", hint=GONE_HINT)
         variables: dict[str, str] = {}
         if found.variables:
             variables = json.decode(self._secrets.decrypt(found.variables))
-        return Built(team, found.build, found.name, found.uri, self._bundles, variables)
+        config = _config(found.spec)
+        return Built(team, found.build, found.name, found.uri, self._bundles, variables, config)
+
+
+def _config(spec: str | None) -> RuntimeConfig | None:
+    """Return what a build's places are to have; what was built itself says what runs in them."""
+    held: dict[str, Any] = json.decode(spec) if spec else {}
+    asked: dict[str, Any] = held.get("runtime_config") or {}
+    kept = {name: value for name, value in asked.items() if name not in ("image", "compose")}
+    return RuntimeConfig.model_validate(kept) if kept else None
 
 
 def _latest(connection: Connection, team: str, name: str) -> Any:
     return connection.execute(
         select(
             *(_environments.c.name, _environments.c.variables),
-            *(_builds.c.id.label("build"), _builds.c.uri),
+            *(_builds.c.id.label("build"), _builds.c.uri, _builds.c.spec),
         )
         .outerjoin(
             _builds,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import Connection, select, update
 
+from hud.platform.builds.placing import GONE_HINT, is_here
 from hud.platform.builds.records import BuildStatus
 from hud.platform.database import now_us
 from hud.platform.errors import ApiError
@@ -14,18 +17,21 @@ _builds, _environments = tables.builds, tables.environments
 _KNOWN_SHOWN = 10
 
 
-def roll_back(connection: Connection, team: str, environment_id: str, version: int) -> int | None:
+def roll_back(
+    connection: Connection, team: str, environment_id: str, version: int, bundles: Path
+) -> int | None:
     """Make `version` the one that is run, and return which one was before; None for none.
 
     The next build is a new version all the same: the numbers only grow. Variables stay as they are.
 
     Raises:
-        ApiError: with status 404, when there is no such environment, or version of it.
+        ApiError: with status 404, when there is no such environment, or version of it; 409, when
+            what was built is not in the folder `bundles` any more.
     """
     found = find_environment(connection, team, environment_id)
-    versions = list(
+    versions = dict(
         connection.execute(
-            select(_builds.c.version)
+            select(_builds.c.version, _builds.c.uri)
             .where(
                 _builds.c.team == team,
                 _builds.c.environment_id == found.id,
@@ -33,10 +39,12 @@ def roll_back(connection: Connection, team: str, environment_id: str, version: i
                 _builds.c.status == BuildStatus.SUCCEEDED,
             )
             .order_by(_builds.c.version.desc())
-        ).scalars()
+        )
+        .tuples()
+        .all()
     )
     if version not in versions:
-        known = ", ".join(str(each) for each in versions[:_KNOWN_SHOWN])
+        known = ", ".join(str(each) for each in list(versions)[:_KNOWN_SHOWN])
         more = ", …" if len(versions) > _KNOWN_SHOWN else ""
         raise ApiError(
             404,
@@ -44,6 +52,9 @@ def roll_back(connection: Connection, team: str, environment_id: str, version: i
             kind="not_found",
             hint=f"it has: {known}{more}" if versions else "it was never built",
         )
+    if not is_here(versions[version] or "", bundles):
+        message = f"version {version} of environment {found.name!r} is not here any more"
+        raise ApiError(409, message, kind="gone", hint=GONE_HINT)
     before = connection.execute(
         select(_environments.c.latest_version).where(
             _environments.c.team == team, _environments.c.id == found.id

@@ -21,7 +21,7 @@ from hud.platform.leases.places import Places
 
 logger = logging.getLogger(__name__)
 
-_TOLD_EVERY_S = 20.0
+_TOLD_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,15 @@ class Leases:
         if lease is None:
             not_found("lease", lease_id)
         return lease
+
+    def of_run(self, team: str, run_id: str) -> Lease | None:
+        """Return the newest lease of the team for a run, None when this server holds none."""
+        held = [
+            lease
+            for (of_team, _), lease in self._held.items()
+            if of_team == team and lease.borrower.run_id == run_id and not lease.over.done()
+        ]
+        return held[-1] if held else None
 
     @contextlib.contextmanager
     def tunnelling(self, lease: Lease) -> Generator[None]:

@@ -9,17 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncGenerator
 
 from hud._core.errors import HudError, RuntimeFault
 from hud.environment.task import Task
-from hud.platform.builds.placing import Built, provider_of
+from hud.platform.builds.placing import Built, as_deployed, provider_of
+from hud.platform.screens.placed import PlacedRuns
 from hud.runtimes.base import Provider, Runtime, provider_scope
+from hud.sandbox.launch import sweep_orphans
 
 logger = logging.getLogger(__name__)
 
 IDLE_S = 120.0
 """How long a provider that nobody uses stays open."""
+
+
+async def clear_up() -> None:
+    """Remove what places of servers and workers left on this machine that were killed."""
+    await asyncio.to_thread(sweep_orphans, os.getpid())
 
 
 class _Open:
@@ -57,9 +65,14 @@ class _Open:
 
 
 class Places:
-    """Makes places of builds. For one event loop; closed by whoever made it."""
+    """Makes places of builds. For one event loop; closed by whoever made it.
+
+    Attributes:
+        runs: Where the rollouts of this process stand, on these places or others.
+    """
 
     def __init__(self, *, idle_s: float = IDLE_S) -> None:
+        self.runs = PlacedRuns()
         self._idle_s = idle_s
         self._open: dict[tuple[str, str], _Open] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -76,6 +89,7 @@ class Places:
         """
         if self._is_closed:
             raise RuntimeFault("this worker is ending")
+        task = as_deployed(built, task)
         key = (built.team, built.build_id)
         entry = self._open.get(key)
         if entry is None:

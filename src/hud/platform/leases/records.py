@@ -15,7 +15,7 @@ from hud.platform.leases.lease import Lease
 from hud.store.schema import metadata
 
 _table = metadata.tables["leases"]
-SILENCE_US = 60 * 1_000_000
+SILENCE_US = 35 * 1_000_000
 """How long a server may say nothing before what it lent counts as gone."""
 _KEPT_US = 7 * 24 * 3600 * 1_000_000
 

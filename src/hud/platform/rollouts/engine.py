@@ -19,6 +19,7 @@ from hud.platform.errors import ApiError
 from hud.platform.leases.places import Places
 from hud.platform.rollouts.agents import make_remote_agent
 from hud.platform.rollouts.order import ModelGateway, Order
+from hud.platform.screens.placed import OnPlatform, PlacedRuns
 from hud.runtimes.base import Provider, Runtime
 from hud.trace.sinks import Sink
 
@@ -70,9 +71,8 @@ class EmbeddedEngine:
 
     async def play(self, order: Order, gateway: ModelGateway | None, sink: Sink) -> bool:
         """See `Engine.play`."""
-        return await play_order(
-            order, gateway, sink, DeployedBuilds(self._places, self._find_built, order.team)
-        )
+        builds = DeployedBuilds(self._places, self._find_built, order.team)
+        return await play_order(order, gateway, sink, builds, self._places.runs)
 
 
 class DeployedBuilds:
@@ -94,11 +94,16 @@ class DeployedBuilds:
 
 
 async def play_order(
-    order: Order, gateway: ModelGateway | None, sink: Sink, provider: Provider
+    order: Order,
+    gateway: ModelGateway | None,
+    sink: Sink,
+    provider: Provider,
+    placed: PlacedRuns,
 ) -> bool:
     """Carry an order out in places of `provider`, with the engine that `hud eval` uses.
 
-    For engines: it needs nothing of the platform but what it is given.
+    For engines: it needs nothing of the platform but what it is given. `placed` is told where the
+    run stands.
 
     Raises:
         InputError: when what was ordered cannot be run at all.
@@ -119,5 +124,6 @@ async def play_order(
         member=order.member,
         attempt=order.attempt,
     )
-    await play(run, Plan(task, agent, provider, limits, (sink,), task.digest()))
+    noted = OnPlatform(provider, placed, order.team, order.run_id)
+    await play(run, Plan(task, agent, noted, limits, (sink,), task.digest()))
     return run.may_pass

@@ -30,6 +30,7 @@ from hud.store.records import JobRecord
 _PAGE = 500
 _TOGETHER = 200
 _KEY = "launched"
+_WHICH = {"slugs", "search", "env"}
 # Trying one again that somebody ended is for that somebody to say, one by one.
 _AGAIN_NOT = ("graded", "cancelled")
 
@@ -40,6 +41,8 @@ class Launch(BaseModel):
     Attributes:
         group: How often each task.
         slugs: Only these tasks; None is all of them.
+        search: Of these only the tasks that are found by these words, as in a listing.
+        env: Of these only the tasks of this environment.
         rollout_timeout: Seconds for one whole rollout.
         retries: Further attempts at an ungraded run whose cause may pass by itself.
     """
@@ -49,6 +52,8 @@ class Launch(BaseModel):
     agent: AgentAsk
     group: int = Field(default=1, ge=1, le=1000)
     slugs: list[str] | None = Field(default=None, min_length=1, max_length=10_000)
+    search: str = Field(default="", max_length=500, pattern=r"^[^\x00]*$")
+    env: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]*$")
     rollout_timeout: float | None = Field(default=None, gt=0, le=7 * 86_400, allow_inf_nan=False)
     retries: int = Field(default=2, ge=0, le=10)
 
@@ -85,7 +90,7 @@ async def launch(
             agent=wanted.agent.type,
             model=_model(wanted.agent),
             runtime=RUNTIME,
-            spec={_KEY: wanted.model_dump(mode="json", exclude={"slugs"})},
+            spec={_KEY: wanted.model_dump(mode="json", exclude=_WHICH)},
             heard_at=now,
             key_id=caller.key_id,
         )
@@ -142,10 +147,9 @@ def _tasks(
         taskset = find_taskset(connection, team, taskset_id)
         found: list[TaskVersion] = []
         after = 0
+        fitting = Wanted(wanted.search, wanted.env)
         while True:
-            page, _ = page_of_tasks(
-                connection, team, taskset.id, Wanted(), limit=_PAGE, after=after
-            )
+            page, _ = page_of_tasks(connection, team, taskset.id, fitting, limit=_PAGE, after=after)
             found += page
             if len(page) < _PAGE:
                 break
@@ -155,9 +159,13 @@ def _tasks(
         found = [task for task in found if task.slug in chosen]
         unknown = chosen - {task.slug for task in found}
         if unknown:
-            text = f"taskset {taskset.name!r} has no task {min(unknown)[:200]!r}"
+            fits = " that fits" if wanted.search or wanted.env else ""
+            text = f"taskset {taskset.name!r} has no task {min(unknown)[:200]!r}{fits}"
             raise ApiError(404, text, kind="not_found")
     if not found:
+        if wanted.search or wanted.env:
+            text = f"taskset {taskset.name!r} has no task that fits"
+            raise ApiError(409, text, kind="empty", hint="look for other words, or for none")
         text = f"taskset {taskset.name!r} has no task"
         raise ApiError(409, text, kind="empty", hint="hud sync tasks puts some into it")
     return taskset, found

@@ -15,11 +15,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from hud._core.errors import InputError, bounded
 from hud.environment.task import Task
 from hud.packaging.bundle import PREFIX, load_bundle
-from hud.platform.builds.placing import Built
+from hud.platform.builds.placing import Built, as_deployed
 from hud.platform.errors import ApiError
 from hud.platform.leases.places import Places
 from hud.platform.rollouts.engine import Engine, FindBuilt, play_order
 from hud.platform.rollouts.order import ModelGateway, Order
+from hud.platform.screens.placed import PlacedRuns
 from hud.runtimes.base import Runtime
 from hud.runtimes.ray import RayRuntime
 from hud.runtimes.ray.cluster import Cluster
@@ -32,10 +33,13 @@ _BUILDS = 64
 class RayEngine:
     """Carries orders out with their environments on a cluster. See `Engine`."""
 
-    def __init__(self, address: str | None, find_built: FindBuilt, *, width: int) -> None:
+    def __init__(
+        self, address: str | None, find_built: FindBuilt, placed: PlacedRuns, *, width: int
+    ) -> None:
         self.width = width
         self._address = address
         self._find_built = find_built
+        self._placed = placed
         self._cluster = Cluster(address)
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
         self._changing = asyncio.Lock()
@@ -53,7 +57,7 @@ class RayEngine:
 
     async def play(self, order: Order, gateway: ModelGateway | None, sink: Sink) -> bool:
         """See `Engine.play`."""
-        return await play_order(order, gateway, sink, _Builds(self, order.team))
+        return await play_order(order, gateway, sink, _Builds(self, order.team), self._placed)
 
     @asynccontextmanager
     async def place(self, team: str, task: Task) -> AsyncGenerator[Runtime]:
@@ -67,6 +71,7 @@ class RayEngine:
             built = await asyncio.to_thread(self._find_built, team, task.env)
         except ApiError as error:
             raise InputError(error.message, hint=error.hint) from error
+        task = as_deployed(built, task)
         held = await self._runtime(built)
         held.users += 1
         try:
@@ -132,4 +137,4 @@ class _Builds:
 def make(name: str, places: Places, find_built: FindBuilt, width: int) -> Engine:
     """Return what `ray`, `ray:HOST:PORT` and `ray://HOST:PORT` mean."""
     address = name if name.startswith(f"{NAME}://") else name.partition(":")[2] or None
-    return RayEngine(address, find_built, width=width)
+    return RayEngine(address, find_built, places.runs, width=width)

@@ -70,14 +70,16 @@ def environment_builds(
     return BuildPage(items=[BuildRow.of(each) for each in builds], total=total)
 
 
-@router.post("/rollback", responses=refusals(404))
+@router.post("/rollback", responses=refusals(404, 409))
 def rollback(
     request: Request, caller: Recorder, environment_id: Id, body: RollbackWanted
 ) -> RolledBack:
     """Make a version that was built before the one that is run; variables stay as they are."""
-    with services_of(request).database.writing() as connection:
+    services = services_of(request)
+    bundles = services.config.home / "bundles"
+    with services.database.writing() as connection:
         found = find_environment(connection, caller.team, environment_id)
-        before = roll_back(connection, caller.team, found.id, body.version)
+        before = roll_back(connection, caller.team, found.id, body.version, bundles)
         audit.note(
             connection,
             caller.team,

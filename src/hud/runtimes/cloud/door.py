@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Protocol
 
 from hud._core.errors import bounded
+from hud.sandbox import folders
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +49,14 @@ class Door:
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
-        self._folder = tempfile.TemporaryDirectory(prefix="hud-door-")
+        self._folder = tempfile.TemporaryDirectory(prefix=folders.prefix_of("door"))
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.path = f"{self._folder.name}/control"
         self.last_error: str | None = None
 
     async def __aenter__(self) -> Door:
+        await asyncio.to_thread(folders.sweep_once)
         self._server = await asyncio.start_unix_server(self._accept, self.path, limit=PIECE_BYTES)
         return self
 

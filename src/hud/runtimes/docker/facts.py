@@ -20,10 +20,12 @@ class ImageFacts:
         is_ours: Whether `hud build` made it.
         command: What to run in place of its command: the same, without loading the command line,
             which is a quarter of the start. Empty for its own.
+        user: Who it runs as; empty for root.
     """
 
     is_ours: bool = False
     command: tuple[str, ...] = ()
+    user: str = ""
 
 
 def read_facts(text: str) -> ImageFacts:
@@ -36,10 +38,11 @@ def read_facts(text: str) -> ImageFacts:
         return ImageFacts()
     config = cast("dict[str, Any]", found)
     labels = cast("dict[str, str]", config.get("Labels") or {})
+    user = str(config.get("User") or "")
     if VERSION_LABEL not in labels:
-        return ImageFacts()
+        return ImageFacts(user=user)
     words = cast("list[str]", config.get("Cmd") or [])
-    return ImageFacts(True, () if config.get("Entrypoint") else _shortened(words))
+    return ImageFacts(True, () if config.get("Entrypoint") else _shortened(words), user)
 
 
 def _shortened(words: list[str]) -> tuple[str, ...]:

@@ -82,8 +82,9 @@ class DockerPlace:
             EnvironmentFault: when the environment's own code is what failed.
         """
         self.folder.mkdir(mode=0o700)
-        # A container that runs as another user than root has to be able to listen in it.
-        self.folder.chmod(0o777)
+        # A container that runs as another user than root has to be able to listen in it, and an
+        # agent that is yet another must not put a socket of its own in place of that.
+        self.folder.chmod(0o1777)
         waiting = asyncio.create_task(self._hear_ready())
         try:
             # Tasks begin in the order they are made: the socket is there before the container.
@@ -180,6 +181,8 @@ class DockerPlace:
         if any(words in reason for words in _NO_COMMAND):
             why = ", for there is no hud in it that it runs"
             hint = "build it with hud build, of a Dockerfile whose CMD is hud serve"
+        elif "container-init binary" in reason:
+            hint = "Podman needs a first process for containers: apt-get install catatonit"
         return RuntimeFault(f"{self.ask.what} cannot be started{why}: {reason}{log}", hint=hint)
 
     async def _hear_ready(self) -> None:

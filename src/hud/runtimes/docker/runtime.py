@@ -27,6 +27,7 @@ from hud.runtimes.docker.place import Ask, DockerPlace
 from hud.runtimes.docker.projects import Projects, every_service
 from hud.runtimes.docker.scope import Scope
 from hud.runtimes.docker.seccomp import write_profile
+from hud.runtimes.docker.walls import opening_options, user_of
 from hud.runtimes.pool import Warm
 
 STARTUP_S = 120.0
@@ -229,13 +230,15 @@ class DockerRuntime:
             )
         image = config.image or self.image or image_name(task.env)
         facts = await self._images.find(image)
+        user = user_of(self.run_args, facts.user)
+        opened = opening_options(self._info, scope.engine.kind, user=user, run_args=self.run_args)
         options = [
             *("--network", self.network, "--init", "--pids-limit", str(PROCESSES)),
             *("--security-opt", "no-new-privileges"),
             *("--security-opt", f"seccomp={scope.folder / 'seccomp.json'}"),
             *(_LOG if scope.engine.kind == "docker" else ()),
             *limits,
-            *_unmasked(self._info),
+            *opened,
             *self.run_args,
         ]
         return Ask(
@@ -246,16 +249,6 @@ class DockerRuntime:
             startup_s=startup or STARTUP_S,
             is_ours=facts.is_ours,
         )
-
-
-def _unmasked(info: dict[str, Any]) -> list[str]:
-    """Let sandboxes inside have a /proc of their own, where the container's root is not the host's.
-
-    Elsewhere root in the container could write the kernel's settings through it.
-    """
-    options = [str(option) for option in info.get("SecurityOptions") or ()]
-    is_mapped = any(name in option for option in options for name in ("userns", "rootless"))
-    return ["--security-opt", "systempaths=unconfined"] if is_mapped else []
 
 
 async def _end_after(place: DockerPlace, limit_s: float) -> None:

@@ -30,6 +30,7 @@ from hud.runtimes.kubernetes.pod import (
 )
 from hud.runtimes.kubernetes.tunnel import Tunnel, finish
 from hud.runtimes.warm.source import short_folder
+from hud.sandbox import folders
 
 logger = logging.getLogger(__name__)
 
@@ -136,10 +137,11 @@ class _Scope:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.directory = f"{short_folder()}/hud-{uuid.uuid4().hex[:16]}"
+        self.directory = f"{short_folder()}/{folders.prefix_of('pods')}{uuid.uuid4().hex[:16]}"
 
     async def open(self) -> None:
         """Connect, and delete what processes left here that were killed."""
+        await asyncio.to_thread(folders.sweep_once)
         await self.api.open()
         Path(self.directory).mkdir(mode=0o700)
         for name, labels in await self.api.labelled(f"{MANAGED_BY}={MANAGER},{HOST}={_host()}"):

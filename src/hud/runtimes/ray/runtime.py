@@ -34,6 +34,7 @@ from hud.runtimes.ray.pool import Pool, Size
 from hud.runtimes.ray.worker import Kit
 from hud.runtimes.subprocess import source_file
 from hud.runtimes.warm.source import short_folder
+from hud.sandbox import folders
 
 _ANSWER_S = 30.0  # a place is ready when it is yielded: it answers, or it is gone
 _SOURCE = Limits(files=20_000, total_bytes=256 << 20)
@@ -166,7 +167,7 @@ class _Scope:
     def __init__(self, address: str | None, size: Size) -> None:
         self._cluster = Cluster(address)
         self._size = size
-        self._directory = f"{short_folder()}/hud-{uuid.uuid4().hex[:16]}"
+        self._directory = f"{short_folder()}/{folders.prefix_of('nodes')}{uuid.uuid4().hex[:16]}"
         self._pools: dict[Asks, Pool] = {}
         self._kit: Kit | None = None
 
@@ -179,6 +180,7 @@ class _Scope:
             InputError: when Ray is not installed, or the source cannot be packed.
             RuntimeFault: when no cluster answers.
         """
+        await asyncio.to_thread(folders.sweep_once)
         archive = await asyncio.to_thread(_packed, source)
         await self._cluster.open()
         Path(self._directory).mkdir(mode=0o700)
@@ -228,7 +230,7 @@ def _packed(source: Source | Bundle) -> bytes:
         with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
             tar.add(source.folder, source.address)
         return archive.getvalue()
-    with tempfile.TemporaryDirectory(prefix="hud-pack-") as folder:
+    with tempfile.TemporaryDirectory(prefix=folders.prefix_of("pack")) as folder:
         context = read_context(source.root, _SOURCE)
         if source.path.name not in context.names():
             raise InputError(

@@ -39,6 +39,8 @@ class Requests:
         # Whether nobody else runs as the uid, and whether the host ends all as a group as well.
         self._owns_uid: bool = settings.get("owns_uid", False)
         self._is_grouped: bool = settings.get("is_grouped", False)
+        # From how many processes on another is refused, where no control group counts them.
+        self._crowded_at: int | None = settings.get("crowded_at")
         self._own: dict[int, int] = {}
         self._sessions: dict[int, int] = {}
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], None]] = {
@@ -102,6 +104,8 @@ class Requests:
 
     def _spawn(self, request: dict[str, Any], fds: list[int]) -> None:
         number: int = request["id"]
+        if self._crowded_at is not None and self._count() >= self._crowded_at:
+            raise OSError(errno.EAGAIN, "no room for further processes")
         size = request.get("pty")
         if size is None:
             if len(fds) < 3:  # the kernel drops what is beyond this process's limit
@@ -119,6 +123,15 @@ class Requests:
         finally:
             os.close(master)
             os.close(slave)
+
+    def _count(self) -> int:
+        if self._confine is None:
+            return len(_pids())
+        uid, count = self._confine["uid"], 0
+        for pid in _pids():
+            with contextlib.suppress(OSError):
+                count += os.stat(f"/proc/{pid}").st_uid == uid  # noqa: PTH116
+        return count
 
     def _note(self, number: int, pid: int) -> None:
         self._own[pid] = number

@@ -5,16 +5,19 @@ import { lazy, Suspense } from "react";
 import { Fence, Failure } from "../../parts/Failure";
 import { Icon, type IconName } from "../../parts/Icon";
 import type { TraceSource } from "../source";
+import type { ScreenState } from "../useScreens";
 import { ScreenStage } from "./ScreenStage";
 import "./stage.css";
 
+const LiveStage = lazy(() => import("./LiveStage").then((module) => ({ default: module.LiveStage })));
 const TerminalStage = lazy(() => import("./TerminalStage").then((module) => ({ default: module.TerminalStage })));
 const FilesStage = lazy(() => import("./FilesStage").then((module) => ({ default: module.FilesStage })));
 const RobotStage = lazy(() => import("./RobotStage").then((module) => ({ default: module.RobotStage })));
 
-export type StageName = "screen" | "terminal" | "files" | "robot";
+export type StageName = "live" | "screen" | "terminal" | "files" | "robot";
 
 export const STAGES: Record<StageName, { label: string; icon: IconName }> = {
+  live: { label: "Live", icon: "eye" },
   screen: { label: "Screen", icon: "screen" },
   terminal: { label: "Terminal", icon: "shell" },
   files: { label: "Files", icon: "files" },
@@ -22,6 +25,8 @@ export const STAGES: Record<StageName, { label: string; icon: IconName }> = {
 };
 
 interface StageProps {
+  runId: string;
+  screens: ScreenState | null;
   source: TraceSource;
   cursor: number;
   stages: StageName[];
@@ -31,7 +36,7 @@ interface StageProps {
   onClose: () => void;
 }
 
-export function Stage({ source, cursor, stages, current, onStage, onGo, onClose }: StageProps) {
+export function Stage({ runId, screens, source, cursor, stages, current, onStage, onGo, onClose }: StageProps) {
   return (
     <aside className="stage" aria-label="The environment at this step">
       <header className="stage-head">
@@ -49,6 +54,7 @@ export function Stage({ source, cursor, stages, current, onStage, onGo, onClose 
       </header>
       <Fence of={current} fallback={(error) => <div className="stage-note"><Failure error={error} /></div>}>
         <Suspense fallback={<div className="stage-note">Loading…</div>}>
+          {current === "live" ? <LiveStage runId={runId} screens={screens} /> : null}
           {current === "screen" ? <ScreenStage source={source} cursor={cursor} onGo={onGo} /> : null}
           {current === "terminal" ? <TerminalStage source={source} cursor={cursor} onGo={onGo} /> : null}
           {current === "files" ? <FilesStage source={source} cursor={cursor} /> : null}

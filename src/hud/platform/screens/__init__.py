@@ -1,0 +1,1 @@
+"""Live screens of rollouts that run here: looked at through the platform, never touched."""
