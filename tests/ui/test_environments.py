@@ -141,6 +141,20 @@ def test_a_build_tells_its_log_in_colour_and_why_it_failed(reader: Reader) -> No
     expect(page.locator(".verdict")).to_contain_text("It was not built. tasks.py: line 3")
 
 
+def test_a_long_line_of_a_log_is_folded_on_a_phone(chromium: Browser, platform: Platform) -> None:
+    build = platform.add("FAILED", ended_at=now_us(), error="too long")
+    platform.said(build, "word " * 60, "the next line")
+    with reading(chromium, platform.viewer, **WINDOWS["narrow"], **PLAIN) as reader:
+        page = reader.open(f"/environments/{platform.environment}/builds/{build}")
+        first, second = (page.locator(".build-line").nth(place) for place in (0, 1))
+        expect(second).to_contain_text("the next line")
+        above, below = first.bounding_box(), second.bounding_box()
+        assert above is not None and below is not None
+        assert above["height"] > 3 * below["height"]
+        assert below["y"] == pytest.approx(above["y"] + above["height"], abs=1)
+        assert above["x"] + above["width"] <= 390
+
+
 def test_a_build_is_followed_while_it_goes_on(reader: Reader, platform: Platform) -> None:
     build = platform.add("IN_PROGRESS", worker="elsewhere")
     platform.said(build, "first line")

@@ -18,6 +18,7 @@ from tests.platform.remote.asking import over, screen_settled, submit, until
 from tests.platform.remote.conftest import QA, RemoteServer
 from tests.platform.remote.test_screens import STUDIO
 from tests.ui.sights import PLAIN, SCHEMES, WINDOWS, cut_off, keep, settled
+from tests.ui.test_pages import faults
 from tests.ui.viewer import Viewer, reading
 
 TEAM = "local"
@@ -164,5 +165,6 @@ def test_a_live_screen_fits_its_window(
         is_seen(desktop_of(page))
         settled(page)
         assert not cut_off(page), cut_off(page)
+        assert not faults(page)
         if request.config.getoption("--pictures"):
             keep(page, "trace-live", window, scheme)

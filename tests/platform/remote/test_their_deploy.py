@@ -90,4 +90,4 @@ def test_their_deploy_sync_and_remote_eval(
         runs = client.get(f"/v2/jobs/{job['id']}/traces").json()["items"]
     assert sorted(run["reward"] for run in runs) == [0.0, 1.0]
     assert {run["env"] for run in runs} == {"theirs-deployed"}
-    assert {run["runtime"] for run in runs} == {"DeployedBuilds"}
+    assert {run["runtime"] for run in runs} == {"OnPlatform"}

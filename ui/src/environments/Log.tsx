@@ -38,11 +38,13 @@ export function Log({ lines, label, isLive }: { lines: readonly string[]; label:
     >
       <div className="build-lines" style={{ height: list.getTotalSize() }}>
         {list.getVirtualItems().map((item) => (
-          <div key={item.key} className="build-line" style={{ transform: `translateY(${item.start}px)` }}>
+          <div key={item.key} ref={list.measureElement} data-index={item.index} className="build-line" style={{ transform: `translateY(${item.start}px)` }}>
             <span className="build-line-no" style={{ width: `${digits + 1}ch` }}>
               {item.index + 1}
             </span>
-            <Coloured text={lines[item.index] ?? ""} />
+            <span className="build-line-text">
+              <Coloured text={lines[item.index] ?? ""} />
+            </span>
           </div>
         ))}
       </div>
