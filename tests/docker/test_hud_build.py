@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import zipfile
 from pathlib import Path
+
+import pytest
 
 from hud._version import __version__
 from hud.capabilities.ssh import SSHClient
@@ -13,6 +16,7 @@ from hud.environment.task import Task
 from hud.runtimes.docker import DockerRuntime
 from tests.docker.conftest import RECIPE, Build, hud
 from tests.docker_engine import DockerEngine
+from tests.e2e.hud_command import Shell, until
 
 FIX_BUG = '''
 import os
@@ -105,6 +109,35 @@ def test_a_build_that_fails_says_what_failed(engine: DockerEngine, tmp_path: Pat
     (tmp_path / "env.py").write_text("import not_there")
     done = hud(engine, "build", str(tmp_path))
     assert done.returncode == 2 and "not_there" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["a step runs", "the source is loaded"])
+def test_a_build_that_is_interrupted_leaves_nothing_running(
+    engine: DockerEngine, tmp_path: Path, number: signal.Signals, when: str
+) -> None:
+    shell = Shell(tmp_path)
+    shell.env |= {**engine.environ, "TMPDIR": str(tmp_path)}
+    step = f"RUN echo {number.name} && sleep 600\n" if when == "a step runs" else ""
+    shell.write("Dockerfile.hud", RECIPE + step)
+    shell.write("env.py", "import time\ntime.sleep(600)\n")
+    with shell.started("build", ".") as running:
+        if step:
+            running.says(f"{number.name}\n")
+        else:
+            names = ("ps", "--format", "{{.Names}}")
+            until(
+                lambda: (
+                    "hud-describe" in engine.docker(*names) or running.process.poll() is not None
+                )
+            )
+        running.process.send_signal(number)
+        ended = running.ended()
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err.splitlines()[-1] == "interrupted"
+    until(lambda: engine.containers() == [])
+    assert not list(tmp_path.glob("hud-*"))
+    assert not (shell.folder / "hud.lock").exists()
 
 
 async def test_a_workspace_in_a_container_is_walled_in_by_a_second_uid(

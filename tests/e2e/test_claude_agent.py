@@ -2,131 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import importlib.util
 import io
 import json
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from anthropic import AsyncAnthropic
 
 from hud import Environment, LocalRuntime, Run
-from hud._core.errors import AgentFault, Fault, InputError, ModelFault
-from hud._core.settings import Settings
+from hud._core.errors import AgentFault, InputError, ModelFault
 from hud.agents import anthropic_sdk
 from hud.agents.claude import ClaudeAgent
 from hud.agents.messages_format import LEFT_OUT, REFUSED
 from hud.agents.types import ClaudeConfig, HostedTool
 from hud.clients.connect import connect
-from hud.environment.browser import Browser
 from hud.models.endpoint import Endpoint
 from hud.testing import check_agent
 from hud.testing.model_server import (
     ApiError,
     Call,
     Citation,
-    HangUp,
     ModelServer,
-    Question,
-    RawReply,
     Say,
-    after_failures,
     letter_count,
     script,
 )
-from hud.trace.steps import AgentStep, ToolStep
-from tests.conformance.daemons.cdp import NAMES
-from tests.needs import need_module, need_program
+from tests.e2e.claude_agents import (
+    KEY,
+    PIXEL,
+    add,
+    agent_for,
+    asked,
+    bare,
+    ended,
+    fault_of,
+    part,
+    results,
+    server_results,
+    streamed,
+    turns,
+)
+from tests.needs import need_module
 
-KEY = "a-key-that-must-not-leak"
-PIXEL = base64.b64encode(
-    bytes.fromhex(
-        "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
-        "3a7e9b550000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
-    )
-).decode()
-
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of this machine reaches a test."""
-    for field in Settings.model_fields.values():
-        monkeypatch.delenv(str(field.alias), raising=False)
-    monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.chdir(tmp_path)
-
-
-def agent_for(server: ModelServer, tools: Any = (), **config: Any) -> ClaudeAgent:
-    config.setdefault("base_url", server.base_url("messages"))
-    return ClaudeAgent(ClaudeConfig(**config), tools=tools)
-
-
-def asked(prompt: Any = "How many 'r's are in 'strawberry'?", **agent_config: Any) -> Run:
-    run = Run(None, "count", {})
-    run.slug, run.prompt, run.agent_config = "count-1", prompt, agent_config or None
-    return run
-
-
-def turns(run: Run) -> list[AgentStep]:
-    return [step for step in run.trace.steps if isinstance(step, AgentStep)]
-
-
-def results(run: Run) -> list[ToolStep]:
-    return [step for step in run.trace.steps if isinstance(step, ToolStep)]
-
-
-def block(event: dict[str, Any]) -> bytes:
-    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
-
-
-def streamed(*events: dict[str, Any]) -> RawReply:
-    """Return a reply of these events after the one that begins it."""
-    message: dict[str, Any] = {
-        "id": "m",
-        "type": "message",
-        "role": "assistant",
-        "model": "c",
-        "content": [],
-        "usage": {"input_tokens": 5, "output_tokens": 1},
-    }
-    start: dict[str, Any] = {"type": "message_start", "message": message}
-    return RawReply(b"".join(map(block, (start, *events))), content_type="text/event-stream")
-
-
-def part(index: int, begun: dict[str, Any], *deltas: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"type": "content_block_start", "index": index, "content_block": begun},
-        *({"type": "content_block_delta", "index": index, "delta": each} for each in deltas),
-        {"type": "content_block_stop", "index": index},
-    ]
-
-
-def ended(reason: str, **details: Any) -> list[dict[str, Any]]:
-    delta = {"stop_reason": reason, "stop_sequence": None, **details}
-    return [
-        {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 7}},
-        {"type": "message_stop"},
-    ]
-
-
-async def fault_of(reply: Any, **config: Any) -> Fault:
-    """Return the fault that a reply of the server ends a run with."""
-    config.setdefault("model_retries", 0)
-    async with ModelServer(lambda question: reply) as server:
-        with pytest.raises(Fault) as caught:
-            await agent_for(server, api_key=KEY, **config)(asked())
-    assert KEY not in caught.value.message + str(caught.value.hint)
-    return caught.value
-
-
-def add(one: int, two: int) -> int:
-    """Add two numbers."""
-    return one + two
+__all__ = ["bare"]
 
 
 # -- A turn ----------------------------------------------------------------------------------------
@@ -209,13 +130,6 @@ async def test_parallel_calls_over_several_turns_reach_their_tools_and_come_back
     echo = server.requests[2].body["messages"][1]["content"]
     assert [each["type"] for each in echo] == ["thinking", "text", "tool_use", "tool_use"]
     assert echo[0]["signature"]
-
-
-def server_results(server: ModelServer, number: int) -> Any:
-    """Return the results that a request ended with, as the server's rule would see them."""
-    from hud.testing.model_server.messages import MessagesWire
-
-    return MessagesWire().read(server.requests[number]).last_results
 
 
 async def test_the_conversation_is_marked_to_be_cached_up_to_the_last_two_turns() -> None:
@@ -477,97 +391,6 @@ async def test_a_conversation_is_trimmed_where_that_is_wanted(refusal: Any) -> N
     assert (first["content"], second["content"][0]["text"]) == (LEFT_OUT, "7")
 
 
-# -- Errors ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("reply", "said", "hint"),
-    [
-        (ApiError(401, f"invalid x-api-key {KEY}"), "status 401", "ANTHROPIC_API_KEY"),
-        (ApiError(404, "model: claude-x"), "status 404 .*claude-x", "model's name"),
-        (ApiError(400, "credit balance is too low"), "status 400 .*credit balance", None),
-        (ApiError(429, "slow down"), "status 429 .*slow down", "--max-concurrent"),
-        (ApiError(529, "Overloaded"), "status 529 .*Overloaded", None),
-        (ApiError(529, "Overloaded", after_events=3), "status 529 .*Overloaded", None),
-        (ApiError(500, "oops", after_events=2), "status 500 .*oops", None),
-        (RawReply(b"<html>oops</html>", 502, "text/html"), "status 502 .*an HTML page", None),
-        (RawReply(b"<!doctype html>", 200, "text/html"), "no reply of .*an HTML page", "speak"),
-        (RawReply(b'{"content": ['), "no reply of .*not JSON", "speak"),
-        (RawReply(b"[]"), r"no reply of .*\[\]", "speak"),
-        (RawReply(b"{}"), "no reply of", "speak"),
-        (RawReply(b'{"content": ["x"]}'), "no reply of", "speak"),
-        (RawReply(b'{"error": {"message": "upstream is down"}}'), "upstream is down", None),
-        (RawReply(b"", content_type="text/event-stream"), "broke off before", None),
-        (RawReply(b"data: {oops\n\n", content_type="text/event-stream"), "not JSON", "speak"),
-        (
-            streamed({"type": "content_block_delta", "index": 4, "delta": {}}),
-            "nobody can place",
-            "s",
-        ),
-        (HangUp(), "broke off before its answer was whole", None),
-        (HangUp(after_events=3), "broke off before its answer was whole", None),
-        (streamed(*part(0, {"type": "text", "text": "x"})), "broke off before", None),
-    ],
-)
-async def test_a_failing_api_is_a_model_fault_in_one_sentence(
-    reply: Any, said: str, hint: str | None
-) -> None:
-    fault = await fault_of(reply)
-    assert isinstance(fault, ModelFault)
-    assert fault.message.startswith("the model API at http://127.0.0.1:")
-    with pytest.raises(ModelFault, match=said):
-        raise fault
-    assert "\n" not in fault.message
-    assert hint is None or hint in (fault.hint or "")
-
-
-async def test_a_passing_failure_is_tried_again() -> None:
-    now = {"Retry-After-Ms": "1"}
-    failures = (ApiError(500, after_events=2), ApiError(529, headers=now))
-    async with ModelServer(after_failures(letter_count, *failures)) as server:
-        run = asked()
-        await agent_for(server)(run)
-    assert (run.trace.content, server.received) == ("3", 3)
-
-
-async def test_a_server_that_does_not_stream_is_understood() -> None:
-    whole = {"content": [{"type": "text", "text": "3"}], "stop_reason": "end_turn", "usage": None}
-    async with ModelServer(lambda question: RawReply(json.dumps(whole).encode())) as server:
-        run = asked()
-        await agent_for(server, model="m")(run)
-    assert (run.trace.content, turns(run)[0].model) == ("3", "m")
-
-
-async def test_cancelled_in_the_middle_of_a_reply_it_ends_at_once() -> None:
-    begun, never = asyncio.Event(), asyncio.Event()
-
-    async def rule(question: Question) -> Say:
-        begun.set()
-        await never.wait()
-        return Say("late")
-
-    async with ModelServer(rule) as server:
-        task = asyncio.ensure_future(agent_for(server)(asked()))
-        await begun.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        never.set()
-
-
-async def test_a_hundred_runs_at_once_are_all_answered() -> None:
-    rule = script(
-        lambda question: Say(calls=[Call("add", {"one": int(question.prompt_text), "two": 1})]),
-        lambda question: Say(question.last_results[0].text),
-    )
-    async with ModelServer(rule) as server:
-        agent = agent_for(server, tools=[add])
-        runs = [asked(str(number)) for number in range(100)]
-        async with asyncio.timeout(120):
-            await asyncio.gather(*(agent(run) for run in runs))
-    assert [run.trace.content for run in runs] == [str(number + 1) for number in range(100)]
-
-
 # -- Settings --------------------------------------------------------------------------------------
 
 
@@ -657,97 +480,3 @@ async def test_clients_for_bedrock_take_keys_or_a_token(monkeypatch: pytest.Monk
         assert held == ((None, None, KEY) if is_token else ("an-id", KEY, None))
         assert (client.aws_region, str(client.base_url).rstrip("/")) == ("eu-west-1", address)
         await anthropic_sdk.CLIENTS.close(client)
-
-
-# -- Tools of an environment -----------------------------------------------------------------------
-
-
-async def test_native_shell_and_editor_fix_a_file_in_a_workspace(tmp_path: Path) -> None:
-    need_program("bwrap")
-    (tmp_path / "work").mkdir()
-    env = Environment("shop")
-    env.workspace(tmp_path / "work")
-
-    @env.template()
-    async def fix() -> AsyncGenerator[Any, Any]:
-        (tmp_path / "work" / "sum.py").write_text("print(1 - 1)\n")
-        yield "sum.py is to print 2."
-        yield float((tmp_path / "work" / "sum.py").read_text() == "print(1 + 1)\n")
-
-    edit = {"command": "str_replace", "old_str": "1 - 1", "new_str": "1 + 1"}
-    rule = script(
-        Say(calls=[Call("bash", {"command": "cat sum.py; pwd"})]),
-        lambda question: Say(
-            calls=[
-                Call(
-                    "str_replace_based_edit_tool",
-                    {**edit, "path": question.last_results[0].text.split()[-1] + "/sum.py"},
-                )
-            ]
-        ),
-        Say(calls=[Call("bash", {"command": "python3 sum.py || echo 2"})]),
-        lambda question: Say(question.last_results[0].text.strip()),
-    )
-    async with ModelServer(rule) as server, LocalRuntime(env) as runtime:
-        task = fix()
-        async with runtime(task) as place, connect(place) as client:
-            run = Run(client, task.id, task.args)
-            await run.start()
-            await agent_for(server, use_memory=True)(run)
-            await run.finish()
-    assert (run.trace.content, run.grade.reward) == ("2", 1.0)
-    kinds = [tool["type"] for tool in server.requests[0].body["tools"]]
-    assert kinds == ["bash_20250124", "text_editor_20250728", "memory_20250818"]
-    assert "anthropic-beta" not in server.requests[0].headers
-
-
-@pytest.mark.parametrize(
-    ("model", "kind", "beta"),
-    [
-        ("claude-sonnet-4-6", "computer_20251124", "computer-use-2025-11-24"),
-        ("claude-haiku-4-5", "computer_20250124", "computer-use-2025-01-24"),
-        ("claude-sonnet-5-5", "computer_toolset_20260801", None),
-    ],
-)
-async def test_a_page_is_worked_with_the_computer_tool_of_the_model(
-    model: str, kind: str, beta: str | None
-) -> None:
-    need_program(*NAMES)
-    need_program("bwrap")
-    need_module("PIL")
-    env = Environment("pages")
-    daemon = env.add_daemon(Browser(width=800, height=600))
-    page = "<body style='margin:0;height:600px' onclick='window.hit = event.clientX'></body>"
-
-    @env.template()
-    async def click() -> AsyncGenerator[Any, Any]:
-        async with daemon.client() as driver:
-            await driver.evaluate(f"document.open(); document.write({page!r}); document.close()")
-        yield "Click at 300, 200."
-        async with daemon.client() as driver:
-            yield float(await driver.evaluate("window.hit === 300"))
-
-    outside = {"action": "left_click", "coordinate": [9000, 0]}
-    rule = script(
-        Say(calls=[Call("computer", {"action": "screenshot"})]),
-        Say(calls=[Call("computer", {"action": "left_click", "coordinate": [300, 200]})]),
-        Say(calls=[Call("computer", outside), Call("computer", {"action": "screenshot"})]),
-        Say("clicked"),
-    )
-    async with ModelServer(rule) as server, LocalRuntime(env) as runtime:
-        task = click()
-        async with runtime(task) as place, connect(place) as client:
-            run = Run(client, task.id, task.args)
-            await run.start()
-            await agent_for(server, model=model)(run)
-            await run.finish()
-    assert (run.trace.content, run.grade.reward) == ("clicked", 1.0)
-    request = server.requests[0]
-    assert kind in [tool.get("type") for tool in request.body["tools"]]
-    assert request.headers.get("anthropic-beta") == beta
-    look, hit, out, last = (server_results(server, number) for number in (1, 2, 3, 3))
-    assert len(look[0].images) == 1
-    is_toolset = beta is None
-    assert len(hit[0].images) == (0 if is_toolset else 1)
-    assert out[0].is_error
-    assert last[1].is_error == is_toolset, "none is carried out after one that failed"

@@ -80,6 +80,11 @@ USAGE = {
     "a serve target that is not there": (["serve", "gone.py"], "gone.py"),
     "a serve target without that attribute": (["serve", "tasks.py:gone"], "gone"),
     "a negative limit": (["jobs", "-n", "-1"], "--limit"),
+    "a taskset nowhere": (
+        ["eval", "gone", "noop", "--runtime", "hud"],
+        "no platform is configured",
+    ),
+    "a taskset on no platform": (["eval", "gone", "noop", "--remote"], "no platform is configured"),
 }
 
 
@@ -90,6 +95,25 @@ def test_bad_arguments_are_named_and_end_with_2(shell: Shell, case: str) -> None
     assert result.code == 2, result.err
     assert named in result.err
     assert result.out == ""
+
+
+@pytest.mark.parametrize("where", [["--remote"], ["--runtime", "hosted"], ["--runtime", "hud"]])
+def test_a_platform_that_cannot_be_used_is_said_before_anything_is_recorded(
+    shell: Shell, where: list[str]
+) -> None:
+    nowhere = shell("eval", "tasks.py", "noop", *where)
+    assert nowhere.code == 2, nowhere.err
+    assert "error: no platform is configured" in nowhere.err
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        dead = shell(
+            "eval", "tasks.py", "noop", *where, env={"HUD_API_URL": url, "HUD_API_KEY": "key"}
+        )
+    assert dead.code == 1, dead.err
+    assert f"error: the platform at {url} cannot be reached" in dead.err
+    assert nowhere.out == dead.out == ""
+    assert shell("jobs", "--json").data["jobs"] == []
 
 
 SOURCES = {

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hud.packaging.root import problem
 from tests.e2e.hud_command import Running, Shell, until
+from tests.needs import missing
 
 # Every rollout says that it started, then waits until it may go on.
 GATED = """
@@ -121,6 +123,21 @@ def test_an_interrupt_while_the_source_is_imported_ends_with_130(shell: Shell) -
         until((shell.folder / "importing").exists)
         running.process.send_signal(signal.SIGINT)
         assert running.ended().code == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_bundle_that_is_interrupted_leaves_nothing(shell: Shell, number: signal.Signals) -> None:
+    if (why := problem()) is not None:
+        missing(why)
+    shell.write("tasks.py", "import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
+    with shell.started("build", "--bundle") as running:
+        running.says("importing")
+        running.process.send_signal(number)
+        ended = running.ended()
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err.splitlines()[-1] == "interrupted"
+    assert list((shell.home / "bundles").iterdir()) == []
+    assert [path.name for path in shell.folder.iterdir()] == ["tasks.py"]
 
 
 @pytest.mark.parametrize("runtime", ["local", "subprocess"])

@@ -25,6 +25,11 @@ def hud_home(*, create: bool = True) -> Path:
     return make_home(home) if create else home
 
 
+def shown_folder(folder: Path) -> str:
+    """Return how messages call a folder: the one the user is in needs no name."""
+    return "this folder" if folder.resolve() == Path.cwd() else bounded(str(folder), 300)
+
+
 def make_home(home: Path) -> Path:
     """Make `home` (mode 0700 when new) unless it exists, and return it.
 

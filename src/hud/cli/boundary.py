@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 import typer
 
 from hud.cli import streams
+from hud.cli.terminating import sigterm_interrupts
 
 P = ParamSpec("P")
 
@@ -63,14 +64,16 @@ def _outcome_of(work: Callable[[], int | None]) -> int:
     from hud._core.errors import HudError
 
     try:
-        return work() or 0
+        with sigterm_interrupts():
+            return work() or 0
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except BrokenPipeError:
         streams.discard_stdout()
         return NO_READER
-    except KeyboardInterrupt:
-        streams.note("interrupted")
+    except KeyboardInterrupt as interrupt:
+        said = f": {interrupt}" if str(interrupt) else ""
+        streams.note(f"interrupted{said}")
         return INTERRUPTED
     except HudError as error:
         report(error)

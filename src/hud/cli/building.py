@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 
+from hud._core.errors import bounded
 from hud.cli import streams
 from hud.cli.boundary import usage_error
-from hud.cli.render import one_line
+from hud.cli.render import count, one_line
 from hud.packaging.docker.build import ImageAsk, build_image
 from hud.packaging.lock import Lock, write_lock
 
@@ -16,15 +18,21 @@ def build(folder: Path, ask: ImageAsk, *, bundle: bool, as_json: bool) -> None:
     """Build what is in a folder and say what came of it."""
     if bundle and (ask.tag or ask.build_args or ask.secrets or ask.platform):
         usage_error("--bundle takes no --tag, --build-arg, --secret and --platform")
+    if folder.is_file() and not bundle:
+        usage_error(
+            f"an image is built of a folder, and {bounded(str(folder), 300)} is a file",
+            hint=f"hud build {folder.parent}; what it serves is in its Dockerfile.hud",
+        )
     name, uri, lock = asyncio.run(_built(folder, ask, bundle=bundle))
-    written = write_lock(lock, folder)
+    written = write_lock(lock, folder.parent if folder.is_file() else folder)
     if as_json:
         streams.write_json({"uri": uri, "lock": str(written), **lock.model_dump(mode="json")})
         return
     streams.write(name)
-    streams.note(f"{len(lock.tasks)} templates; {written} says what is in it")
+    streams.note(f"{count(len(lock.tasks), 'template')}; {written} says what is in it")
     streams.note("next:")
-    streams.note(f"  hud eval tasks.py oracle --all --runtime {uri}")
+    tasks = shlex.quote(str(written.parent / "tasks.py"))
+    streams.note(f"  hud eval {tasks} oracle --all --runtime {uri}")
     if not bundle:
         task = lock.tasks[0].id if lock.tasks else "TASK"
         streams.note(f"  docker run -d --name run1 {name}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from hud.cli.link import Link, read_link, write_link
 from hud.cli.projects import project_for
 from hud.cli.render import count, one_line
 from hud.cli.tables import pairs
-from hud.packaging.archive import pack
+from hud.packaging.archive import Packed, pack
 from hud.packaging.context import Context, read_context
 from hud.packaging.declared import declared_name
 
@@ -97,9 +98,10 @@ def deploy(request: DeployRequest) -> int:
             _show_plan(request, plan, place)
             return GRADED
         _confirm(request, plan, place)
-        triggered = _sent(client, plan)
-        _remember(request, folder, plan, triggered, place, me)
-        state = _followed(client, place, triggered, request)
+        with _stopping(client, plan.name) as begun:
+            triggered = _sent(client, plan, begun)
+            _remember(request, folder, plan, triggered, place, me)
+            state = _followed(client, place, triggered)
     _show(request, plan, triggered, state, place)
     return GRADED if state.status == "SUCCEEDED" else FAILED
 
@@ -171,23 +173,57 @@ def _asked(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _sent(client: BlockingPlatformClient, plan: _Plan) -> BuildTriggered:
+@contextlib.contextmanager
+def _stopping(client: BlockingPlatformClient, name: str) -> Generator[list[str]]:
+    """Stop the build of a deployment that is interrupted, and say what has become of it.
+
+    Yields where the id of the build belongs as soon as there is one.
+
+    Raises:
+        KeyboardInterrupt: the one that came, with what whoever interrupted it is to know.
+    """
+    begun: list[str] = []
+    try:
+        yield begun
+    except KeyboardInterrupt:
+        if not begun:
+            raise KeyboardInterrupt("nothing was deployed") from None
+        streams.note("stopping the build")
+        [build_id] = begun
+        try:
+            state = client.send(calls.cancel_build(build_id))
+        except HudError as error:
+            why = one_line(bounded(error.message, 300))
+            said = f"build {build_id} of {name} may still go on, for stopping it failed: {why}"
+        else:
+            said = f"build {build_id} of {name} is stopped, and nothing was deployed"
+            if state.status == "SUCCEEDED":
+                said = f"build {build_id} had ended already: {name} is deployed"
+        raise KeyboardInterrupt(said) from None
+
+
+def _sent(client: BlockingPlatformClient, plan: _Plan, begun: list[str]) -> BuildTriggered:
     """Pack and upload the context, and put its build into the queue."""
     with tempfile.TemporaryDirectory(prefix="hud-deploy-") as scratch:
         packed = pack(plan.context, Path(scratch) / "context.tar.gz")
         names = count(len(plan.context.names()), "file")
         streams.note(f"packed {names}, {packed.size:,} bytes")
         upload = client.send(calls.build_upload())
-        with bar("uploading", max(1, packed.size // _BYTES_A_STEP)) as advance:
-            done = 0
-
-            def told(sent: int) -> None:
-                nonlocal done
-                advance(sent // _BYTES_A_STEP - done)
-                done = sent // _BYTES_A_STEP
-
-            put_file(upload.upload_url, packed.path, "application/gzip", on_progress=told)
+        begun.append(upload.build_id)
+        _upload(upload.upload_url, packed)
     return client.send(calls.trigger_build({"build_id": upload.build_id, **plan.body}))
+
+
+def _upload(url: str, packed: Packed) -> None:
+    with bar("uploading", max(1, packed.size // _BYTES_A_STEP)) as advance:
+        done = 0
+
+        def told(sent: int) -> None:
+            nonlocal done
+            advance(sent // _BYTES_A_STEP - done)
+            done = sent // _BYTES_A_STEP
+
+        put_file(url, packed.path, "application/gzip", on_progress=told)
 
 
 def _remember(
@@ -209,29 +245,18 @@ def _remember(
 
 
 def _followed(
-    client: BlockingPlatformClient,
-    place: PlatformPlace,
-    triggered: BuildTriggered,
-    request: DeployRequest,
+    client: BlockingPlatformClient, place: PlatformPlace, triggered: BuildTriggered
 ) -> BuildState:
-    """Show the log until the build is over; whoever interrupts it stops the build."""
+    """Show the log until the build is over."""
     try:
-        try:
-            _show_log(follow_build(place, triggered.id))
-        except PlatformError as error:
-            streams.note(f"{one_line(error.message)}; waiting for its end without its log")
-        while True:
-            state = client.send(calls.build_state(triggered.id))
-            if state.is_over:
-                return state
-            time.sleep(_LOOK_AGAIN_S)
-    except KeyboardInterrupt:
-        streams.note("stopping the build")
-        try:
-            client.send(calls.cancel_build(triggered.id))
-        except HudError as error:
-            streams.note(f"it could not be stopped: {one_line(error.message)}")
-        raise
+        _show_log(follow_build(place, triggered.id))
+    except PlatformError as error:
+        streams.note(f"{one_line(error.message)}; waiting for its end without its log")
+    while True:
+        state = client.send(calls.build_state(triggered.id))
+        if state.is_over:
+            return state
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _show_log(entries: Iterable[LogEntry]) -> None:

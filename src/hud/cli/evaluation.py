@@ -77,7 +77,8 @@ async def _run(ready: Ready, verbose: int) -> bool:
     except InputError:
         raise
     except Exception:
-        streams.note(f"what was graded is kept: hud eval --resume {job.id}")
+        if not isinstance(ready.runtime, HostedRuntime):
+            streams.note(f"what was graded is kept: hud eval --resume {job.id}")
         raise
     return options.stop.requests > 0
 

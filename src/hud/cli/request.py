@@ -114,6 +114,8 @@ def prepare(request: Request) -> Ready:
 def _new(request: Request) -> Ready:
     source, kind = _who_and_what(request.source, request.agent)
     runtime = request.runtime or _default_runtime(source, request.env_source)
+    if runtime == HOSTED:
+        required_place()
     loaded = load_tasks(source, environment=request.env_source, is_served=not needs_source(runtime))
     names = names_in(request.task_ids)
     chosen = select(loaded.taskset, names, first_only=not (request.all_tasks or names))

@@ -12,6 +12,7 @@ from typing import cast
 
 from msgspec import UNSET
 
+from hud._core.accepting import Accepted, Leading
 from hud._core.errors import HudError
 from hud._core.relay import Relay
 from hud.protocol import frames, methods
@@ -77,7 +78,7 @@ class Forwarder:
         self.capability = capability
         self._dial = dial
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._leading = Leading()
 
     async def start(self) -> Capability:
         """Listen on a free loopback port and return the row that points at it."""
@@ -87,15 +88,9 @@ class Forwarder:
         return self.capability.with_address(host, port)
 
     def _accept(self) -> Relay:
-        near = _Near(self)
-        return near
+        return Accepted(lambda near: self._leading.begin(self._splice(near)))
 
-    def splice(self, near: Relay) -> None:
-        task = asyncio.get_running_loop().create_task(self._splice(near))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _splice(self, near: Relay) -> None:
+    async def _splice(self, near: Accepted) -> None:
         far = Relay()
         opening = _Opening(self.capability.name)
         try:
@@ -124,20 +119,4 @@ class Forwarder:
         """Stop listening and end every stream."""
         if self._server is not None:
             self._server.close()
-        if self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(list(self._tasks))
-
-
-class _Near(Relay):
-    """The local side: reads nothing until its stream to the environment is open."""
-
-    def __init__(self, owner: Forwarder) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        cast("asyncio.Transport", transport).pause_reading()
-        self._owner.splice(self)
+        await self._leading.aclose()

@@ -25,7 +25,7 @@ from hud.environment.isolation import Space
 from hud.environment.task import Task
 from hud.environment.template import Template
 
-_ENTRY_FILES = ("tasks.py", "env.py")
+ENTRY_FILES = ("tasks.py", "env.py")
 _counter = itertools.count()
 _lock = threading.RLock()
 _compiled: dict[Path, tuple[tuple[int, int], CodeType]] = {}
@@ -121,7 +121,7 @@ def resolve(target: str | Path) -> Source:
     if not path.exists() and not path.suffix:
         path = path.with_suffix(".py")
     if path.is_dir():
-        names = (path / name for name in _ENTRY_FILES)
+        names = (path / name for name in ENTRY_FILES)
         entry = next((file for file in names if file.is_file()), None)
         if entry is None:
             raise InputError(

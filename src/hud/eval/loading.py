@@ -49,8 +49,16 @@ def load_tasks(
         PlatformError: when a platform that should have the tasks cannot be asked.
     """
     path = Path(source)
-    if _may_be_remote(source) and (place := configured_place()) is not None:
-        return _load_remote(source, place, environment, is_served)
+    if _may_be_remote(source):
+        place = configured_place()
+        if place is not None:
+            return _load_remote(source, place, environment, is_served)
+        if "/" not in source and is_served:
+            raise InputError(
+                f"source {bounded(source)} does not exist here, and no platform is configured "
+                "that could have a taskset of that name",
+                hint="hud login --url http://host:port; hud init makes a file",
+            )
     if path.suffix in ROW_FILES:
         return _load_rows(path, environment, is_served)
     if environment is not None:

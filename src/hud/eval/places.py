@@ -15,7 +15,7 @@ from typing import cast
 from hud._core.errors import InputError, bounded
 from hud.clients.connect import connect
 from hud.clients.dial import check_url
-from hud.runtimes.base import Provider, Runtime
+from hud.runtimes.base import Checked, Provider, Runtime
 from hud.runtimes.hosted import HostedRuntime
 
 Named = Callable[[str | None, Path | str | None, str | None], Provider | HostedRuntime]
@@ -126,12 +126,17 @@ def _offered() -> list[EntryPoint]:
 
 
 async def check_place(provider: Provider | HostedRuntime) -> None:
-    """Find out, before anything is recorded, whether a named address answers.
+    """Find out, before anything is recorded, whether there is anything to run on.
+
+    An address is dialled; a provider with a coroutine `check` is asked through it.
 
     Raises:
         RuntimeFault: when nothing answers within 10 seconds.
         EnvironmentFault: when what answers is no environment.
+        HudError: what a provider's `check` raises.
     """
     if isinstance(provider, Runtime):
         async with connect(provider):
             pass
+    elif isinstance(provider, Checked):
+        await provider.check()

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from hud._core import json, processes
 from hud._core.errors import InputError, NotFound, bounded
-from hud._core.paths import hud_home
+from hud._core.paths import hud_home, shown_folder
 from hud._version import __version__
+from hud.environment.loader import ENTRY_FILES
 from hud.packaging import archive, packages, wheel
 from hud.packaging.context import Limits, read_context
 from hud.packaging.inspect import INSPECT_S, Offer, inspect
@@ -104,7 +105,8 @@ async def build_bundle(
     try:
         making.mkdir(mode=0o700)
         made = await asyncio.to_thread(_collect, top, making, limits)
-        tell(f"packed {made.files} files, {made.size} bytes")
+        files = "1 file" if made.files == 1 else f"{made.files:,} files"
+        tell(f"packed {files}, {made.size:,} bytes")
         needs = packages.requirements_of(making / "source")
         key = _key(made, needs, wanted, env)
         kept = None if no_cache else await asyncio.to_thread(_kept, store, key)
@@ -205,6 +207,12 @@ def _source(folder: str | Path, target: str | None) -> tuple[Path, str]:
     inner = (path / wanted.partition(":")[0]).resolve()
     if not inner.is_relative_to(path.resolve()):
         raise InputError(f"{bounded(wanted)!r} leads out of the source's folder")
+    if wanted == "." and not any((path / name).is_file() for name in ENTRY_FILES):
+        raise InputError(
+            f"there is no {' and no '.join(ENTRY_FILES)} in {shown_folder(path)}",
+            hint="hud init writes them; where the file has another name, name it instead of the "
+            "folder",
+        )
     return path, wanted
 
 

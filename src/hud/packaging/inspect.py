@@ -96,7 +96,7 @@ async def inspect(
                 os.close(fd)
         await root.aclose()
     if not said:
-        last = redact(printed[-1000:].decode("utf-8", "replace")).strip()
+        last = redact(_outside(printed[-1000:].decode("utf-8", "replace"))).strip()
         why = reason or "it ended its interpreter"
         printed_last = f"; it last printed: {last}" if last else ""
         raise EnvironmentFault(f"the source could not be inspected: {why}{printed_last}")
@@ -111,13 +111,18 @@ def _offer(said: bytes) -> Offer:
             kind = InputError if refusal.get("is_input") else EnvironmentFault
             hint = refusal.get("hint")
             raise kind(
-                redact(bounded(str(refusal["error"]), 1_000)),
-                hint=redact(bounded(str(hint), 500)) if hint else None,
+                redact(bounded(_outside(str(refusal["error"])), 1_000)),
+                hint=redact(bounded(_outside(str(hint)), 500)) if hint else None,
             )
         return Offer.model_validate(document)
     except (ValueError, ValidationError) as error:
         text = bounded(str(error), 200)
         raise InputError(f"the source describes itself wrongly: {text}") from None
+
+
+def _outside(text: str) -> str:
+    """Name files as whoever wrote them knows them: from the top of the source."""
+    return text.replace(f"{inside.SOURCE}/", "").replace(inside.SOURCE, "the source")
 
 
 async def _read(fd: int, at_most: int, on_line: Callable[[str], None] | None = None) -> bytes:
@@ -135,9 +140,9 @@ async def _read(fd: int, at_most: int, on_line: Callable[[str], None] | None = N
             *lines, line = (line + chunk).split(b"\n")
             line = line[-4096:]
             for text in lines:
-                on_line(redact(text[-4096:].decode("utf-8", "replace")))
+                on_line(redact(_outside(text[-4096:].decode("utf-8", "replace"))))
         if line and on_line is not None:
-            on_line(redact(line.decode("utf-8", "replace")))
+            on_line(redact(_outside(line.decode("utf-8", "replace"))))
     finally:
         with contextlib.suppress(Exception):
             transport.close()

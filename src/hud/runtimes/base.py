@@ -65,6 +65,19 @@ class Provider(Protocol):
     def __call__(self, task: Task, /) -> AbstractAsyncContextManager[Runtime]: ...
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """What can tell, before anything runs, whether there is anything to run on."""
+
+    async def check(self) -> None:
+        """Find out.
+
+        Raises:
+            HudError: when nothing could run; its message says why.
+        """
+        ...
+
+
 def as_provider(runtime: object) -> Provider:
     """Return `runtime`, which has to be callable with a task.
 

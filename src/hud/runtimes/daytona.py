@@ -29,10 +29,10 @@ from hud.runtimes.cloud.asks import (
     refuse,
     require_variables,
 )
-from hud.runtimes.cloud.door import PIECE_BYTES
 from hud.runtimes.cloud.owner import OWNER, PLACE
 from hud.runtimes.cloud.place import Cloud, placed
 from hud.runtimes.cloud.scope import CloudScope
+from hud.runtimes.stream import PIECE_BYTES
 
 if TYPE_CHECKING:
     import asyncssh

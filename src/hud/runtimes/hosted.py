@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from hud.api.place import required_place
+from hud.api.reach import check_platform
 from hud.runtimes.base import no_argument
 
 DEFAULT_POLL_S = 5.0
@@ -38,6 +40,15 @@ class HostedRuntime:
                 raise ValueError(f"HostedRuntime: {name} must be positive, not {value}")
         self.poll_interval = poll_interval
         self.run_timeout = run_timeout
+
+    async def check(self) -> None:
+        """Ask the platform whose key this is.
+
+        Raises:
+            InputError: when no platform is configured.
+            PlatformError: when it does not answer, or refuses the key.
+        """
+        await check_platform(required_place())
 
     def __repr__(self) -> str:
         return "HostedRuntime()"

@@ -9,20 +9,21 @@ import asyncio
 import contextlib
 import logging
 import math
-import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hud._core.errors import InputError, bounded
+from hud._core.errors import InputError
+from hud._core.relay import Relay
 from hud.api import calls
 from hud.api.errors import KeyRefused, NotOnPlatform, PlatformError
 from hud.api.place import PlatformPlace, required_place
+from hud.api.reach import check_platform
 from hud.environment.task import Task
 from hud.runtimes.base import Provider, Runtime, no_argument
-from hud.sandbox import folders
+from hud.runtimes.door import Door
+from hud.runtimes.stream import joinable
 from hud.trace.context import current_trace_id
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 300.0
 _OPEN_S = 30.0
-_PIECE_BYTES = 64 * 1024
 _LONGEST_PIECE_BYTES = 16 * 1024 * 1024
 # A tunnel that falls silent is noticed within both together.
 _PING_S, _PONG_S = 10.0, 20.0
@@ -77,15 +77,25 @@ class HUDRuntime:
         async with PlatformClient(place) as client:
             lease = await _lent(client, task)
             try:
-                async with _Door(place, client, lease.id) as door:
+                tunnels = _Tunnels(place, client, lease.id)
+                async with Door(tunnels.tunnel) as door:
                     params: dict[str, Any] = {
                         "ready_timeout": READY_TIMEOUT_S,
-                        "exit_reason": door,
+                        "exit_reason": tunnels,
                         "session_id": lease.id,
                     }
                     yield Runtime(f"unix://{door.path}", params)
             finally:
                 await _give_back(client, lease.id)
+
+    async def check(self) -> None:
+        """Ask the platform whose key this is.
+
+        Raises:
+            InputError: when no platform is configured.
+            PlatformError: when it does not answer, or refuses the key.
+        """
+        await check_platform(self._place())
 
     def _place(self) -> PlatformPlace:
         from hud._core.settings import read_settings
@@ -150,8 +160,8 @@ async def _give_back(client: PlatformClient, lease_id: str) -> None:
             giving.exception()
 
 
-class _Door:
-    """A socket of this machine; each connection to it goes through a tunnel of its own.
+class _Tunnels:
+    """The ways to one lease, each through a WebSocket of its own.
 
     Called, it says why the lease is over, as `exit_reason` does.
     """
@@ -165,10 +175,6 @@ class _Door:
         self._client = client
         self._lease_id = lease_id
         self._reason: str | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix=folders.prefix_of("lease"))
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self.path = f"{self._folder.name}/control"
 
     def __call__(self) -> str | None:
         return self._reason
@@ -183,88 +189,68 @@ class _Door:
                     self._reason = lease.reason or "the lease is over"
         return self._reason
 
-    async def __aenter__(self) -> _Door:
-        await asyncio.to_thread(folders.sweep_once)
-        self._server = await asyncio.start_unix_server(self._accept, self.path, limit=_PIECE_BYTES)
-        return self
+    @contextlib.asynccontextmanager
+    async def tunnel(self) -> AsyncGenerator[Relay]:
+        """Open a way to the control port.
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
-        self._folder.cleanup()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            await self._tunnel(reader, writer)
-        except asyncio.CancelledError:
-            pass  # the door is closing
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        Raises:
+            OSError: when the platform cannot be reached.
+            WebSocketException: when it refuses the tunnel.
+        """
         from websockets.asyncio.client import connect
-        from websockets.exceptions import InvalidStatus, WebSocketException
+        from websockets.exceptions import InvalidStatus
 
         try:
-            async with connect(
-                self._url,
-                additional_headers=self._headers,
-                compression=None,
-                open_timeout=_OPEN_S,
-                max_size=_LONGEST_PIECE_BYTES,
-                ping_interval=_PING_S,
-                ping_timeout=_PONG_S,
-                proxy=None if _is_near(self._url) else True,
-            ) as websocket:
-                await _splice(websocket, reader, writer)
-                if websocket.close_code in _LEASE_IS_OVER:
-                    self._reason = websocket.close_reason or "the lease is over"
+            async with (
+                connect(
+                    self._url,
+                    additional_headers=self._headers,
+                    compression=None,
+                    open_timeout=_OPEN_S,
+                    max_size=_LONGEST_PIECE_BYTES,
+                    ping_interval=_PING_S,
+                    ping_timeout=_PONG_S,
+                    proxy=None if _is_near(self._url) else True,
+                ) as websocket,
+                joinable(_Messages(websocket, self._closed)) as far,
+            ):
+                yield far
         except InvalidStatus as error:
             status = error.response.status_code
-            if status in (401, 403, 404, 410):
+            if status in (401, 403, 404, 410) and self._reason is None:
                 self._reason = f"the platform refuses the tunnel (HTTP {status})"
-            logger.debug("a tunnel was refused: HTTP %d", status)
-        except (OSError, TimeoutError, WebSocketException) as error:
-            logger.debug("a tunnel broke: %s", bounded(repr(error)))
+            raise
+
+    def _closed(self, code: int | None, reason: str | None) -> None:
+        if code in _LEASE_IS_OVER:
+            self._reason = reason or "the lease is over"
+
+
+class _Messages:
+    """A WebSocket as a stream; `closed` is told its closing code and reason before its end."""
+
+    def __init__(
+        self, websocket: ClientConnection, closed: Callable[[int | None, str | None], None]
+    ) -> None:
+        self._websocket = websocket
+        self._closed = closed
+
+    async def read(self) -> bytes:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            piece = await self._websocket.recv()
+        except ConnectionClosed:
+            self._closed(self._websocket.close_code, self._websocket.close_reason)
+            return b""
+        return piece if isinstance(piece, bytes) else piece.encode()
+
+    async def write(self, data: bytes) -> None:
+        await self._websocket.send(data)
+
+    async def close(self) -> None:
+        """Do nothing: whoever opened it closes it."""
 
 
 def _is_near(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
-async def _splice(
-    websocket: ClientConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Pass bytes both ways until either end is gone."""
-
-    async def outward() -> None:
-        while piece := await reader.read(_PIECE_BYTES):
-            await websocket.send(piece)
-
-    async def inward() -> None:
-        async for piece in websocket:
-            writer.write(piece if isinstance(piece, bytes) else piece.encode())
-            await writer.drain()
-
-    ways = [asyncio.create_task(outward()), asyncio.create_task(inward())]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)

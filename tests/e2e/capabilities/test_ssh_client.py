@@ -1,212 +1,25 @@
-"""SSHClient against an OpenSSH daemon started by hand: commands, limits, files, faults."""
+"""SSHClient against an OpenSSH daemon started by hand: commands, limits, faults."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
-import socket
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
 
-from hud import Environment
 from hud.capabilities import Capability, SSHClient
 from hud.capabilities.ssh import CommandResult
-from hud.clients import connect
 from hud.errors import CapabilityFault, InputError
-from hud.runtimes.base import Runtime
-from hud.runtimes.local import LocalRuntime
-from tests.e2e.capabilities.sshd import DEADLINE_S, Sshd, new_key, sshd
+from tests.e2e.capabilities.ssh_clients import alive, daemon, pid_in, running_with, shell
+from tests.e2e.capabilities.sshd import DEADLINE_S, Sshd, new_key
 from tests.wire.harness import own_tasks, until
-from tests.wire.peer.theirs import running
 
-
-@pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncGenerator[Sshd]:
-    async with sshd(tmp_path / "sshd") as daemon:
-        yield daemon
-
-
-@pytest.fixture
-async def shell(daemon: Sshd) -> AsyncGenerator[SSHClient]:
-    async with await SSHClient.connect(daemon.capability()) as client:
-        yield client
-
-
-def having(row: Capability, **params: Any) -> Capability:
-    """Return a row with other params; None takes one away."""
-    kept = {key: value for key, value in {**row.params, **params}.items() if value is not None}
-    return replace(row, params=kept)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
-async def pid_in(path: Path) -> int:
-    """Wait until a command has written its pid."""
-    await until(lambda: path.exists() and path.read_text().endswith("\n"))
-    return int(path.read_text())
-
-
-# Connecting
-
-
-async def test_a_daemon_with_another_host_key_is_a_fault(daemon: Sshd) -> None:
-    other = new_key().export_public_key().decode()
-
-    with pytest.raises(CapabilityFault, match="its host key is not the one in the row"):
-        await SSHClient.connect(having(daemon.capability(), host_pubkey=other))
-
-
-@pytest.mark.parametrize("missing", [None, "", "  "])
-async def test_a_row_without_a_host_key_is_refused(daemon: Sshd, missing: str | None) -> None:
-    with pytest.raises(InputError, match="names no host key") as caught:
-        await SSHClient.connect(having(daemon.capability(), host_pubkey=missing))
-    assert caught.value.hint is not None
-    assert "host_pubkey" in caught.value.hint
-
-
-async def test_a_row_may_accept_any_host_key(daemon: Sshd) -> None:
-    async with await SSHClient.connect(having(daemon.capability(), host_pubkey="*")) as shell:
-        assert (await shell.execute("echo in")).stdout == "in\n"
-
-
-async def test_one_of_several_host_keys_is_enough(daemon: Sshd) -> None:
-    keys = f"{new_key().export_public_key().decode()}\n{daemon.host_pubkey}"
-    async with await SSHClient.connect(having(daemon.capability(), host_pubkey=keys)) as shell:
-        assert (await shell.execute("echo in")).stdout == "in\n"
-
-
-async def test_the_key_may_be_in_a_file(daemon: Sshd) -> None:
-    path = str(daemon.client_key_path)
-    row = having(daemon.capability(), client_key=None, client_key_path=path)
-    async with await SSHClient.connect(row) as shell:
-        assert (await shell.execute("echo in")).stdout == "in\n"
-
-
-@pytest.mark.parametrize(
-    ("params", "says"),
-    [
-        ({"host_pubkey": "ssh-ed25519 nonsense"}, "host_pubkey is no public key"),
-        ({"client_key": "nonsense"}, "no private key"),
-        ({"client_key": None, "client_key_path": "/nowhere/key"}, "cannot be read"),
-    ],
-)
-async def test_a_row_with_unusable_keys_is_an_input_error(
-    daemon: Sshd, params: dict[str, Any], says: str
-) -> None:
-    with pytest.raises(InputError, match=says):
-        await SSHClient.connect(having(daemon.capability(), **params))
-
-
-async def test_a_key_the_daemon_does_not_know_is_a_fault(daemon: Sshd) -> None:
-    key = new_key().export_private_key().decode()
-
-    with pytest.raises(CapabilityFault, match="refused user") as caught:
-        await SSHClient.connect(having(daemon.capability(), client_key=key))
-    assert key not in str(caught.value)
-
-
-async def test_nothing_of_this_machines_user_is_used(
-    daemon: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither its configuration and known hosts, nor its keys, nor its agent."""
-    home, touched = tmp_path / "home", tmp_path / "touched"
-    (home / ".ssh").mkdir(parents=True)
-    (home / ".ssh" / "config").write_text(
-        f"Host *\n  ProxyCommand touch {touched}\n  User nobody\n  ForwardAgent yes\n"
-        "  Compression yes\n"
-    )
-    (home / ".ssh" / "id_ed25519").write_text(daemon.client_key)
-    other = new_key().export_public_key().decode()
-    (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{daemon.port} {other}")
-    asked: list[None] = []
-
-    def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(None)
-        writer.close()
-
-    agent = await asyncio.start_unix_server(answer, tmp_path / "agent")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-    async with agent:
-        async with await SSHClient.connect(daemon.capability()) as shell:
-            result = await shell.execute("echo $USER ${SSH_AUTH_SOCK:-none}")
-            assert result.stdout == f"{daemon.user} none\n"
-            assert shell.conn.get_extra_info("send_compression") == "none"
-            assert shell.conn.get_extra_info("recv_compression") == "none"
-
-        with pytest.raises(CapabilityFault, match="refused user"):
-            await SSHClient.connect(having(daemon.capability(), client_key=None))
-    assert not asked
-    assert not touched.exists()
-
-
-async def test_it_is_opened_through_an_environment(daemon: Sshd) -> None:
-    env = Environment("with a shell", capabilities=[daemon.capability()])
-
-    @env.template()
-    async def work() -> AsyncGenerator[Any, Any]:
-        yield "work"
-        yield 1.0
-
-    task = env.tasks["work"]()
-    async with LocalRuntime(env) as runtime, runtime(task) as place, connect(place) as client:
-        shell = await client.open("ssh", SSHClient)
-        assert await client.open("shell") is shell
-        assert (await shell.execute("echo in")).stdout == "in\n"
-        await client.close()
-        assert shell.is_closed
-
-
-THEIR_ENVIRONMENT = """
-from hud.environment import Environment
-
-env = Environment("theirs")
-env.workspace("work")
-
-@env.template()
-async def it():
-    yield "p"
-    yield 1.0
-"""
-
-
-async def test_the_published_environment_s_workspace_is_driven(
-    tmp_path: Path, peer_python: Path
-) -> None:
-    (tmp_path / "work").mkdir()
-    (tmp_path / "env.py").write_text(THEIR_ENVIRONMENT, encoding="utf-8")
-    command = ("-W", "ignore", "-m", "hud.environment.server", "env.py", "--port", "0")
-    async with running(peer_python, *command, cwd=tmp_path) as process:
-        line = ""
-        while not line.startswith("HUD_SERVE_PORT="):
-            line = await process.line()
-            assert line, "their server ended"
-        port = line.strip().partition("=")[2]
-        async with connect(Runtime(f"tcp://127.0.0.1:{port}")) as client:
-            shell = await client.open("ssh", SSHClient)
-            result = await shell.execute("echo said; echo so >&2; exit 3")
-            assert (result.exit_status, result.stdout, result.stderr) == (3, "said\n", "so\n")
-            await shell.write_text("a file", "héllo\n")
-            assert (tmp_path / "work" / "a file").read_text() == "héllo\n"
-            assert await shell.read_text("a file") == "héllo\n"
-            assert await shell.listdir(".") == ["a file"]
-            assert (await shell.stat("a file")).size_bytes == 7
-            with pytest.raises(FileNotFoundError):
-                await shell.read_text("none")
-            assert (await shell.execute("sleep 1000", timeout_s=0.2)).timed_out
-            assert (await shell.execute("echo on")).stdout == "on\n"
+__all__ = ["daemon", "shell"]
 
 
 # Commands
@@ -373,16 +186,6 @@ async def test_a_command_cancelled_at_any_moment_leaves_nothing_behind(
     await until(lambda: own_tasks() <= before)
     assert (await shell.execute("echo on")).stdout == "on\n"
     await until(lambda: not running_with(f"sleep\0{marker}"))
-
-
-def running_with(text: str) -> list[str]:
-    """Return the processes whose arguments hold a text."""
-    found: list[str] = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if text in (entry / "cmdline").read_text("utf-8", "replace"):
-                found.append(entry.name)
-    return found
 
 
 async def test_fifty_commands_run_side_by_side(shell: SSHClient) -> None:
@@ -588,131 +391,3 @@ async def own_daemon(
         yield Capability.ssh(url=f"127.0.0.1:{port}", host_pubkey=pubkey), seen
         server.close()
         await server.wait_closed()
-
-
-# Files
-
-
-NAMES = ["plain", "with space", "-n", "quo'te\"$HOME`", "new\nline", "ünï", "*", "\udcff\udcfe"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-async def test_files_of_any_name_are_written_read_and_listed(
-    shell: SSHClient, tmp_path: Path, name: str
-) -> None:
-    folder = tmp_path / "files"
-    folder.mkdir()
-    path = f"{folder}/{name}"
-
-    await shell.write_text(path, "héllo\n")
-
-    assert (folder / name).read_text() == "héllo\n"
-    assert await shell.read_text(path) == "héllo\n"
-    assert await shell.listdir(str(folder)) == [name]
-    assert await shell.exists(path)
-    assert (await shell.stat(path)).size_bytes == 7
-
-
-async def test_relative_paths_begin_where_sessions_begin(shell: SSHClient) -> None:
-    home = (await shell.execute("pwd")).stdout.strip()
-    name = f"-hud-test-{os.getpid()}"
-    try:
-        await shell.write_text(name, "here")
-        assert (await shell.read_text(name), Path(home, name).read_text()) == ("here", "here")
-    finally:
-        Path(home, name).unlink(missing_ok=True)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x00\xff\n\r\n", bytes(range(256)) * 20_000])
-async def test_bytes_stay_as_they_are(shell: SSHClient, tmp_path: Path, content: bytes) -> None:
-    path = str(tmp_path / "file")
-    await shell.write_bytes(path, b"something longer that was there before" * 10)
-
-    await shell.write_bytes(path, content)
-
-    assert Path(path).read_bytes() == content
-    assert await shell.read_bytes(path) == content
-
-
-async def test_a_large_directory_is_listed(shell: SSHClient, tmp_path: Path) -> None:
-    names = sorted(f"file-{number}" for number in range(5000))
-    for name in [*names, ".hidden"]:
-        (tmp_path / name).touch()
-    (tmp_path / "sshd").rename(tmp_path.parent / f"{tmp_path.name}-sshd")
-
-    assert await shell.listdir(f"{tmp_path}/") == [".hidden", *names]
-    assert await shell.listdir("/") == sorted(os.listdir("/"))  # noqa: PTH208
-
-
-async def test_file_errors_are_those_of_a_local_call(shell: SSHClient, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "loop").symlink_to("loop")
-    cases: list[tuple[Any, type[OSError], int]] = [
-        (shell.read_text(f"{tmp_path}/none"), FileNotFoundError, errno.ENOENT),
-        (shell.read_text(str(tmp_path)), IsADirectoryError, errno.EISDIR),
-        (shell.read_text(f"{tmp_path}/file/below"), NotADirectoryError, errno.ENOTDIR),
-        (shell.read_text(f"{tmp_path}/loop"), OSError, errno.ELOOP),
-        (shell.read_text(""), FileNotFoundError, errno.ENOENT),
-        (shell.write_text(f"{tmp_path}/none/below", "x"), FileNotFoundError, errno.ENOENT),
-        (shell.write_text(str(tmp_path), "x"), IsADirectoryError, errno.EISDIR),
-        (shell.write_text("/proc/version", "x"), OSError, errno.EIO),
-        (shell.write_bytes("/dev/full", b"x"), OSError, errno.ENOSPC),
-        (shell.listdir(f"{tmp_path}/none"), FileNotFoundError, errno.ENOENT),
-        (shell.listdir(f"{tmp_path}/file"), NotADirectoryError, errno.ENOTDIR),
-        (shell.listdir(""), FileNotFoundError, errno.ENOENT),
-        (shell.stat(f"{tmp_path}/none"), FileNotFoundError, errno.ENOENT),
-        (shell.read_bytes("/dev/zero", max_bytes=1000), OSError, errno.EFBIG),
-    ]
-    for call, kind, number in cases:
-        with pytest.raises(kind) as caught:
-            await call
-        assert caught.value.errno == number, caught.value
-
-
-async def test_a_file_of_just_the_limit_is_read(shell: SSHClient, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"x" * 1001)
-
-    assert len(await shell.read_bytes(f"{tmp_path}/file", max_bytes=1001)) == 1001
-    with pytest.raises(OSError, match="more than 1000 bytes"):
-        await shell.read_bytes(f"{tmp_path}/file", max_bytes=1000)
-
-
-async def test_reading_what_never_ends_ends_with_the_time(shell: SSHClient, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-
-    with pytest.raises(TimeoutError, match="pipe"):
-        await shell.read_text(f"{tmp_path}/pipe", timeout_s=0.2)
-
-    await until(lambda: not running_with(f"{tmp_path}/pipe"))
-
-
-async def test_what_a_path_is_can_be_asked(shell: SSHClient, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"12345")
-    os.utime(tmp_path / "file", (1_000_000_000, 1_000_000_000))
-    (tmp_path / "file").chmod(0o640)
-    (tmp_path / "link").symlink_to("file")
-    (tmp_path / "dangling").symlink_to("nothing")
-
-    for name in ("file", "link"):
-        stat = await shell.stat(f"{tmp_path}/{name}")
-        assert (stat.size_bytes, stat.mode, stat.modified_s) == (5, 0o100640, 1_000_000_000)
-        assert (stat.is_file, stat.is_dir) == (True, False)
-    folder = await shell.stat(str(tmp_path))
-    assert (folder.is_file, folder.is_dir) == (False, True)
-    found = [await shell.exists(f"{tmp_path}/{name}") for name in ("file", "link", "dangling", "x")]
-    assert found == [True, True, False, False]
-
-
-async def test_a_windows_shell_has_no_file_methods(daemon: Sshd) -> None:
-    row = having(daemon.capability(), shell="powershell")
-    async with await SSHClient.connect(row) as shell:
-        with pytest.raises(InputError, match="powershell"):
-            await shell.read_text("x")
-        assert (await shell.run("echo said")).stdout == "said\n"
-
-
-async def test_a_peer_that_takes_connections_and_says_nothing_is_a_fault(daemon: Sshd) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        row = daemon.capability().with_address("127.0.0.1", silent.getsockname()[1])
-        with pytest.raises(CapabilityFault, match=r"no SSH session within 0\.2 s"):
-            await SSHClient.connect(row, connect_timeout_s=0.2)

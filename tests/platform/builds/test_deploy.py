@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hud._core.ids import new_id
+from tests.e2e.hud_command import until
 from tests.platform.builds.building import source, write
 from tests.platform.server import DEADLINE_S, Server, environment
 
@@ -116,11 +119,11 @@ def test_a_build_that_fails_ends_with_one_and_says_why(ours: Ours) -> None:
     assert "Traceback" not in done.stderr.replace("Traceback (most recent call last)", "", 1)
 
 
-def test_an_interrupt_stops_the_build(server: Server, ours: Ours) -> None:
-    write(
-        ours.folder,
-        source(before="import time; print('asleep', flush=True); time.sleep(600)"),
-    )
+def _interrupted(server: Server, ours: Ours, number: signal.Signals, when: str) -> tuple[str, str]:
+    """Deploy, and interrupt it: once it has said `when`, or while it uploads.
+
+    Returns what it said afterwards, and the status of the build.
+    """
     with subprocess.Popen(
         ours.command("deploy", "--yes"),
         cwd=ours.folder,
@@ -131,17 +134,64 @@ def test_an_interrupt_stops_the_build(server: Server, ours: Ours) -> None:
         text=True,
     ) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            if "asleep" in line:
-                process.send_signal(signal.SIGINT)
-                break
+        if when == "uploading":
+            until(lambda: any((server.home / "builds").glob(".*")) or process.poll() is not None)
+        else:
+            next(line for line in process.stderr if when in line)
+        process.send_signal(number)
         rest = process.stderr.read()
         assert process.wait(DEADLINE_S) == 130
-    assert "stopping the build" in rest
-    registry = json.loads((ours.folder / ".hud/config.json").read_text("utf-8"))["registryId"]
+    last = rest.splitlines()[-1]
+    assert last.startswith("interrupted: build ")
+    build_id = last.split()[2]
     with server.client(ours.key) as client:
-        [build] = client.get(f"/v2/registry/{registry}/builds").json()["items"]
-    assert build["status"] in ("CANCELLING", "STOPPED")
+        return rest, client.get(f"/v2/builds/{build_id}/status").json()["status"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_the_build(server: Server, ours: Ours, number: signal.Signals) -> None:
+    write(
+        ours.folder,
+        source(before="import time; print('asleep', flush=True); time.sleep(600)"),
+    )
+    rest, status = _interrupted(server, ours, number, "asleep")
+    assert "of my-env is stopped, and nothing was deployed" in rest
+    assert status in ("CANCELLING", "STOPPED")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_upload_leaves_nothing_to_build(
+    server: Server, ours: Ours, number: signal.Signals
+) -> None:
+    (ours.folder / "large.bin").write_bytes(os.urandom(96 << 20))
+    rest, status = _interrupted(server, ours, number, "uploading")
+    assert "of my-env is stopped, and nothing was deployed" in rest
+    assert status in ("CANCELLING", "STOPPED")
+    until(lambda: not any((server.home / "builds").glob(".*")))
+    assert not list(Path(tempfile.gettempdir()).glob("hud-deploy-*/*"))
+
+
+def test_whoever_interrupts_is_told_when_the_build_could_not_be_stopped(
+    server: Server, ours: Ours, tmp_path: Path
+) -> None:
+    write(ours.folder, source(before="import time; print('asleep', flush=True); time.sleep(600)"))
+    with subprocess.Popen(
+        ours.command("deploy", "--yes"),
+        cwd=ours.folder,
+        env=ours.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "asleep" in line)
+        server.kill()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(DEADLINE_S) == 130
+    server.start()
+    assert "of my-env may still go on, for stopping it failed: the platform at" in rest
 
 
 @pytest.mark.parametrize(

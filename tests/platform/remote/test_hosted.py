@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from hud import HostedRuntime, Task, Taskset
 from hud.agents.noop import NoopAgent
 from hud.agents.run import Run
+from tests.e2e.hud_command import Shell, until
 from tests.platform.remote.asking import DEADLINE_S
 from tests.platform.remote.conftest import Team
 
@@ -71,6 +74,38 @@ def _hud(team: Team, home: Path, *words: str) -> subprocess.CompletedProcess[str
         timeout=DEADLINE_S,
         cwd=home,
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_remote_run_leaves_nothing_running_there(
+    team: Team, tmp_path: Path, number: signal.Signals
+) -> None:
+    marker = tmp_path / "never"
+    rows = [{"env": "qa", "id": "slow", "args": {"marker": f"{marker}{n}"}} for n in range(2)]
+    shell = Shell(tmp_path)
+    shell.env |= team.settings()
+    shell.write("rows.jsonl", "\n".join(json.dumps(row) for row in rows))
+    with (
+        team.client() as client,
+        shell.started("eval", "rows.jsonl", "noop", "--remote", "--all") as running,
+    ):
+        until(lambda: len(client.get("/v2/jobs").json()["items"]) == 1)
+        [job] = client.get("/v2/jobs").json()["items"]
+        until(lambda: len(_statuses(client, job["id"])) == 2)
+        running.process.send_signal(number)
+        running.says("stopping: nothing new is started")
+        running.process.send_signal(number)
+        ended = running.ended()
+        assert ended.code == 130, ended.err
+        until(lambda: set(_statuses(client, job["id"])) == {"cancelled"})
+        queue = client.get("/v2/rollouts/queue").json()
+    assert queue["waiting"] == 0
+    assert "2 × cancelled" in ended.err
+    assert f"{team.server.url}/jobs/{job['id']}" in ended.err
+
+
+def _statuses(client: httpx.Client, job_id: str) -> list[str]:
+    return [run["status"] for run in client.get(f"/v2/jobs/{job_id}/traces").json()["items"]]
 
 
 def _taskset(team: Team, name: str, *tasks: str) -> None:

@@ -113,6 +113,30 @@ async def test_a_source_that_cannot_be_used_says_why_and_leaves_nothing(
     assert list(store.iterdir()) == []
 
 
+async def test_a_folder_without_a_source_is_named_as_it_is_known_outside(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match=f"no tasks.py and no env.py in {empty}") as refused:
+        await build_bundle(empty, store=store)
+    assert "hud init" in (refused.value.hint or "")
+    monkeypatch.chdir(empty)
+    with pytest.raises(InputError, match="in this folder"):
+        await build_bundle(".", store=store)
+
+
+async def test_files_are_named_from_the_top_of_the_source(source: Path, store: Path) -> None:
+    (source / "more.py").write_text("import traceback\ntraceback.print_stack()\n1 / 0\n")
+    (source / "tasks.py").write_text("import more\n")
+    said: list[str] = []
+    with pytest.raises(InputError) as refused:
+        await build_bundle(source, store=store, on_line=said.append)
+    told = "\n".join([*said, refused.value.message, refused.value.hint or ""])
+    assert 'File "more.py", line 2' in told
+    assert "/bundle/source" not in told
+
+
 async def test_a_build_that_is_cancelled_leaves_nothing(source: Path, store: Path) -> None:
     (source / "tasks.py").write_text("print('here', flush=True)\nwhile True: pass")
     began = asyncio.Event()

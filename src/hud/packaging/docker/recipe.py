@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hud._core.errors import InputError
+from hud._core.paths import shown_folder
 from hud._version import __version__
 from hud.packaging.wheel import constraint_lines
 
@@ -61,7 +62,7 @@ def find_recipe(folder: Path) -> Recipe:
                 raise InputError(f"{path} is larger than {_AT_MOST >> 20} MiB")
             return Recipe(name, text)
     raise InputError(
-        f"there is no Dockerfile.hud and no Dockerfile in {folder}",
+        f"there is no Dockerfile.hud and no Dockerfile in {shown_folder(folder)}",
         hint="hud init writes one; without a container engine: hud build --bundle",
     )
 

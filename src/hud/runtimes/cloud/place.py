@@ -8,19 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
 
 from hud._core.errors import HudError, RuntimeFault, bounded
+from hud._core.finishing import unbroken
+from hud._core.relay import Relay
 from hud.clients.connect import connect
 from hud.runtimes.base import Runtime
 from hud.runtimes.cloud.asks import Asks
-from hud.runtimes.cloud.door import Door, Stream
 from hud.runtimes.cloud.owner import is_abandoned
+from hud.runtimes.door import Door
+from hud.runtimes.stream import Stream, joinable
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 FINISH_S = 30.0
 _REMOVE_TRIES = 3
@@ -29,6 +30,7 @@ _PAUSE_S = 0.5
 _LOG_S = 5.0
 _LOG_CHARS = 1_500
 _ANSWER_S = 60.0
+_LET_GO_S = 5.0
 
 
 class Box(Protocol):
@@ -94,7 +96,7 @@ async def placed(cloud: Cloud, asks: Asks) -> AsyncGenerator[Runtime]:
     deadline = loop.time() + asks.startup_s
     box = await _made(cloud, asks)
     try:
-        async with Door(box.dial) as door:
+        async with Door(lambda: _dialled(box)) as door:
             watching = asyncio.create_task(box.ended())
             watching.add_done_callback(lambda _: door.hang_up())
             try:
@@ -111,6 +113,28 @@ async def placed(cloud: Cloud, asks: Asks) -> AsyncGenerator[Runtime]:
                 await asyncio.wait([watching])
     finally:
         await unbroken(_removed(cloud, box.id), within_s=_REMOVE_TRIES * (_REMOVE_S + 1))
+
+
+@contextlib.asynccontextmanager
+async def _dialled(box: Box) -> AsyncGenerator[Relay]:
+    dialling = asyncio.ensure_future(box.dial())
+    try:
+        stream = await asyncio.shield(dialling)
+    except asyncio.CancelledError:
+        await unbroken(_let_go(dialling), within_s=2 * _LET_GO_S)
+        raise
+    async with joinable(stream) as far:
+        yield far
+
+
+async def _let_go(dialling: asyncio.Future[Stream]) -> None:
+    """Close a stream that nobody waits for, once it is open: an SDK cut off in it leaks."""
+    await asyncio.wait([dialling], timeout=_LET_GO_S)
+    if not dialling.done():
+        dialling.cancel()
+        await asyncio.wait([dialling])
+    elif not dialling.cancelled() and dialling.exception() is None:
+        await dialling.result().close()
 
 
 async def reap(cloud: Cloud) -> int:
@@ -214,29 +238,3 @@ async def _last_lines(box: Box) -> str:
     except Exception as error:
         logger.debug("the logs of %s cannot be read: %r", box.id, error)
         return ""
-
-
-async def unbroken(work: Coroutine[Any, Any, T], *, within_s: float) -> T:
-    """Run `work` to its end even when cancelled meanwhile; the cancellation is raised after it.
-
-    Raises:
-        TimeoutError: when it does not end in time.
-    """
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    deadline = asyncio.get_running_loop().time() + within_s
-    while not task.done():
-        left = deadline - asyncio.get_running_loop().time()
-        if left <= 0:
-            task.cancel()
-        try:
-            await asyncio.wait([task], timeout=max(left, 1.0))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()
-        raise cancelled
-    if task.cancelled():
-        raise TimeoutError
-    return task.result()

@@ -6,17 +6,20 @@ The client is synchronous; nothing here knows what a rollout is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from hud._core.errors import InputError, RuntimeFault, bounded
+from hud._core.errors import HudError, InputError, RuntimeFault, bounded
+from hud._core.finishing import unbroken
 from hud._core.redact import redact
+from hud._core.relay import Relay
 from hud.runtimes.kubernetes.pod import PodState, state_of
 
 _THREADS = 64
@@ -30,7 +33,7 @@ NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Way:
+class _Way:
     """An open port-forward: a stream socket that leads to a pod, and the client's own end."""
 
     near: socket.socket
@@ -150,17 +153,32 @@ class Api:
         pods: list[Any] = list(found.items or ())
         return [(str(pod.metadata.name), dict(pod.metadata.labels or {})) for pod in pods]
 
-    async def close_way(self, way: Way) -> None:
-        """Close a way that `forward` opened."""
-        await self._call("a way was not closed", way.close)
-
-    async def forward(self, name: str, port: int) -> Way:
-        """Return a way to a port of a pod; the caller closes it with `close_way`.
+    @contextlib.asynccontextmanager
+    async def way(self, name: str, port: int) -> AsyncGenerator[Relay]:
+        """Open a way to a port of a pod: a port-forward, so that nothing of it is exposed.
 
         Raises:
             RuntimeFault: when the API server opens no way there.
         """
-        return await self._call("no way to the pod", lambda: self._forward(name, port))
+        far = Relay()
+        opening = asyncio.ensure_future(
+            self._call("no way to the pod", lambda: self._forward(name, port))
+        )
+        try:
+            way = await asyncio.shield(opening)
+            loop = asyncio.get_running_loop()
+            await loop.create_unix_connection(lambda: far, sock=way.near.dup())
+            yield far
+        finally:
+            far.close()
+            await unbroken(self._close_way(opening))
+
+    async def _close_way(self, opening: asyncio.Future[_Way]) -> None:
+        """Close a way once it is open, if it ever is."""
+        await asyncio.wait([opening])
+        if not opening.cancelled() and opening.exception() is None:
+            with contextlib.suppress(HudError):
+                await self._call("a way was not closed", opening.result().close)
 
     def _configure(self) -> None:
         config, client = self._client.config, self._client.client
@@ -227,7 +245,7 @@ class Api:
             if error.status != NOT_FOUND:
                 raise
 
-    def _forward(self, name: str, port: int) -> Way:
+    def _forward(self, name: str, port: int) -> _Way:
         # With a client of its own: opening a stream changes the client it is opened by.
         client = self._client.client
         core = client.CoreV1Api(client.ApiClient(self._configuration))
@@ -237,7 +255,7 @@ class Api:
         wrapped: Any = forward.socket(port)
         near: socket.socket = wrapped._socket  # the end of a socket pair, not wrapped for HTTP
         near.setblocking(False)
-        return Way(near, forward.websocket)
+        return _Way(near, forward.websocket)
 
     async def _call(self, what: str, work: Callable[[], Any]) -> Any:
         assert self._threads is not None

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from hud._core import processes
 from hud._core.errors import HudError, RuntimeFault
+from hud._core.finishing import unbroken
 from hud.clients.connect import connect
 from hud.environment.task import Task
 from hud.runtimes.base import Provider, Runtime
+from hud.runtimes.door import Door
 from hud.runtimes.kubernetes.api import Api
 from hud.runtimes.kubernetes.pod import (
     HOST,
@@ -28,7 +30,6 @@ from hud.runtimes.kubernetes.pod import (
     PodState,
     label_text,
 )
-from hud.runtimes.kubernetes.tunnel import Tunnel, finish
 from hud.runtimes.warm.source import OWNED_ROOM, short_folder
 from hud.sandbox import folders
 
@@ -129,7 +130,7 @@ class KubernetesRuntime:
                 params = {"ready_timeout": _ANSWER_S, "exit_reason": place.exit_reason}
                 yield Runtime(place.url, params, task.runtime_config)
             finally:
-                await finish(place.aclose())
+                await unbroken(place.aclose())
 
 
 class _Scope:
@@ -196,7 +197,7 @@ class _Place:
         self._path = f"{directory}/{name}"
         self.url = f"unix://{self._path}"
         self.exit_reason = ExitReason(api, name)
-        self._tunnel: Tunnel | None = None
+        self._door: Door | None = None
         self._watch: asyncio.Task[None] | None = None
         self._asked = False
 
@@ -210,15 +211,13 @@ class _Place:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         self._asked = True
-        await finish(self._api.create(manifest))
+        await unbroken(self._api.create(manifest))
         state = await self._api.wait_running(self._name, timeout_s, self._note)
         if not state.is_running:
             why = state.end or f"not running within {timeout_s:g} s: {state.waits_for}"
             raise await self._failure(why)
-        self._tunnel = Tunnel(
-            self._path, lambda: self._api.forward(self._name, port), self._api.close_way
-        )
-        await self._tunnel.open()
+        self._door = Door(lambda: self._api.way(self._name, port), self._path)
+        await self._door.open()
         left = max(1.0, deadline - loop.time())
         params = {"ready_timeout": left, "exit_reason": self.exit_reason}
         asking = asyncio.ensure_future(self._greet(Runtime(self.url, params)))
@@ -241,20 +240,20 @@ class _Place:
         while self.exit_reason.state.end is None:
             await asyncio.sleep(_LOOK_S)
             await self.exit_reason.look()
-        if self._tunnel is not None:
-            self._tunnel.break_off()
+        if self._door is not None:
+            self._door.break_off()
 
     async def _greet(self, place: Runtime) -> None:
         async with connect(place):
             pass
 
     async def aclose(self) -> None:
-        """Close the tunnel and delete the pod, trying again where the API server fails."""
+        """Close the door and delete the pod, trying again where the API server fails."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
-        if self._tunnel is not None:
-            await self._tunnel.aclose()
+        if self._door is not None:
+            await self._door.aclose()
         if not self._asked:
             return
         for attempt in range(_DELETES):

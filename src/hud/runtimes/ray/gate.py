@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from hud._core.accepting import Leading
 from hud._core.relay import Relay
 from hud.clients.dial import dial
 from hud.runtimes.ray import greeting
@@ -34,7 +35,7 @@ class Gate:
         self.locks = locks
         self._server: asyncio.Server | None = None
         self._waiting = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._leading = Leading()
 
     async def open(self, host: str) -> int:
         """Listen on a free port of `host` and return it.
@@ -51,9 +52,7 @@ class Gate:
         if self._waiting >= _STRANGERS:
             caller.close()
             return
-        task = asyncio.get_running_loop().create_task(self._lead(caller))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._leading.begin(self._lead(caller))
 
     async def _lead(self, caller: _Caller) -> None:
         place = Relay()
@@ -91,10 +90,7 @@ class Gate:
         """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
-        if self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(list(self._tasks))
+        await self._leading.aclose()
 
 
 class Greeter(Relay):

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hud._core.errors import EnvironmentFault, HudError, RuntimeFault
+from hud._core.finishing import unbroken
 from hud._version import __version__
+from hud.runtimes.door import Door
 from hud.runtimes.ray import greeting
 from hud.runtimes.ray.cluster import answer
-from hud.runtimes.ray.door import Door, Way
+from hud.runtimes.ray.gate import GREET_S
 from hud.runtimes.ray.keeper import Keeper, Opened, Order
+from hud.runtimes.ray.way import Way, way_to
 from hud.runtimes.warm.wire import Failed
 
 _CLOSE_S = 15.0
@@ -137,7 +140,8 @@ class Worker:
         assert opened is not None
         name, secret = os.urandom(greeting.PLACE_BYTES), os.urandom(greeting.SECRET_BYTES)
         path = f"{self.kit.directory}/{name.hex()[:16]}"
-        door = Door(path, Way(opened.host, opened.port, name, secret))
+        way = Way(opened.host, opened.port, name, secret)
+        door = Door(lambda: way_to(way), path, open_s=GREET_S)
         self._doors.add(door)
         try:
             try:
@@ -158,7 +162,7 @@ class Worker:
             yield path, ExitReason(self, name)
         finally:
             self._doors.discard(door)
-            await _finish(self._leave(door, name))
+            await unbroken(self._leave(door, name))
 
     async def stop(self) -> None:
         """End the actor with everything on it."""
@@ -210,17 +214,3 @@ class Worker:
                 f"this process hud {__version__} on Python {platform.python_version()}",
                 hint="install the same on every node of the cluster",
             )
-
-
-async def _finish(work: Any) -> None:
-    """Run `work` to its end, through a cancellation too, which is raised afterwards."""
-    task = asyncio.get_running_loop().create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
