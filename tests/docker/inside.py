@@ -21,7 +21,7 @@ IMAGE = "hud-test-inside:latest"
 _LIMIT_S = 1_500
 _FOLDERS = "usr etc proc sys dev run home var/lib opt tmp var/tmp root"
 _MAKE = (
-    f"mkdir -p {_FOLDERS} && chmod 1777 tmp var/tmp opt && chmod 0700 root"
+    f"mkdir -p {_FOLDERS} && chmod 1777 tmp var/tmp opt && chmod 0711 root"
     " && for name in bin sbin lib lib64; do ln -s usr/$name $name; done && tar c ."
 )
 

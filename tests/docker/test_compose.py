@@ -402,6 +402,21 @@ async def test_a_warm_pool_holds_projects_too(shop: Shop) -> None:
                 assert (await client.grade({"answer": ""}))["score"] == 1.0
 
 
+async def test_an_engine_without_addresses_for_one_more_network_says_what_to_do(
+    shop: Shop, engine: DockerEngine
+) -> None:
+    made = [f"filling-{number}" for number in range(64)]
+    try:
+        for name in made:
+            engine.docker("network", "create", "--internal", name, check=False)
+        with pytest.raises(RuntimeFault, match="no addresses") as caught:
+            async with running(shop())(ROW):
+                pass
+        assert "--max-concurrent" in str(caught.value.hint)
+    finally:
+        engine.docker("network", "rm", *made, check=False)
+
+
 def test_a_compose_file_is_named_on_the_command_line(
     shop: Shop, engine: DockerEngine, tmp_path: Path
 ) -> None:

@@ -59,7 +59,8 @@ def test_the_flow_by_hand(engine: DockerEngine, tmp_path: Path) -> None:
                 "import socket, time\n"
                 "for _ in range(600):\n"
                 "    try: socket.create_connection(('127.0.0.1', 8765)); break\n"
-                "    except OSError: time.sleep(0.1)"
+                "    except OSError: time.sleep(0.1)\n"
+                "else: raise SystemExit('nothing listens at 8765')"
             ),
         )
         engine.docker("exec", "run1", *waiting)
@@ -68,6 +69,9 @@ def test_the_flow_by_hand(engine: DockerEngine, tmp_path: Path) -> None:
         words = ("exec", "run1", "hud", "task", "grade", "fix_bug", "--answer", "fixed")
         assert engine.docker(*words) == "1.0"
         assert ".env" not in engine.docker("exec", "run1", "ls", "-a", "/app").split()
+    except AssertionError as error:
+        error.add_note(f"run1 printed: {engine.docker_log('run1')}")
+        raise
     finally:
         engine.docker("rm", "-f", "run1")
 

@@ -9,6 +9,7 @@ another daemon beside the workspace, OpenSSH's for one, that one is left out.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ from tests.docker_engine import DockerEngine
 CAPABILITIES = "tests/e2e/capabilities/test_"
 SUITE = (
     "tests/unit/sandbox",
-    "tests/security/test_second_uid.py",
+    "tests/security/test_leftovers.py",
     "tests/security/test_processes.py",
     "tests/security/test_reading.py",
     "tests/security/test_network.py",
@@ -42,6 +43,14 @@ REST = (
     f"{CAPABILITIES}lesser_walls.py",
 )
 WHOLE = [*SUITE, *(pytest.param(place, marks=pytest.mark.soak) for place in REST)]
+# With bubblewrap these are the same as outside of containers, where they run always.
+LONG = ("tests/security/test_processes.py", "tests/security/test_grading.py")
+
+
+def _soaked(place: Any) -> Any:
+    return pytest.param(place, marks=pytest.mark.soak) if place in LONG else place
+
+
 # Memory that is shared is bounded by the container alone where control groups cannot be made.
 MEMORY = ("--memory", "2g")
 USER = "1000:1000"
@@ -112,7 +121,7 @@ def test_in_a_plain_container_the_second_uid_passes_the_workspaces_tests(
 
 
 @pytest.mark.usefixtures("inside")
-@pytest.mark.parametrize("tests", WHOLE)
+@pytest.mark.parametrize("tests", [_soaked(place) for place in WHOLE])
 def test_under_the_runtimes_options_bubblewrap_passes_the_workspaces_tests(
     engine: DockerEngine, profile: tuple[str, ...], tests: str
 ) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,16 @@ async def test_what_a_rollout_writes_goes_with_it(bundle: Bundle) -> None:
         async with started(runtime, row), started(runtime, row) as (_, client, _prompt):
             assert (await client.grade({"answer": ""}))["score"] == 1.0
     assert sorted(path.name for path in (bundle.folder / "source").iterdir()) == ["tasks.py"]
+
+
+@pytest.mark.parametrize("length", [45, 60, 90])
+async def test_the_folder_for_temporary_files_may_have_a_long_name(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t" * (length - 13)) as long:
+        monkeypatch.setattr(tempfile, "tempdir", long)
+        row = task("walled", "leave", name="note.txt")
+        assert await score_of(BundleRuntime(bundle), row, "") == 1.0
 
 
 async def test_a_rollout_sees_nothing_of_the_machine(

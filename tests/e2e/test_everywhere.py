@@ -27,6 +27,7 @@ from hud import (
 from hud.agents.openai_chat import OpenAIChatAgent
 from hud.agents.types import OpenAIChatConfig
 from hud.eval.recording import close_stores
+from hud.packaging.bundle import Bundle, load_bundle
 from hud.packaging.root import problem
 from hud.runtimes.bundle import BundleRuntime
 from hud.runtimes.docker import DockerRuntime
@@ -37,6 +38,7 @@ from tests.docker_engine import DockerEngine
 from tests.e2e.everywhere.model import MODEL, work
 from tests.e2e.everywhere.places import (
     Platform,
+    bundled,
     descendants,
     image,
     platform,
@@ -117,6 +119,11 @@ def built(engine: DockerEngine, source: Path) -> str:
 
 
 @pytest.fixture(scope="module")
+def bundle(folder: Path, source: Path) -> Bundle:
+    return load_bundle(bundled(source, folder / "b"), store=folder / "b" / "bundles")
+
+
+@pytest.fixture(scope="module")
 def cluster(folder: Path) -> Generator[RayCluster]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
@@ -157,6 +164,7 @@ PLACES: dict[str, Callable[[Held], Any]] = {
     "docker": lambda held: DockerRuntime(held("built")),
     "docker, warm": lambda held: DockerRuntime(held("built"), warm=2),
     "ray": lambda held: RayRuntime(held("source"), address=held("cluster").address),
+    "ray, of a bundle": lambda held: RayRuntime(held("bundle"), address=held("cluster").address),
     "hud": lambda held: HUDRuntime(),
     "hosted": lambda held: HostedRuntime(),
     "hud, of an image": lambda held: HUDRuntime(),

@@ -19,6 +19,8 @@ MARK = "HUD_TEST_MARK"
 LIMIT_S = 60.0
 """Within this everything has to be gone, by a watchdog or by the next command."""
 
+_ONE = {"processes": "process"}
+
 Counted = Mapping[str, frozenset[str]]
 Count = Callable[[], Iterable[str]]
 
@@ -125,7 +127,12 @@ def total(counted: Counted) -> int:
 
 def spelled(counted: Counted) -> str:
     """Say how many there are of what, for people."""
-    return ", ".join(f"{len(names)} {name}" for name, names in counted.items() if names) or "0"
+    parts = [
+        f"{len(names)} {_ONE.get(name, name.removesuffix('s')) if len(names) == 1 else name}"
+        for name, names in counted.items()
+        if names
+    ]
+    return ", ".join(parts) or "0"
 
 
 def below(pid: int) -> list[int]:

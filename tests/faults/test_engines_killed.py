@@ -78,6 +78,7 @@ async def test_an_engine_killed_while_a_container_grades_ends_ungraded_and_leave
     during = await asyncio.to_thread(census.left, before)
     await asyncio.to_thread(mortal.kill_daemon)
     began = time.monotonic()
+    monkeypatch.delenv(counting.MARK)  # the engine is not what is counted
     await asyncio.to_thread(mortal.start_daemon)
     async with asyncio.timeout(DEADLINE_S):
         job = await work
@@ -85,7 +86,9 @@ async def test_an_engine_killed_while_a_container_grades_ends_ungraded_and_leave
     seconds = time.monotonic() - began
     assert left == {}, counting.spelled(left)
     outcomes = Counter(run.outcome.value for run in job.runs if run.outcome is not None)
-    assert outcomes["runtime"] >= 1 and set(outcomes) <= {"graded", "runtime"}
+    assert outcomes["runtime"] >= 1 and set(outcomes) <= {"graded", "runtime"}, [
+        run.trace.error for run in job.runs
+    ]
     assert not [run for run in job.runs if run.reward == 0.0]
     fault_row(
         group=GROUP,
@@ -132,7 +135,9 @@ async def test_a_node_killed_while_it_grades_ends_its_rollouts_ungraded(
     seconds, left = await asyncio.to_thread(census.wait_until, before)
     assert left == {}, counting.spelled(left)
     outcomes = Counter(run.outcome.value for run in job.runs if run.outcome is not None)
-    assert outcomes["runtime"] >= 1 and set(outcomes) <= {"graded", "runtime"}
+    assert outcomes["runtime"] >= 1 and set(outcomes) <= {"graded", "runtime"}, [
+        run.trace.error for run in job.runs
+    ]
     assert not [run for run in job.runs if run.reward == 0.0]
     fault_row(
         group=GROUP,

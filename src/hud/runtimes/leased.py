@@ -121,7 +121,7 @@ def _refuse_asks(task: Task) -> None:
         return
     resources, limits = config.resources, config.limits
     asked = resources is not None and (resources.gpu or resources.os or resources.tpu)
-    asked = asked or getattr(config, "compose", None) is not None
+    asked = asked or config.compose is not None
     if asked or (limits is not None and limits.model_dump(exclude_none=True)):
         raise InputError(
             f"task {task.slug!r} asks for a GPU, a system, containers or limits, which an "

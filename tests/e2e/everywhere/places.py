@@ -79,7 +79,9 @@ def platform(folder: Path, source: Path, models: ModelServer, *options: str) -> 
         with temporary_below(folder / "tmp"):
             server = stack.enter_context(running(folder / "home", *options))
         found = Platform(server, server.key(team="everywhere"))
-        _deploy(found, shutil.copytree(source, folder / "source"), folder / "laptop")
+        theirs = shutil.copytree(source, folder / "source")
+        laptop = environment(folder / "laptop") | found.settings
+        _hud("deploy", str(theirs), "--yes", env=laptop)
         with found.client() as client:
             body = {"base_url": models.base_url("chat"), "api_key": PROVIDER_KEY}
             put = client.put("/v2/providers/openai", json={**body, "dialect": "openai"})
@@ -90,18 +92,6 @@ def platform(folder: Path, source: Path, models: ModelServer, *options: str) -> 
         assert server.stop() == 0, server.said()
     until(lambda: [pid for pid, one in family.items() if processes.identity_of(pid) == one])
     until(lambda: temporary(folder / "tmp"))
-
-
-def _deploy(platform: Platform, source: Path, home: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "hud", "deploy", str(source), "--yes"],
-        env=environment(home) | platform.settings,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextmanager
@@ -152,14 +142,26 @@ def until(left: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+def bundled(source: Path, home: Path) -> str:
+    """Build the environment's bundle with `hud build --bundle` and return its address."""
+    done = _hud("build", str(source), "--bundle", env=environment(home))
+    return done.stdout.strip()
+
+
 def image(engine: DockerEngine, source: Path) -> str:
     """Build the environment's image with `hud build` and return its name."""
+    _hud("build", str(source), "--tag", "everywhere", env={**os.environ, **engine.environ})
+    return "everywhere"
+
+
+def _hud(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "hud", "build", str(source), "--tag", "everywhere"],
-        env={**os.environ, **engine.environ},
+        [sys.executable, "-m", "hud", *words],
+        env=env,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
     )
-    assert done.returncode == 0, done.stderr
-    return "everywhere"
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done

@@ -138,6 +138,11 @@ def test_a_row_has_the_machine_it_asks_for_and_no_other_image_than_was_deployed(
     assert found["evaluation_result"]["info"]["memory"] == 768 << 20
     stamped = ended(client, "measure", runtime_config={"image": "hud-test-base"})
     assert (stamped["outcome"], stamped["reward"]) == ("graded", 0.1)
+    everything = {"image": "hud-test-base", "volumes": ["/:/machine"]}
+    project = {"document": {"services": {"main": everything}}}
+    refused = ended(client, "measure", runtime_config={"compose": project})
+    assert (refused["status"], refused["reward"]) == ("error", None)
+    assert "asks for compose" in refused["error"]
 
 
 def test_a_container_killed_in_grading_is_no_zero(

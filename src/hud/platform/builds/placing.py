@@ -101,7 +101,7 @@ def as_deployed(built: Built, task: Task) -> Task:
     config = task.runtime_config
     if config is None and built.config is None:
         return task
-    if getattr(config, "compose", None) is not None:
+    if config is not None and config.compose is not None:
         raise InputError(
             f"task {bounded(task.slug)!r} asks for compose, and this platform runs what was "
             f"deployed as {built.environment!r} alone",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hud._core.errors import Fault, bounded
+from hud._core.errors import Fault, RuntimeFault, bounded
 from hud._core.redact import redact
 from hud.environment.compose import MAIN
 from hud.environment.runtime_config import RuntimeResources
@@ -37,6 +37,7 @@ PROJECT_LABEL = "hud.project"
 _SERVICE_LABEL = "com.docker.compose.service"
 _LOG_LINES = 20
 _LOG_CHARS = 1_400
+_NO_ADDRESSES = "address pool"
 _EMPTY_TALK = ("Encountered errors while bringing up the project.",)
 
 
@@ -118,7 +119,15 @@ class ProjectPlace(DockerPlace):
                 running.cancel()
         done = await running
         if done.code != 0:
-            raise self.unstartable(_complaint(done), await self.log())
+            said = _complaint(done)
+            if _NO_ADDRESSES in said:
+                raise RuntimeFault(
+                    f"{self.ask.what} cannot be started: the engine has no addresses for one more "
+                    f"network: {said}",
+                    hint="fewer at once (--max-concurrent), or more default-address-pools in the "
+                    "engine's daemon.json",
+                )
+            raise self.unstartable(said, await self.log())
 
     def _give_up_starting(self) -> None:
         self._giving_up = True

@@ -30,7 +30,7 @@ from hud.runtimes.kubernetes.pod import (
     PodState,
     label_text,
 )
-from hud.runtimes.warm.source import short_folder
+from hud.runtimes.warm.source import OWNED_ROOM, short_folder
 from hud.sandbox import folders
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,9 @@ class _Scope:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.directory = f"{short_folder()}/{folders.prefix_of('pods')}{uuid.uuid4().hex[:16]}"
+        self.directory = (
+            f"{short_folder(OWNED_ROOM)}/{folders.prefix_of('pods')}{uuid.uuid4().hex[:16]}"
+        )
 
     async def open(self) -> None:
         """Connect, and delete what processes left here that were killed."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hud._core.errors import EnvironmentFault, HudError, RuntimeFault, bounded
+from hud._core.errors import HudError, RuntimeFault, bounded
 from hud._core.redact import redact
 from hud._version import __version__
 from hud.environment.task import Task
@@ -230,4 +230,5 @@ class Keeper:
 def _failed(error: BaseException) -> Failed:
     if isinstance(error, HudError):
         return Failed(None, error.code, redact(error.message), error.hint)
-    return Failed(None, EnvironmentFault.code, redact(bounded(repr(error), 1_000)))
+    # What the source's own code raises comes as an error of ours: this is the node's.
+    return Failed(None, RuntimeFault.code, redact(bounded(repr(error), 1_000)))

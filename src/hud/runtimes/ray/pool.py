@@ -194,6 +194,7 @@ class Pool:
 
         Raises:
             InputError: when that is none.
+            RuntimeFault: when it is none any more.
         """
         nodes = await self._cluster.nodes()
         self._looked_s = asyncio.get_running_loop().time()
@@ -204,6 +205,11 @@ class Pool:
             return
         if room == 0:
             at_once = f" ({self._size.width} at once)" if self._size.width > 1 else ""
+            if self._limit:
+                raise RuntimeFault(
+                    f"what is left of the Ray cluster cannot hold {self.asks} for a rollout"
+                    f"{at_once}: the nodes that could are gone"
+                )
             raise InputError(
                 f"no node of the Ray cluster can hold {self.asks} for a rollout{at_once}",
                 hint="ask for less; where the cluster grows on demand, give actors=N",

@@ -33,7 +33,7 @@ from hud.runtimes.ray.keeper import Order
 from hud.runtimes.ray.pool import Pool, Size
 from hud.runtimes.ray.worker import Kit
 from hud.runtimes.subprocess import source_file
-from hud.runtimes.warm.source import short_folder
+from hud.runtimes.warm.source import OWNED_ROOM, short_folder
 from hud.sandbox import folders
 
 _ANSWER_S = 30.0  # a place is ready when it is yielded: it answers, or it is gone
@@ -167,7 +167,9 @@ class _Scope:
     def __init__(self, address: str | None, size: Size) -> None:
         self._cluster = Cluster(address)
         self._size = size
-        self._directory = f"{short_folder()}/{folders.prefix_of('nodes')}{uuid.uuid4().hex[:16]}"
+        self._directory = (
+            f"{short_folder(OWNED_ROOM)}/{folders.prefix_of('nodes')}{uuid.uuid4().hex[:16]}"
+        )
         self._pools: dict[Asks, Pool] = {}
         self._kit: Kit | None = None
 

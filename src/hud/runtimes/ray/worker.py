@@ -139,7 +139,7 @@ class Worker:
         opened = self.opened
         assert opened is not None
         name, secret = os.urandom(greeting.PLACE_BYTES), os.urandom(greeting.SECRET_BYTES)
-        path = f"{self.kit.directory}/{name.hex()}"
+        path = f"{self.kit.directory}/{name.hex()[:16]}"
         way = Way(opened.host, opened.port, name, secret)
         door = Door(lambda: way_to(way), path, open_s=GREET_S)
         self._doors.add(door)

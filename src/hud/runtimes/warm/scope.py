@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from hud._core.errors import EnvironmentFault, HudError, InputError, RuntimeFault
 from hud.environment.loader import Source
 from hud.runtimes.warm.link import Link, Place
-from hud.runtimes.warm.source import short_folder
+from hud.runtimes.warm.source import OWNED_ROOM, SHORT_ROOM, short_folder
 from hud.runtimes.warm.wire import Load
 from hud.sandbox import folders
 
@@ -59,8 +59,10 @@ class Scope:
         self._unsafe = unsafe
         self._on_unsafe = on_unsafe
         # What a guard does not remove has to say whose it is.
-        prefix = "hud-" if plan.wall is None else folders.prefix_of("bundle")
-        self._directory = f"{short_folder()}/{prefix}{uuid.uuid4().hex[:16]}"
+        is_plain = plan.wall is None
+        prefix = "hud-" if is_plain else folders.prefix_of("bundle")
+        top = short_folder(SHORT_ROOM if is_plain else OWNED_ROOM)
+        self._directory = f"{top}/{prefix}{uuid.uuid4().hex[:16]}"
         self._made = False
         self._ids = itertools.count(1)
         self._link: Link | None = None

@@ -21,7 +21,10 @@ from hud.environment.server import bind
 from hud.runtimes.warm.wire import Load
 
 _WARM_TEMPLATES_S = 1.0
-_FOLDER_LIMIT = 60  # of the 104 to 108 bytes that the path of a Unix socket may have
+_PATH_BYTES = 103  # what the path of a Unix socket may have everywhere
+SHORT_ROOM = 43
+OWNED_ROOM = 66
+"""Bytes after the folder: for a name of hud's own, and for one that says whose it is."""
 _SCRIPT: tuple[dict[str, Any], ...] = (
     {"method": "hello", "params": {}},
     {"method": "tasks.list", "params": {}},
@@ -83,10 +86,14 @@ class WarmSource:
         return [self._only] if self._only is not None else self._loaded.environments()
 
 
-def short_folder() -> str:
-    """Return the folder for temporary files, or `/tmp` where a Unix socket's path has no room."""
+def short_folder(room: int = SHORT_ROOM) -> str:
+    """Return the folder for temporary files, or `/tmp` where a Unix socket's path has no room.
+
+    Args:
+        room: Bytes that the path has after the folder.
+    """
     folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) <= _FOLDER_LIMIT else "/tmp"
+    return folder if len(os.fsencode(folder)) <= _PATH_BYTES - room else "/tmp"
 
 
 def freeze() -> None:

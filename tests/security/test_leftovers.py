@@ -1,4 +1,4 @@
-"""A second uid alone: what no namespace takes along with a sandbox, and no control group counts."""
+"""What no namespace takes along with a sandbox by uid, and no control group counts."""
 
 from __future__ import annotations
 
