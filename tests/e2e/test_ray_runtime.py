@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,9 +65,27 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[RayCluster]:
         with ray_cluster(tmp_path_factory.mktemp("ray")) as running:
             ray.init(address=running.address, log_to_driver=False, logging_level="ERROR")
             try:
+                _reach_every_node(ray)
                 yield running
             finally:
                 ray.shutdown()
+
+
+def _reach_every_node(ray: Any) -> None:
+    """Have Ray make the connections to nodes that a driver keeps, so that none is new later."""
+    strategy: Any = need_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
+    pinned: list[Any] = [
+        ray.remote(_nothing).options(
+            num_cpus=1, scheduling_strategy=strategy(node["NodeID"], soft=False)
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    ray.get([task.remote() for task in pinned], timeout=DEADLINE_S)
+
+
+def _nothing() -> None:
+    """Run on a node."""
 
 
 @pytest.fixture

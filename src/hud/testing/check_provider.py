@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from hud._core.errors import HudError
+from hud._core.errors import HudError, bounded
 from hud.clients import HudClient, connect
 from hud.environment.task import Task
 from hud.protocol.frames import HudProtocolError
@@ -201,7 +201,7 @@ async def _failure(broken: Provider, task: Task) -> str | None:
 class _Census:
     """What this process holds at one moment."""
 
-    def __init__(self, descriptors: int, tasks: int, processes: int) -> None:
+    def __init__(self, descriptors: dict[str, str], tasks: int, processes: int) -> None:
         self.descriptors = descriptors
         self.tasks = tasks
         self.processes = processes
@@ -222,18 +222,27 @@ class _Census:
     def _leaks(self) -> str:
         now = _Census.take()
         found = {
-            "open descriptors": now.descriptors - self.descriptors,
+            _named(self.descriptors, now.descriptors): len(now.descriptors) - len(self.descriptors),
             "tasks": now.tasks - self.tasks,
             "processes": now.processes - self.processes,
         }
         return ", ".join(f"{more} {what}" for what, more in found.items() if more > 0)
 
 
-def _open_descriptors() -> int:
-    try:
-        return len(os.listdir("/dev/fd"))  # noqa: PTH208 -- one name is the listing itself
-    except OSError:
-        return 0
+def _open_descriptors() -> dict[str, str]:
+    """Return what is open by its number; nothing where it cannot be seen."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/dev/fd"):  # noqa: PTH208 -- one name is the listing itself
+            found[name] = "?"
+            with contextlib.suppress(OSError):
+                found[name] = str(Path("/dev/fd", name).readlink())
+    return found
+
+
+def _named(before: dict[str, str], now: dict[str, str]) -> str:
+    fresh = [now[number] for number in now if before.get(number) != now[number]]
+    return f"open descriptors ({bounded(', '.join(sorted(fresh)), 300)})"
 
 
 def _living_descendants() -> int:

@@ -99,6 +99,11 @@ class Pool:
         while len(self.workers) + len(self._starting) < min(count, self._limit):
             self._start_one()
 
+    async def started(self) -> None:
+        """Wait until every actor that is being started stands, or failed to."""
+        while self._starting:
+            await asyncio.wait(self._starting)
+
     def give_way(self) -> None:
         """End the idle actors when rollouts with other asks wait, and none with these."""
         if not self.has_waiting and any(other.has_waiting for other in self._others(self)):

@@ -152,6 +152,11 @@ class RayRuntime:
                 params = {"ready_timeout": _ANSWER_S, "exit_reason": exit_reason}
                 yield Runtime(f"unix://{path}", params, task.runtime_config)
 
+    async def fill(self, task: Task) -> None:
+        """Wait until the actors that `warm` asks for stand, while the runtime is entered."""
+        if self._scope is not None:
+            await self._scope.pool(Asks.of(task)).started()
+
     def _find(self) -> Source | Bundle:
         source = self.source
         if isinstance(source, Bundle):
