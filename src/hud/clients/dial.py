@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from hud._core.errors import InputError, bounded
 from hud._core.streams import LISTENERS
+from hud._core.unix_sockets import socket_itself
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -53,7 +54,8 @@ async def dial(url: str, factory: Callable[[], P]) -> P:
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
     if parts.scheme == "unix":
-        _, protocol = await loop.create_unix_connection(factory, parts.path)
+        with socket_itself(parts.path) as path:
+            _, protocol = await loop.create_unix_connection(factory, path)
     else:
         port = parts.port or DEFAULT_PORT
         _, protocol = await loop.create_connection(factory, str(parts.hostname), port)

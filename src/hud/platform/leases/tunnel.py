@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hud._core.errors import RuntimeFault
+from hud._core.unix_sockets import socket_itself
 from hud.clients.dial import DEFAULT_PORT
 from hud.platform.leases.lease import Lease
 
@@ -60,7 +61,9 @@ async def _connect(lease: Lease) -> tuple[asyncio.StreamReader, asyncio.StreamWr
     place = await lease.place()
     parts = urlsplit(place.url)
     if parts.scheme == "unix":
-        reader, writer = await asyncio.open_unix_connection(parts.path, limit=_BUFFER_BYTES)
+        # The environment can write where its socket is.
+        with socket_itself(parts.path) as path:
+            reader, writer = await asyncio.open_unix_connection(path, limit=_BUFFER_BYTES)
     else:
         port = parts.port or DEFAULT_PORT
         reader, writer = await asyncio.open_connection(parts.hostname, port, limit=_BUFFER_BYTES)
