@@ -197,7 +197,9 @@ async def test_services_reach_each_other_and_nothing_else(
     row = {"env": "shop", "id": "look", "runtime_config": config}
     with listening(engine) as (address, port):
         task = Task.model_validate({**row, "args": {"address": address, "port": port}})
-        info = await looked(task, DockerRuntime("other", env_vars={"GIVEN": "to $main"}))
+        # The last is a setting of the command that starts the project, and none of its business.
+        given = {"GIVEN": "to $main", "DOCKER_HOST": "unix:///nowhere"}
+        info = await looked(task, DockerRuntime("other", env_vars=given))
         assert (await looked(task, DockerRuntime("other", network="bridge")))["reached"]
     web = json.decode(info.pop("web"))
     assert web == {"memory": str(256 << 20), "greeting": "ahoy"}
@@ -382,7 +384,8 @@ async def test_services_are_built_once_from_the_projects_folder(
     (tmp_path / "web" / "Dockerfile").write_text(recipe)
     text = (
         "services:\n  main: {build: .}\n"
-        "  web:\n    build: {context: web, args: {SAID: built}}\n    command: python3 /server.py\n"
+        "  web:\n    build: {context: web, args: {SAID: built, DOCKER_HOST: 'tcp://no'}}\n"
+        "    command: python3 /server.py\n"
     )
     row = Task(env="shop", id="look")
     info = await looked(row, running(shop(text)))

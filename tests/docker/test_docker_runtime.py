@@ -43,7 +43,7 @@ async def look():
     yield "look"
     links = sorted(os.listdir("/sys/class/net"))
     limit = open("/sys/fs/cgroup/memory/memory.limit_in_bytes").read().strip()
-    given = os.environ.get("GIVEN")
+    given = [os.environ.get(name) for name in ("GIVEN", "LINES", "DOCKER_HOST")]
     yield {"score": 1.0, "info": {"links": links, "memory": limit, "given": given}}
 
 
@@ -105,11 +105,12 @@ async def test_a_container_sees_no_network_and_has_the_limits_of_its_row(
             "runtime_config": {"image": image, "resources": {"cpu": 0.5, "memory_mb": 512}},
         }
     )
-    job = await Taskset([row]).run(
-        NoopAgent(), runtime=DockerRuntime("not-this-one", env_vars={"GIVEN": "to it"})
-    )
+    # The last is a setting of the command that starts the container, and none of its business.
+    given = {"GIVEN": " 'to it' #$", "LINES": "one\ntwo", "DOCKER_HOST": "unix:///nowhere"}
+    runtime = DockerRuntime("not-this-one", env_vars=given)
+    job = await Taskset([row]).run(NoopAgent(), runtime=runtime)
     info = job.runs[0].grade.info
-    assert info == {"links": ["lo"], "memory": str(512 << 20), "given": "to it"}
+    assert info == {"links": ["lo"], "memory": str(512 << 20), "given": [*given.values()]}
 
 
 @pytest.mark.parametrize(

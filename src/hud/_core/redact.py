@@ -105,6 +105,12 @@ def register_secret(value: str) -> None:
         refresh()
 
 
+def names_secret(name: str) -> bool:
+    """Tell whether a variable's name says that its value is a secret."""
+    upper = name.upper()
+    return any(word in upper for word in _NAMES)
+
+
 def refresh() -> None:
     """Read the environment again; needed only after a secret was put into `os.environ`.
 
@@ -113,8 +119,7 @@ def refresh() -> None:
     global _needles  # noqa: PLW0603 -- replaced as a whole, so that readers need no lock
     values = set(_registered)
     for name, value in os.environ.items():
-        upper = name.upper()
-        if len(value) >= _MIN_LENGTH and any(word in upper for word in _NAMES):
+        if len(value) >= _MIN_LENGTH and names_secret(name):
             values.add(value)
     needles: set[str] = set()
     for value in values:

@@ -23,18 +23,25 @@ from hud.packaging.context import read_context
 from hud.packaging.docker import recipe as recipes
 from hud.packaging.docker.engine import Engine, Line, find_engine
 from hud.packaging.docker.names import SOURCE_LABEL, VERSION_LABEL, image_name
+from hud.packaging.docker.values import argument_options
 from hud.packaging.lock import Lock
 from hud.packaging.variables import variables_of
 
 BUILD_S = 3_600.0
 _DESCRIBE_S = 180.0
 _TAIL = 30
+_CACHE_SCOPE = "BUILDKIT_CACHE_MOUNT_NS"
 _BUILDKIT_INSIDE = 23  # from this version on Docker's command line needs a plugin for it
 
 
 @dataclass(frozen=True, slots=True)
 class ImageAsk:
-    """How an image is to be built; each as the option of the same name of `hud build`."""
+    """How an image is to be built; most as the option of the same name of `hud build`.
+
+    Attributes:
+        cache_scope: Builds of other scopes have cache mounts (`RUN --mount=type=cache`) of their
+            own. None is the scope of whoever builds without any.
+    """
 
     tag: str | None = None
     name: str | None = None
@@ -42,6 +49,7 @@ class ImageAsk:
     secrets: Sequence[str] = field(default=(), repr=False)
     no_cache: bool = False
     platform: str | None = None
+    cache_scope: str | None = None
     timeout_s: float = BUILD_S
 
 
@@ -136,8 +144,7 @@ def _words(ask: ImageAsk, staged: _Staged, identity: Path, has_buildkit: bool) -
     words += ["--iidfile", str(identity)]
     words += ["--label", f"{VERSION_LABEL}={__version__}"]
     words += ["--label", f"{SOURCE_LABEL}={staged.source_hash}"]
-    for name in ask.build_args:
-        words += ["--build-arg", name]  # the value is read from the environment
+    words += argument_options(_arguments(ask, has_buildkit))[0]
     for secret in ask.secrets:
         words += ["--secret", secret]
     if ask.no_cache:
@@ -149,21 +156,28 @@ def _words(ask: ImageAsk, staged: _Staged, identity: Path, has_buildkit: bool) -
     return [*words, str(staged.folder)]
 
 
+def _arguments(ask: ImageAsk, has_buildkit: bool) -> dict[str, str]:
+    if ask.cache_scope is None or not has_buildkit:
+        return {**ask.build_args}
+    return {**ask.build_args, _CACHE_SCOPE: ask.cache_scope}
+
+
 async def _builder(engine: Engine, ask: ImageAsk) -> dict[str, str]:
-    """Return the variables that choose the builder: BuildKit where there is one.
+    """Return the command's variables: they choose the builder, BuildKit where there is one.
 
     Raises:
         InputError: when secrets are asked of the classic builder, which has none.
     """
+    arguments = argument_options(ask.build_args)[1]
     if engine.kind == "podman":
-        return {**ask.build_args}
+        return arguments
     found = await has_buildkit(engine)
     if ask.secrets and not found:
         raise InputError(
             "build secrets need BuildKit, which this docker has not",
             hint="install its plugin: apt-get install docker-buildx",
         )
-    return {**ask.build_args, **builder_variables(found)}
+    return {**arguments, **builder_variables(found)}
 
 
 async def has_buildkit(engine: Engine) -> bool:

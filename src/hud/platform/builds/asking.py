@@ -100,6 +100,7 @@ def opened(
     held = variables_of(connection, box, record.team, record.environment_id)
     ask = BuildAsk(
         name=str(record.spec.get("name", "")),
+        team=record.team,
         no_cache=bool(record.spec.get("no_cache")),
         build_args=sealed.get("build_args") or {},
         build_secrets=sealed.get("build_secrets") or {},

@@ -35,6 +35,7 @@ class BuildAsk:
 
     Attributes:
         name: The environment's name, as its code declares it.
+        team: Whose build it is: nothing of it is kept for another's.
         build_args: Values by name that the build may use and keep.
         build_secrets: Values by id that the build may use and must not keep.
         variables: What its rollouts are given, and so the code when it is loaded; not to be kept.
@@ -42,6 +43,7 @@ class BuildAsk:
     """
 
     name: str
+    team: str = ""
     no_cache: bool = False
     build_args: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     build_secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)

@@ -19,6 +19,7 @@ from hud._core import json
 from hud._core.errors import RuntimeFault, bounded
 from hud._core.paths import make_home
 from hud._core.processes import signal_group
+from hud._core.redact import names_secret
 from hud.platform.builds.builder import BuildAsk, BuildFailed, Built, Say
 from hud.sandbox import files, folders
 from hud.sandbox.cgroup import Cgroup
@@ -28,7 +29,6 @@ _PROCESSES = 4096
 _STOP_S = 10.0
 _LINE_AT_MOST = 64 * 1024
 _ANSWER_BYTES = 32 << 20
-_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 async def build_apart(module: str, home: Path, context: Path, ask: BuildAsk, say: Say) -> Built:
@@ -48,6 +48,7 @@ async def build_apart(module: str, home: Path, context: Path, ask: BuildAsk, say
             "scratch": str(scratch),
             "store": str(store),
             "name": ask.name,
+            "team": ask.team,
             "parent": os.getpid(),
             "no_cache": ask.no_cache,
             "variables": dict(ask.variables),
@@ -56,6 +57,8 @@ async def build_apart(module: str, home: Path, context: Path, ask: BuildAsk, say
         }
         # The program hides this home from what it walls in.
         env = {"HUD_HOME": str(home), "TMPDIR": str(scratch)}
+        if "HUD_ENGINE" in os.environ:
+            env["HUD_ENGINE"] = os.environ["HUD_ENGINE"]
         answer = await run_child(module, json.encode(order), env, say)
     finally:
         await asyncio.shield(asyncio.to_thread(files.remove_tree, scratch))
@@ -117,7 +120,7 @@ def environment(extra: dict[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("HUD_") and not any(word in name.upper() for word in _SECRET_WORDS)
+        if not name.startswith("HUD_") and not names_secret(name)
     }
     return {**kept, **extra, "PYTHONUNBUFFERED": "1"}
 

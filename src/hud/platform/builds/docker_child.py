@@ -20,6 +20,7 @@ async def build(order: Order, source: Path) -> dict[str, Any]:
         build_args=order.build_args,
         secrets=_secrets(order),
         no_cache=order.no_cache,
+        cache_scope=order.team or None,
     )
     image = await build_image(source, ask, on_line=say)
     return {

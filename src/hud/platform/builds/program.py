@@ -36,6 +36,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         scratch: An empty folder, gone afterwards.
         store: Where bundles are kept.
         name: The environment's.
+        team: Whose build it is.
         variables: What loading the code is given; they are not kept.
         parent: The server's pid, so that a server that is gone already is noticed.
     """
@@ -45,6 +46,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     name: str
     parent: int
+    team: str = ""
     no_cache: bool = False
     variables: dict[str, str] = {}
     build_args: dict[str, str] = {}

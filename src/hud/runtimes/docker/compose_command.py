@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +27,6 @@ class ComposeCommand:
         file: Path,
         *words: str,
         timeout_s: float,
-        variables: Mapping[str, str] | None = None,
     ) -> Done:
         """Run a command on a project, whose document is in `file`.
 
@@ -42,7 +40,7 @@ class ComposeCommand:
             *options,
             *words,
             timeout_s=timeout_s,
-            variables={**_OWN_PYTHON, **_OWN_CHOICE, **(variables or {})},
+            variables={**_OWN_PYTHON, **_OWN_CHOICE},
         )
 
 

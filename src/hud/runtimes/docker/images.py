@@ -8,6 +8,7 @@ import hashlib
 from hud._core.errors import EnvironmentFault, InputError, bounded
 from hud.packaging.docker.build import builder_variables, has_buildkit
 from hud.packaging.docker.engine import Engine
+from hud.packaging.docker.values import argument_options
 from hud.runtimes.docker.compose import Building
 from hud.runtimes.docker.facts import ImageFacts, read_facts
 
@@ -69,8 +70,8 @@ class Images:
             words += ["--file", str(building.folder / building.dockerfile)]
         if building.target is not None:
             words += ["--target", building.target]
-        for name in building.arguments:
-            words += ["--build-arg", name]  # the value is read from the environment
+        arguments, variables = argument_options(building.arguments)
+        words += arguments
         said: list[str] = []
 
         def hear(line: str) -> None:
@@ -82,7 +83,7 @@ class Images:
             *words,
             str(building.folder),
             on_line=hear,
-            variables={**building.arguments, **builder_variables(buildkit)},
+            variables={**variables, **builder_variables(buildkit)},
             timeout_s=_PULL_S,
         )
         if code != 0:

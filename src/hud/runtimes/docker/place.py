@@ -17,6 +17,7 @@ from hud._core.errors import EnvironmentFault, Fault, RuntimeFault, bounded
 from hud._core.ids import new_id
 from hud._core.redact import redact
 from hud.packaging.docker.engine import Engine
+from hud.packaging.docker.values import variable_options
 
 logger = logging.getLogger(__name__)
 
@@ -169,9 +170,19 @@ class DockerPlace:
         words += [f"--volume={self.folder}:{GUEST_FOLDER}"]
         words += [f"--env=HUD_SERVE_SOCKET={GUEST_FOLDER}/{CONTROL}"]
         words += [f"--env=HUD_SERVE_READY={GUEST_FOLDER}/{READY}"]
-        words += [f"--env={name}" for name in self.ask.variables]
-        words += [*self.ask.options, self.ask.image, *self.ask.command]
-        done = await self.engine.run(*words, timeout_s=START_S, variables=self.ask.variables)
+        lines, given, environment = variable_options(self.ask.variables, self.engine.kind)
+        # Not in the folder that the container can write.
+        file = self.folder.with_name(f"{self.name}.env")
+        if lines:
+            file.touch(mode=0o600, exist_ok=False)
+            file.write_text(lines, encoding="utf-8")
+            words.append(f"--env-file={file}")
+        words += [*given, *self.ask.options, self.ask.image, *self.ask.command]
+        try:
+            done = await self.engine.run(*words, timeout_s=START_S, variables=environment)
+        finally:
+            if lines:
+                file.unlink(missing_ok=True)
         if done.code != 0:
             raise self.unstartable(done.reason)
 

@@ -98,8 +98,8 @@ class ProjectPlace(DockerPlace):
         return "".join(said)
 
     async def _run(self) -> None:
+        self._file.touch(mode=0o600, exist_ok=False)
         self._file.write_text(json.dumps(self._document()), encoding="utf-8")
-        self._file.chmod(0o600)
         up = ("up", "--detach", "--no-build")
         if self._wanted.project.waits:
             # All there is to remove is made before the wait, which can then be given up.
@@ -109,9 +109,7 @@ class ProjectPlace(DockerPlace):
 
     async def _compose(self, *words: str, may_wait: bool = False) -> None:
         running = asyncio.create_task(
-            self._wanted.compose.run(
-                self.name, self._file, *words, timeout_s=START_S, variables=self.ask.variables
-            )
+            self._wanted.compose.run(self.name, self._file, *words, timeout_s=START_S)
         )
         if may_wait:
             self._waiting = running
@@ -146,11 +144,11 @@ class ProjectPlace(DockerPlace):
             "hud.created": str(int(time.time())),
             PROJECT_LABEL: self.name,
         }
-        variables: dict[str, str | None] = {
+        variables = {
             "HUD_SERVE_SOCKET": f"{GUEST_FOLDER}/{CONTROL}",
             "HUD_SERVE_READY": f"{GUEST_FOLDER}/{READY}",
-            # Without a value: it is taken from the command's own environment.
-            **dict.fromkeys(self.ask.variables),
+            # In a file of this user's, not in the command's environment: some are settings of it.
+            **self.ask.variables,
         }
         main: dict[str, Any] = {
             "container_name": self.name,
