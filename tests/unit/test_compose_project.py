@@ -96,6 +96,16 @@ def test_a_compose_file_is_read_into_its_long_form(
             ),
             "holds more than",
         ),
+        (
+            f"a: &a {{{','.join(f'k{number}: 1' for number in range(1000))}}}\n"
+            + "".join(
+                f"{name}: &{name} {{<<: [{','.join(['*' + before] * 1000)}]}}\n"
+                for before, name in zip("abcd", "bcde", strict=True)
+            ),
+            "holds more than",
+        ),
+        ("services: {main: &a {image: x, x-more: [*a]}}", "nested deeper"),
+        ("services: {main: {ports: [" + "1-65535," * 1000 + "]}}", "more than 65535 ports"),
     ],
 )
 def test_what_means_nothing_is_refused_with_a_sentence(
@@ -169,3 +179,57 @@ def test_what_is_started_holds_every_service_to_the_rows_limits(folder: Path) ->
         "front": True,
     }
     assert [size_of(text) for text in ("1k", "1.5mb", "2GiB", 7)] == [1024, 1572864, 2 << 30, 7]
+
+
+def test_variables_of_a_project_are_never_those_of_who_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "of whoever reads it")
+    (tmp_path / ".env").write_text(
+        "NAME=me\nGREETING=hi ${NAME}${OTHER:-!}\nTAKEN=${SOME_API_KEY}\n"
+    )
+    text = "services: {main: {image: x, environment: [GREETING, TAKEN]}}"
+    (tmp_path / "compose.yaml").write_text(text)
+    document = read_document(tmp_path / "compose.yaml", tmp_path)
+    assert document["services"]["main"]["environment"] == {"GREETING": "hi me!", "TAKEN": ""}
+
+
+@pytest.mark.parametrize(
+    ("asked", "held"),
+    [
+        ({"pids_limit": -1, "cpus": 0.0, "mem_limit": "0"}, (4096, 0.5, 128 << 20)),
+        ({"pids_limit": 0, "cpus": "0", "mem_limit": "0b"}, (4096, 0.5, 128 << 20)),
+        ({"pids_limit": "9", "cpus": "0.1", "mem_limit": "1m"}, (9, 0.1, 1 << 20)),
+        ({"cpus": -1, "deploy": {"resources": {"limits": {"pids": -1}}}}, (4096, 0.5, 128 << 20)),
+    ],
+)
+def test_a_service_that_asks_for_no_limit_has_the_rows(
+    asked: dict[str, Any], held: tuple[int, float, int]
+) -> None:
+    document = {"services": {"main": {"image": "x", **asked}}}
+    project = ComposeProject.model_validate({"document": document})
+    config = RuntimeConfig.model_validate({"resources": {"memory_mb": 128, "cpu": 0.5}})
+    main = launched(
+        read_project(project, closed=True, engine_socket=None),
+        images={"main": "x"},
+        labels={},
+        main={},
+        every={},
+        resources=config.resources,
+    )["services"]["main"]
+    assert (main["pids_limit"], main["cpus"], int(main["mem_limit"])) == held
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"services": {"main": {"ulimits": {"rtprio": 99}}}}, "ulimits.rtprio"),
+        ({"services": {"main": {"image": "x"}}, "volumes": {"/etc": {}}}, "no name of a volume"),
+    ],
+)
+def test_what_reaches_over_other_processes_or_files_is_refused(
+    document: dict[str, Any], says: str
+) -> None:
+    project = ComposeProject.model_validate({"document": document})
+    with pytest.raises(InputError, match=says):
+        read_project(project, closed=True, engine_socket=None)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dotenv import dotenv_values
+from dotenv.variables import parse_variables
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
@@ -22,6 +23,8 @@ from hud._core.errors import InputError, bounded
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _AT_MOST = 1 << 20
 _NODES = 50_000  # what aliases of YAML may make of a small file
+_DEPTH = 100  # an alias within what it stands for has no end
+_PORTS = 65_535
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)"
     r"|\{(?P<name>[A-Za-z_]\w*)(?:(?P<how>:?[-?+])(?P<other>[^{}]*))?\}|(?P<wrong>))"
@@ -73,8 +76,7 @@ class _Reader:
     def __init__(self, path: Path, root: Path) -> None:
         self._path, self._root = path, root.resolve()
         beside = path.parent / ".env"
-        found = dotenv_values(stream=io.StringIO(self.text(beside))) if beside.is_file() else {}
-        self._variables = {name: value or "" for name, value in found.items()}
+        self._variables = _variables_in(self.text(beside)) if beside.is_file() else {}
         self._nodes = 0
 
     def text(self, path: Path) -> str:
@@ -82,6 +84,8 @@ class _Reader:
         try:
             if not path.resolve(strict=True).is_relative_to(self._root):
                 raise InputError(f"{self._path} names {bounded(str(path))}, outside its project")
+            if not path.is_file():
+                raise InputError(f"{path} cannot be read: it is no file")
             with path.open(encoding="utf-8") as file:
                 text = file.read(_AT_MOST + 1)
         except (OSError, UnicodeDecodeError) as error:
@@ -91,16 +95,18 @@ class _Reader:
             raise InputError(f"{path} is larger than {_AT_MOST >> 20} MiB")
         return text
 
-    def interpolated(self, value: Any) -> Any:
+    def interpolated(self, value: Any, depth: int = 0) -> Any:
         """Return plain data with its variables filled in."""
         self._nodes += 1
         if self._nodes > _NODES:
             raise InputError(f"{self._path} holds more than {_NODES} values")
+        if depth > _DEPTH:
+            raise InputError(f"{self._path} is nested deeper than {_DEPTH} levels")
         if isinstance(value, dict):
             rows = cast("dict[Any, Any]", value)
-            return {str(name): self.interpolated(row) for name, row in rows.items()}
+            return {str(name): self.interpolated(row, depth + 1) for name, row in rows.items()}
         if isinstance(value, list):
-            return [self.interpolated(row) for row in cast("list[Any]", value)]
+            return [self.interpolated(row, depth + 1) for row in cast("list[Any]", value)]
         if isinstance(value, str):
             return _VARIABLE.sub(self._filled, value)
         if value is None or isinstance(value, bool | int | float):
@@ -192,10 +198,30 @@ def _parse(text: str, path: Path) -> Any:
             "reading a Compose file in YAML needs PyYAML",
             hint="pip install 'hud-python[compose]', or write the file in JSON",
         ) from error
+    merged = 0
+
+    class Loader(yaml.SafeLoader):
+        """Counts what merges copy, before they do."""
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            nonlocal merged
+            super().flatten_mapping(node)
+            merged += len(node.value)
+            if merged > _NODES:
+                raise InputError(f"{path} holds more than {_NODES} values")
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path} is not YAML: {bounded(' '.join(str(error).split()))}") from error
+
+
+def _variables_in(text: str) -> dict[str, str]:
+    """Return the variables of a file, which may name those above them and none of this process."""
+    found: dict[str, str] = {}
+    for name, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
+        found[name] = "".join(atom.resolve(found) for atom in parse_variables(value or ""))
+    return found
 
 
 def _elsewhere(path: Path, what: str) -> InputError:
@@ -287,7 +313,9 @@ def _ports(value: Any, where: str) -> list[dict[str, Any]]:
         first, _, last = target.partition("-")
         if not first.isdigit() or (last and not last.isdigit()):
             raise InputError(f"{where}: {bounded(row)!r} is no port")
-        for number in range(int(first), min(int(last or first), 65_535) + 1):
+        if len(made) > _PORTS:
+            raise InputError(f"{where}: more than {_PORTS} ports")
+        for number in range(int(first), min(int(last or first), _PORTS) + 1):
             port = {"target": number, "protocol": protocol or "tcp"}
             if published and not last:
                 port["published"] = published.rpartition(":")[2]

@@ -7,6 +7,7 @@ no variables and no paths but those of mounts that were checked.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,12 @@ _LEFT_OUT = frozenset(
     """.split()  # noqa: SIM905 -- a line each otherwise
 )
 _TOP = frozenset({"name", "services", "networks", "volumes", "secrets", "configs", "version"})
+# Those by which no process comes before others of this machine.
+_ULIMITS = frozenset(
+    """
+    as core cpu data fsize locks memlock msgqueue nofile nproc rss sigpending stack
+    """.split()  # noqa: SIM905 -- as above
+)
 _VOLUME_KEYS = frozenset({"driver", "labels", "name"})
 _NETWORK_KEYS = frozenset({"driver", "internal", "labels", "name", "attachable", "enable_ipv6"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -151,6 +158,9 @@ class _Checking:
         image = made.get("image")
         if image is not None and (not image or image.startswith("-")):
             raise InputError(f"{where}: {bounded(image)!r} is no name of an image")
+        for limit in cast("dict[str, Any]", made.get("ulimits") or {}):
+            if limit not in _ULIMITS:
+                raise _refused(where, f"ulimits.{bounded(limit)}")
         for option in cast("list[str]", service.get("security_opt") or []):
             if option.partition("=")[0].partition(":")[0] != "no-new-privileges":
                 raise _refused(where, f"security_opt {bounded(option)}")
@@ -182,6 +192,8 @@ class _Checking:
         """Return the named volumes, each of this project alone."""
         rows = cast("dict[str, dict[str, Any] | None]", self._config.get("volumes") or {})
         for name, row in rows.items():
+            if not _NAME.fullmatch(name):
+                raise InputError(f"{bounded(name)!r} is no name of a volume")
             for key, value in (row or {}).items():
                 if key not in _VOLUME_KEYS or (key == "driver" and value != "local"):
                     raise _refused(f"volume {bounded(name)}", key)
@@ -347,18 +359,30 @@ def launched(
 
 def _hold(service: dict[str, Any], resources: RuntimeResources | None) -> None:
     """Hold a service to what the row asked, where it does not hold itself to less."""
-    service["pids_limit"] = min(int(service.get("pids_limit") or PROCESSES), PROCESSES)
+    processes = int(_number(service.get("pids_limit"), "pids_limit"))
+    service["pids_limit"] = min(processes, PROCESSES) if processes > 0 else PROCESSES
     if resources is None:
         return
     if resources.cpu is not None:
-        own = float(service.get("cpus") or resources.cpu)
-        service["cpus"] = min(own, resources.cpu)
+        own = _number(service.get("cpus"), "cpus")
+        service["cpus"] = min(own, resources.cpu) if own > 0 else resources.cpu
     if resources.memory_mb is not None:
         held = resources.memory_mb << 20
-        own = size_of(service["mem_limit"]) if service.get("mem_limit") else held
-        service["mem_limit"] = service["memswap_limit"] = str(min(own, held))
+        own = size_of(service.get("mem_limit") or 0)
+        service["mem_limit"] = service["memswap_limit"] = str(min(own, held) if own else held)
     if resources.storage_mb is not None:
         service["storage_opt"] = {"size": f"{resources.storage_mb}m"}
+
+
+def _number(value: Any, name: str) -> float:
+    """Return a limit; 0 and less are none."""
+    try:
+        number = float(value or 0)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{name}: {bounded(value)!r} is no number")
+    return number
 
 
 def size_of(value: Any) -> int:
