@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import tempfile
+import zlib
 from pathlib import Path
 
 from hud._core import processes
@@ -25,6 +26,8 @@ _NAME = re.compile(r"hud-[a-z]+-([0-9a-z]+)\.([0-9a-z]+)\.([0-9a-z]+)-\w+", re.A
 # As much of a namespace's number as tells one from another, because names must be short: sockets
 # lie in these folders, and the paths of sockets may have 107 bytes.
 _NAMESPACES = 36**5
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/pid")
 _numbers = itertools.count()
 
 
@@ -64,7 +67,9 @@ def sweep() -> int:
         if match is None or match[1] != _short(_namespace()) or _is_there(match[2], match[3]):
             continue
         with contextlib.suppress(OSError):
-            if stat.S_ISDIR((top / name).lstat().st_mode):
+            found = (top / name).lstat()
+            # Another user could put something else in its place while it is removed.
+            if stat.S_ISDIR(found.st_mode) and os.geteuid() in (0, found.st_uid):
                 files.remove_tree(top / name)
                 removed += 1
     return removed
@@ -107,8 +112,9 @@ def _start_of(pid: int) -> int | None:
 
 
 def _namespace() -> int:
-    """Tell this process's pids from equal ones of another container that has the same folder."""
+    """Tell this process's pids from equal ones of another container or machine with that folder."""
     try:
-        return Path("/proc/self/ns/pid").stat().st_ino % _NAMESPACES
+        boot = _BOOT.read_bytes()
+        return zlib.crc32(boot + str(_NAMESPACE.stat().st_ino).encode()) % _NAMESPACES
     except OSError:
         return 0

@@ -58,3 +58,25 @@ def test_what_is_not_named_so_is_left_alone(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
     (tmp_path / f"hud-workspace-{dead}-folder").mkdir()
     assert folders.sweep() == 1
+
+
+def test_folders_of_another_machine_with_the_same_place_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first process namespaces of all machines have one number, and a pid there is none here.
+    other = tmp_path / "boot_id"
+    other.write_text("another boot\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(folders, "_BOOT", other)
+        name = folders.prefix_of("workspace").split(".")[0] + ".zzzzz.1-x"
+    (tmp_path / name).mkdir()
+    assert folders.sweep() == 0 and (tmp_path / name).is_dir()
+
+
+def test_another_users_folder_is_left_to_that_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = tmp_path / (folders.prefix_of("workspace").split(".")[0] + ".zzzzz.1-x")
+    dead.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: dead.stat().st_uid + 1)
+    assert folders.sweep() == 0 and dead.is_dir()
