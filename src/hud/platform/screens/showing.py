@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -68,6 +69,7 @@ class Screens:
         self._placed = placed
         self._leases = leases
         self._viewers: Counter[tuple[str, str]] = Counter()
+        self._asking = WeakValueDictionary[str, asyncio.Lock]()
 
     async def find(self, team: str, run_id: str) -> Standing | None:
         """Return where a run of the team stands, None when that is not here or not yet."""
@@ -88,10 +90,13 @@ class Screens:
     async def list(self, standing: Standing) -> list[Screen]:
         """Return what can be looked at, the best first.
 
+        However many ask, an environment is asked by one of them at a time.
+
         Raises:
             RuntimeFault, EnvironmentFault: when the environment does not answer.
         """
-        async with connect(_near(standing.place)) as client:
+        turn = self._asking.setdefault(standing.place.url, asyncio.Lock())
+        async with turn, connect(_near(standing.place)) as client:
             return _screens(client)
 
     @contextlib.contextmanager
