@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -180,6 +181,16 @@ async def test_the_pods_of_a_process_that_is_gone_are_deleted_by_the_next(
         pod.manifest["metadata"]["labels"][OWNER] = "999999999-1"
         async with KubernetesRuntime("good"):
             assert made[0] not in api.pods
+
+
+async def test_the_pods_of_another_machine_of_the_same_name_stay(api: KubernetesApi) -> None:
+    async with KubernetesRuntime("good")(ROW):
+        (pod,) = api.pods.values()
+        labels = pod.manifest["metadata"]["labels"]
+        labels[HOST] = platform.node()  # processes there are none here
+        labels[OWNER] = "999999999-1"
+        async with KubernetesRuntime("good"):
+            assert pod.name in api.pods
 
 
 def test_a_command_line_names_an_image() -> None:

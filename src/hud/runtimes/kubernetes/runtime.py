@@ -19,6 +19,7 @@ from hud._core.finishing import unbroken
 from hud.clients.connect import connect
 from hud.environment.task import Task
 from hud.runtimes.base import Provider, Runtime
+from hud.runtimes.cloud.owner import this_machine
 from hud.runtimes.door import Door
 from hud.runtimes.kubernetes.api import Api
 from hud.runtimes.kubernetes.pod import (
@@ -278,7 +279,8 @@ def _with_image(shape: PodShape, image: str) -> PodShape:
 
 
 def _host() -> str:
-    return label_text(platform.node())
+    # Machines and containers of one name are many, and each has processes of its own.
+    return label_text(f"{platform.node()}-{this_machine()}")
 
 
 def _owner() -> str:
