@@ -113,3 +113,28 @@ def test_an_image_whose_steps_fail_is_a_failed_build(
     assert done["status"] == "FAILED"
     assert "cannot be built" in done["error_message"]
     assert engine.containers() == []
+
+
+def test_what_a_team_kept_in_a_cache_of_builds_is_not_another_teams(
+    engine: DockerEngine, tmp_path: Path
+) -> None:
+    mount = "RUN --mount=type=cache,target=/kept"
+    kept = f'{mount} echo "found $(cat /kept/mark)"; echo {{}} > /kept/mark\n'
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in engine.environ.items():
+            patched.setenv(name, value)
+        patched.setenv("PATH", "/usr/bin", prepend=":")  # Debian's command has BuildKit in it
+        with running(tmp_path / "home", "--builder", "docker") as server:
+
+            def build(team: str, mark: str) -> str:
+                recipe = RECIPE.replace("CMD", kept.replace("{}", mark) + "CMD")
+                files = {**source(), "Dockerfile.hud": recipe}
+                given = {"BUILDKIT_CACHE_MOUNT_NS": "one"}  # is no team's to choose
+                with server.client(server.key(team=team)) as client:
+                    done = built(server, client, files, build_args=given)
+                assert done["status"] == "SUCCEEDED", done["log"]
+                return done["log"]
+
+            build("one", "first-of-one")
+            assert "found first-of-one" in build("one", "second-of-one")
+            assert "found second-of-one" not in build("two", "first-of-two")
