@@ -28,6 +28,7 @@ from tests.podman_engine import PodmanEngine, running_podman
 
 SOURCE = """
 import asyncio
+import os
 
 from hud import Environment
 
@@ -39,6 +40,13 @@ workspace = env.workspace()
 async def ask(word: str = "yes"):
     answer = yield f"say {word}"
     yield float(answer == word)
+
+
+@env.template()
+async def look():
+    yield "look"
+    names = ("GIVEN", "QUOTED", "LINES", "CONTAINER_HOST")
+    yield {"score": 1.0, "info": {"given": [os.environ.get(name) for name in names]}}
 
 
 @env.template()
@@ -104,7 +112,7 @@ def image(podman: PodmanEngine, tmp_path: Path) -> str:
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == IMAGE
         lock = json.loads((folder / "hud.lock").read_text())
-        assert {task["id"] for task in lock["tasks"]} == {"ask", "hang_in_grading"}
+        assert {task["id"] for task in lock["tasks"]} == {"ask", "look", "hang_in_grading"}
         assert lock["digest"].startswith("sha256:")
     return IMAGE
 
@@ -116,6 +124,16 @@ async def test_a_rollout_has_the_same_reward_and_leaves_nothing(
     assert [run.reward for run in job.runs] == [1.0]
     job = await Taskset([ROW]).run(Says("no"), runtime=DockerRuntime(image))
     assert [run.reward for run in job.runs] == [0.0]
+
+
+async def test_variables_come_as_they_are_and_are_no_settings_of_podman(
+    podman: PodmanEngine, image: str
+) -> None:
+    given = {"GIVEN": " a=b #c", "QUOTED": "'it' \"is\" $HOME \\", "LINES": "one\ntwo"}
+    given["CONTAINER_HOST"] = "tcp://nowhere"
+    row = Task(env="podded", id="look")
+    job = await Taskset([row]).run(NoopAgent(), runtime=DockerRuntime(image, env_vars=given))
+    assert job.runs[0].grade.info == {"given": [*given.values()]}
 
 
 async def test_it_keeps_the_contract_of_providers(podman: PodmanEngine, image: str) -> None:
