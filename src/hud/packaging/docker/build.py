@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import ValidationError
+
 from hud._core import json
 from hud._core.errors import EnvironmentFault, InputError, RuntimeFault, bounded
 from hud._core.ids import new_id
@@ -92,12 +94,13 @@ async def build_image(folder: Path, ask: ImageAsk, *, on_line: Line) -> Image:
         await _run(engine, words, variables, ask, on_line)
         digest = identity.read_text("utf-8").strip()
         offer = await _describe(engine, digest, ask.name)
-        tag = ask.tag or image_name(str(offer["name"]))
+        lock = _lock(staged, offer, digest)
+        tag = ask.tag or image_name(lock.name)
         await _name(engine, digest, tag)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, staging, ignore_errors=True))
     on_line(f"built {tag}")
-    return Image(tag, _lock(staged, offer, digest))
+    return Image(tag, lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,21 +277,22 @@ async def _name(engine: Engine, digest: str, tag: str) -> None:
 
 
 def _lock(staged: _Staged, offer: dict[str, Any], digest: str) -> Lock:
-    attribute = offer.get("attribute")
-    source = str(offer["source"])
-    return Lock.model_validate(
-        {
-            "name": offer["name"],
-            "kind": "docker",
-            "digest": digest,
-            "source_hash": staged.source_hash,
-            "source": f"{source}:{attribute}" if attribute else source,
-            "environments": offer["environments"],
-            "hud": __version__,
-            "hud_hash": staged.hud_hash,
-            "python": str(offer.get("python") or ""),
-            "tasks": offer["tasks"],
-            "capabilities": offer["capabilities"],
-            "variables": {"required": staged.required, "optional": staged.optional},
-        }
-    )
+    attribute, source = offer.get("attribute"), offer.get("source")
+    said = {name: offer.get(name) for name in ("name", "environments", "tasks", "capabilities")}
+    try:
+        return Lock.model_validate(
+            {
+                **said,
+                "kind": "docker",
+                "digest": digest,
+                "source_hash": staged.source_hash,
+                "source": f"{source}:{attribute}" if attribute else source,
+                "hud": __version__,
+                "hud_hash": staged.hud_hash,
+                "python": str(offer.get("python") or ""),
+                "variables": {"required": staged.required, "optional": staged.optional},
+            }
+        )
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+        raise RuntimeFault(f"the image describes itself wrongly: {bounded(where)}") from error
