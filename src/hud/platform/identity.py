@@ -120,8 +120,8 @@ class Keyring:
         if found is None:
             raise _refused("the person this run was asked for by is not in the team any more")
         name, role, team_uuid = found
-        scopes = _OF_ROLE[role] if key is None else key.scopes
-        allowed: tuple[Scope, ...] = ("inference",) if "inference" in scopes else ()
+        may = "inference" in _OF_ROLE[role] and (key is None or "inference" in key.scopes)
+        allowed: tuple[Scope, ...] = ("inference",) if may else ()
         return Caller(grant.team, team_uuid, grant.user_id, grant.key_id, name, role, allowed)
 
     def by_session(self, token: str) -> Caller:
