@@ -233,3 +233,26 @@ def test_what_reaches_over_other_processes_or_files_is_refused(
     project = ComposeProject.model_validate({"document": document})
     with pytest.raises(InputError, match=says):
         read_project(project, closed=True, engine_socket=None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "when: 2020-13-45",
+        "when: !!timestamp x",
+        "services: {main: {image: x, deploy: 5}}",
+        "services: {main: {image: x, deploy: {resources: 5}}}",
+        "services: {main: {image: x, networks: {default: 5}}}",
+        "services: {main: {image: x, security_opt: 5}}",
+        "services: {main: {image: x, depends_on: {a: 3}}}",
+        "services: {main: {image: x, cap_drop: 5}}",
+        "services: {main: {image: x, volumes: [{type: volume, source: [1], target: /x}]}}",
+        "services: {main: {image: x, secrets: [a]}}\nsecrets: {a: 5}",
+        "services: {main: {image: x}}\nvolumes: {a: 5}",
+    ],
+)
+def test_what_has_another_form_is_refused_with_a_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "compose.yaml").write_text(text)
+    project = ComposeProject(document=tmp_path / "compose.yaml")
+    with pytest.raises(InputError, match=r"is no map|is no list|is not YAML|no volume|is no file"):
+        read_project(project, closed=True, engine_socket=None)

@@ -212,7 +212,8 @@ def _parse(text: str, path: Path) -> Any:
 
     try:
         return yaml.load(text, Loader)
-    except (yaml.YAMLError, RecursionError) as error:
+    # A scalar that is not what its tag or its form says is an error of any kind in there.
+    except (yaml.YAMLError, RecursionError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not YAML: {bounded(' '.join(str(error).split()))}") from error
 
 

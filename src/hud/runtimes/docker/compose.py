@@ -49,6 +49,9 @@ _ULIMITS = frozenset(
 )
 _VOLUME_KEYS = frozenset({"driver", "labels", "name"})
 _NETWORK_KEYS = frozenset({"driver", "internal", "labels", "name", "attachable", "enable_ipv6"})
+_MAPS = ("deploy", "depends_on", "networks", "ulimits")
+_MAPS_OF_MAPS = ("depends_on", "networks")
+_LISTS = ("security_opt", "cap_drop", "secrets", "configs")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # The engine's side of the bridge has no address then, so this machine cannot be reached by it.
 _CLOSED = {"com.docker.network.bridge.inhibit_ipv4": "true"}
@@ -116,6 +119,8 @@ def read_project(project: ComposeProject, *, closed: bool, engine_socket: str | 
     for name in config:
         if name not in _TOP and not name.startswith("x-"):
             raise _refused("the document", name)
+    for name in ("networks", "volumes", "secrets", "configs"):
+        _map(config.get(name), name, of_maps=True)
     services = cast("dict[str, dict[str, Any]]", config["services"])
     services = {name: row for name, row in services.items() if not row.get("profiles")}
     if MAIN not in services:
@@ -154,6 +159,11 @@ class _Checking:
             known = key in _AS_WRITTEN or key in _READ or key in _LEFT_OUT or key.startswith("x-")
             if not known and service[key] not in (None, False, [], {}):
                 raise _refused(where, key)
+        for key in _MAPS:
+            _map(service.get(key), f"{where}: {key}", of_maps=key in _MAPS_OF_MAPS)
+        for key in _LISTS:
+            if not isinstance(service.get(key, []), list):
+                raise InputError(f"{where}: {key} is no list")
         made = {key: value for key, value in service.items() if key in _AS_WRITTEN}
         image = made.get("image")
         if image is not None and (not image or image.startswith("-")):
@@ -238,7 +248,7 @@ class _Checking:
             made["read_only"] = True
         source = mount.get("source")
         if kind == "volume" and source:
-            if source not in (self._config.get("volumes") or {}):
+            if not isinstance(source, str) or source not in (self._config.get("volumes") or {}):
                 raise InputError(f"{where}: there is no volume {bounded(source)!r}")
             made["source"] = source
         if kind == "tmpfs" and mount.get("tmpfs"):
@@ -303,18 +313,25 @@ def _context(build: Any) -> str:
     return str(rows.get("context") or ".")
 
 
+def _map(value: Any, where: str, *, of_maps: bool = False) -> dict[str, Any]:
+    rows = cast("dict[str, Any]", {} if value is None else value)
+    if not isinstance(value, dict | None) or (
+        of_maps and not all(isinstance(row, dict | None) for row in rows.values())
+    ):
+        raise InputError(f"{where} is no map{' of maps' if of_maps else ''}")
+    return rows
+
+
 def _deployed(deploy: Any, where: str) -> dict[str, Any]:
     """Return the limits in `deploy`, which is else about clusters."""
-    if not deploy:
-        return {}
-    rows = cast("dict[str, Any]", deploy)
-    resources = cast("dict[str, Any]", rows.get("resources") or {})
-    reserved = cast("dict[str, Any]", resources.get("reservations") or {})
+    rows = _map(deploy, f"{where}: deploy")
+    resources = _map(rows.get("resources"), f"{where}: deploy.resources")
+    reserved = _map(resources.get("reservations"), f"{where}: deploy.resources.reservations")
     if reserved.get("devices") or reserved.get("generic_resources"):
         raise _refused(where, "deploy.resources.reservations.devices")
     if rows.get("replicas") not in (None, 1):
         raise _refused(where, "deploy.replicas")
-    limits = cast("dict[str, Any]", resources.get("limits") or {})
+    limits = _map(resources.get("limits"), f"{where}: deploy.resources.limits")
     names = {"cpus": "cpus", "memory": "mem_limit", "pids": "pids_limit"}
     return {names[key]: value for key, value in limits.items() if key in names}
 
