@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +105,8 @@ def gc(
     Builds are bundles under this home, also those that `hud build --bundle` made, and images that
     this platform built. The version that an environment runs stays, and what is lent.
     """
+    import asyncio
+
     from hud.cli.counting import counting
     from hud.platform.builds.collecting import DAY_S, collect_builds
     from hud.platform.database import Database as Tables
