@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import socket
 from collections.abc import Awaitable
 from typing import Any
 
@@ -12,6 +13,8 @@ from hud._core.errors import InputError, RuntimeFault, bounded
 from hud._core.redact import redact
 
 _HOW_TO_INSTALL = "pip install 'hud-python[ray]'"
+_FOUND_BY_RAY = ("auto", "local")
+_DIAL_S = 10.0
 
 
 class _Connections:
@@ -41,11 +44,24 @@ class Cluster:
         self.ray: Any = None
         self._counts = False
 
+    async def check(self) -> None:
+        """Find out whether Ray is here and something listens at the address.
+
+        Raises:
+            InputError: when Ray is not installed, or the address is none.
+            RuntimeFault: when nothing listens there.
+        """
+        if load().is_initialized():
+            return
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        if address and address not in _FOUND_BY_RAY:
+            await asyncio.to_thread(_dial, address)
+
     async def open(self) -> None:
         """Connect; without an address to RAY_ADDRESS, or else to a Ray started for this process.
 
         Raises:
-            InputError: when Ray is not installed.
+            InputError: when Ray is not installed, or the address is none.
             RuntimeFault: when no cluster answers.
         """
         ray = self.ray = load()
@@ -53,6 +69,7 @@ class Cluster:
             if _Connections.users == 0 and ray.is_initialized():
                 return
             if _Connections.users == 0:
+                await self.check()  # Ray itself would try for minutes, and not be interrupted
                 await asyncio.to_thread(self._connect, ray)
             _Connections.users += 1
             self._counts = True
@@ -90,6 +107,28 @@ class Cluster:
         except Exception as error:
             where = bounded(self.address or os.environ.get("RAY_ADDRESS") or "this machine")
             raise fault(error, f"no Ray cluster could be reached at {where}") from error
+
+
+def _why(error: OSError | OverflowError | UnicodeError) -> str:
+    """Return what kept a connection from being made, without the error's number."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _dial(address: str) -> None:
+    """See whether something listens at `host:port` or `ray://host:port`."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise InputError(
+            f"{bounded(address)!r} is no address of a Ray cluster",
+            hint="host:port, ray://host:port or auto",
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_DIAL_S).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise RuntimeFault(
+            f"no Ray cluster answers at {bounded(address)}: {_why(error)}",
+            hint="start one with: ray start --head; or leave the address out",
+        ) from error
 
 
 def load() -> Any:
