@@ -10,11 +10,15 @@ from collections.abc import Awaitable
 from typing import Any
 
 from hud._core.errors import InputError, RuntimeFault, bounded
+from hud._core.processes import LINUX
 from hud._core.redact import redact
 
 _HOW_TO_INSTALL = "pip install 'hud-python[ray]'"
 _FOUND_BY_RAY = ("auto", "local")
 _DIAL_S = 10.0
+# A Ray for this process alone is no other machine's business, and this machine's own address may
+# not lead back to it. Ray replaces 127.0.0.1 by that address.
+_LOOPBACK = "127.0.0.2"
 
 
 class _Connections:
@@ -99,7 +103,10 @@ class Cluster:
     def _connect(self, ray: Any) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address is None and not os.environ.get("RAY_ADDRESS"):
-            options["include_dashboard"] = False
+            # Without it Ray would join whichever cluster somebody runs on this machine.
+            options |= {"address": "local", "include_dashboard": False}
+            if LINUX:  # elsewhere it is Ray's own choice
+                options["_node_ip_address"] = _LOOPBACK
         else:
             options["address"] = self.address or os.environ["RAY_ADDRESS"]
         try:
