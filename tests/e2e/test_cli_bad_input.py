@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.hud_command import Shell
+from tests.needs import need_module
 
 GOOD = """
 from hud import Environment
@@ -85,6 +86,8 @@ USAGE = {
         "no platform is configured",
     ),
     "a taskset on no platform": (["eval", "gone", "noop", "--remote"], "no platform is configured"),
+    "a folder to build that is not there": (["build", "gone"], "gone does not exist"),
+    "a folder to build without a recipe": (["build", "."], "no Dockerfile"),
 }
 
 
@@ -114,6 +117,53 @@ def test_a_platform_that_cannot_be_used_is_said_before_anything_is_recorded(
     assert f"error: the platform at {url} cannot be reached" in dead.err
     assert nowhere.out == dead.out == ""
     assert shell("jobs", "--json").data["jobs"] == []
+
+
+PLACES: dict[str, tuple[str, dict[str, str], str]] = {
+    "an engine that is not there": ("docker:image", {"HUD_ENGINE": "no-engine"}, "no no-engine"),
+    "a Compose file that is not there": ("docker:compose.yaml", {}, "no file compose.yaml"),
+    "a bundle that is not there": ("bundle:deadbeef", {}, "no bundle 'deadbeef'"),
+    "a cluster without a configuration": ("kubernetes:i", {"KUBECONFIG": "/nowhere"}, "Kubernetes"),
+    "no account at Modal": (
+        "modal:image",
+        {"MODAL_CONFIG_PATH": "/nowhere", "MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": ""},
+        "ModalRuntime needs",
+    ),
+    "no account at Daytona": ("daytona:snapshot", {"DAYTONA_API_KEY": ""}, "DaytonaRuntime needs"),
+    "no account at E2B": ("e2b:template", {"E2B_API_KEY": ""}, "E2BRuntime needs"),
+    "an address that is none of Ray's": ("ray:moon", {}, "Ray"),
+}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_place_that_cannot_be_used_is_said_before_anything_is_recorded(
+    shell: Shell, case: str
+) -> None:
+    place, env, said = PLACES[case]
+    result = shell("eval", "tasks.py", "noop", "--runtime", place, env=env)
+    assert result.code == 2, result.err
+    assert said in result.err
+    assert "hint: " in result.err
+    assert result.out == ""
+    assert shell("jobs", "--json").data["jobs"] == []
+
+
+def test_a_ray_cluster_that_does_not_answer_is_said_at_once(shell: Shell) -> None:
+    need_module("ray")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        result = shell("eval", "tasks.py", "noop", "--runtime", f"ray:{address}")
+    assert result.code == 1, result.err
+    assert f"error: no Ray cluster answers at {address}: Connection refused" in result.err
+    assert shell("jobs", "--json").data["jobs"] == []
+
+
+def test_a_name_that_no_image_can_have_is_refused_before_the_build(shell: Shell) -> None:
+    shell.write("Dockerfile", "FROM scratch\n")
+    result = shell("build", "--tag", "Bad Tag")
+    assert result.code == 2, result.err
+    assert "'Bad Tag' is no name of an image" in result.err
 
 
 SOURCES = {

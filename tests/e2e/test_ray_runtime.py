@@ -6,6 +6,8 @@ import asyncio
 import math
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
@@ -307,3 +309,31 @@ def test_asks_are_read_from_a_row() -> None:
         "memory": 128 << 20,
         "accelerator_type": "H100",
     }
+
+
+_ALONE = """
+import asyncio
+from hud.runtimes.ray.cluster import Cluster
+
+async def main():
+    cluster = Cluster(None)
+    await cluster.open()
+    print(cluster.ray.get_runtime_context().gcs_address)
+    await cluster.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_without_an_address_the_ray_is_ones_own_also_where_another_runs(
+    cluster: RayCluster,
+) -> None:
+    """Ray by itself would join the other; and nobody else's machine can reach this one."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    address = done.stdout.strip()
+    assert address.startswith("127."), address
+    assert address != cluster.address

@@ -33,7 +33,7 @@ def checked_url(text: str, name: str = "base_url") -> str:
     if not valid:
         raise InputError(
             f"{name} {bounded(text)!r} is not an HTTP address",
-            hint="write it whole: http://host:port/v1",
+            hint="write it whole: http://host:port, with a path where it has one",
         )
     return text
 

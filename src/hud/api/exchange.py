@@ -7,6 +7,7 @@ is the reply, an error, or how long to wait before sending again.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _ERROR_LIMIT_BYTES = 64 * 1024
 _LONGEST_WAIT_S = 30.0
 _DETAIL_CHARS = 1_500
@@ -151,7 +153,7 @@ class Exchange(Generic[T]):
         ):
             self._breaks += 1
             return Wait(self._patience.unreachable[self._breaks - 1])
-        why = redact(bounded(str(error) or type(error).__name__, 200))
+        why = redact(bounded(_ERRNO.sub("", str(error)) or type(error).__name__, 200))
         raise PlatformUnreachable(
             f"{self._who} cannot be reached: {why}",
             hint="is it up? HUD_API_URL says where it is",
@@ -213,7 +215,7 @@ class Exchange(Generic[T]):
                 return KeyRefused(f"{who} does not allow this{said}", hint=hint, status=status)
             case 404 | 405:
                 what = detail or f"it knows no {self._call.method} {self._call.path}"
-                return NotOnPlatform(f"not on {who.removeprefix('the ')}: {what}", status=status)
+                return NotOnPlatform(f"{who} says: {what}", hint=hint, status=status)
             case 429:
                 hint = hint or "wait a little, then try again"
                 return PlatformBusy(f"{who} asks for patience{said}", hint=hint, status=status)

@@ -13,21 +13,28 @@ from hud.cli.boundary import AsJson, Verbosity, guarded
 @guarded
 def command(
     directory: Annotated[
-        Path, typer.Argument(help="The environment's folder.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The environment's folder; for a bundle also the file that declares it.",
+            show_default=False,
+        ),
     ] = Path(),
     tag: Annotated[
         str | None,
         typer.Option("--tag", "-t", help="Name of the image. Default: the environment's."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Which environment, where there are several.")
+        str | None,
+        typer.Option("--name", help="Which environment, where the code declares several."),
     ] = None,
     bundle: Annotated[
         bool, typer.Option("--bundle", help="Make a bundle, which needs no container engine.")
     ] = False,
     build_arg: Annotated[
         list[str] | None,
-        typer.Option("--build-arg", metavar="KEY=VALUE", help="A build argument. Repeatable."),
+        typer.Option(
+            "--build-arg", metavar="KEY=VALUE", help="A value the build may keep. Repeatable."
+        ),
     ] = None,
     secret: Annotated[
         list[str] | None,
@@ -41,7 +48,8 @@ def command(
         bool, typer.Option("--no-cache", help="Use nothing of earlier builds.")
     ] = False,
     platform: Annotated[
-        str | None, typer.Option("--platform", help="As in linux/amd64.", show_default=False)
+        str | None,
+        typer.Option("--platform", help="System and processor to build for, as in linux/amd64."),
     ] = None,
     as_json: AsJson = False,
     verbose: Verbosity = 0,

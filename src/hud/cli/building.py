@@ -11,6 +11,7 @@ from hud.cli import streams
 from hud.cli.boundary import usage_error
 from hud.cli.render import count, one_line
 from hud.packaging.docker.build import ImageAsk, build_image
+from hud.packaging.docker.engine import find_engine
 from hud.packaging.lock import Lock, write_lock
 
 
@@ -23,6 +24,8 @@ def build(folder: Path, ask: ImageAsk, *, bundle: bool, as_json: bool) -> None:
             f"an image is built of a folder, and {bounded(str(folder), 300)} is a file",
             hint=f"hud build {folder.parent}; what it serves is in its Dockerfile.hud",
         )
+    if not folder.exists():
+        usage_error(f"{bounded(str(folder), 300)} does not exist", hint="hud init NAME makes one")
     name, uri, lock = asyncio.run(_built(folder, ask, bundle=bundle))
     written = write_lock(lock, folder.parent if folder.is_file() else folder)
     if as_json:
@@ -34,9 +37,20 @@ def build(folder: Path, ask: ImageAsk, *, bundle: bool, as_json: bool) -> None:
     tasks = shlex.quote(str(written.parent / "tasks.py"))
     streams.note(f"  hud eval {tasks} oracle --all --runtime {uri}")
     if not bundle:
+        engine = find_engine().kind
         task = lock.tasks[0].id if lock.tasks else "TASK"
-        streams.note(f"  docker run -d --name run1 {name}")
-        streams.note(f"  docker exec run1 hud task start {task}")
+        streams.note(f"  {engine} run -d --name run1 {name}")
+        streams.note(f"  {engine} exec run1 hud task start {task}{_arguments(lock)}")
+        streams.note(f"  {engine} exec run1 hud task grade {task} --answer …")
+
+
+def _arguments(lock: Lock) -> str:
+    """Return `--args` with the arguments that the first template cannot do without, to fill in."""
+    needed = lock.tasks[0].args.get("required") if lock.tasks else None
+    if not needed:
+        return ""
+    blanks = ", ".join(f'"{name}": …' for name in needed)
+    return f" --args {shlex.quote(one_line(f'{{{blanks}}}'))}"
 
 
 async def _built(folder: Path, ask: ImageAsk, *, bundle: bool) -> tuple[str, str, Lock]:

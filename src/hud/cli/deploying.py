@@ -64,7 +64,9 @@ class DeployRequest:
         """
         path = self.source.expanduser().resolve()
         if not path.exists():
-            raise InputError(f"{bounded(str(self.source), 300)} does not exist")
+            raise InputError(
+                f"{bounded(str(self.source), 300)} does not exist", hint="hud init NAME makes one"
+            )
         return path if path.is_dir() else path.parent
 
 
@@ -207,7 +209,7 @@ def _sent(client: BlockingPlatformClient, plan: _Plan, begun: list[str]) -> Buil
     with tempfile.TemporaryDirectory(prefix="hud-deploy-") as scratch:
         packed = pack(plan.context, Path(scratch) / "context.tar.gz")
         names = count(len(plan.context.names()), "file")
-        streams.note(f"packed {names}, {packed.size:,} bytes")
+        streams.note(f"packed {names} into {packed.size:,} bytes")
         upload = client.send(calls.build_upload())
         begun.append(upload.build_id)
         _upload(upload.upload_url, packed)

@@ -52,7 +52,9 @@ def command(
     ] = None,
     config: Annotated[
         list[str] | None,
-        typer.Option("--config", "-c", help="A setting of the agent: key=value. Repeatable."),
+        typer.Option(
+            "--config", "-c", metavar="KEY=VALUE", help="A setting of the agent. Repeatable."
+        ),
     ] = None,
     gateway: Annotated[
         bool,
@@ -67,8 +69,9 @@ def command(
     runtime: Annotated[
         str | None,
         typer.Option(
-            help="Where rollouts run: NAME or NAME:ARGUMENT, such as local, subprocess, hud or "
-            "hosted; or the address of what serves already, tcp://host:port or unix:///path.",
+            help="Where rollouts run: local, subprocess, bundle, docker, ray, kubernetes, modal, "
+            "daytona, e2b, hud or hosted, where need be with an argument as in docker:IMAGE; or "
+            "the address of what serves already, tcp://host:port or unix:///path.",
             show_default="subprocess; hosted for a taskset of the platform without a source here",
             autocompletion=_places,
         ),

@@ -92,7 +92,7 @@ def up(
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="What runs remote rollouts: embedded, or another's address.")
+        str, typer.Option(help="What runs remote rollouts: embedded, ray, or ray:HOST:PORT.")
     ] = "embedded",
     builder: Annotated[
         BuilderKind,
@@ -170,7 +170,7 @@ def worker(
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="What runs them: embedded, or another's address.")
+        str, typer.Option(help="What runs them: embedded, ray, or ray:HOST:PORT.")
     ] = "embedded",
     verbose: Verbosity = 0,
 ) -> None:

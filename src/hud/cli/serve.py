@@ -15,7 +15,7 @@ def command(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TARGET[:ATTRIBUTE]]",
+            metavar="TARGET[:ATTRIBUTE]",
             help="A .py file, a module here or a folder. Default: env.py, else tasks.py.",
             show_default=False,
         ),
@@ -26,10 +26,13 @@ def command(
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     arg: Annotated[
         list[str] | None,
-        typer.Option(help="key=value for the function that makes the environment. Repeatable."),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="For the function that makes the environment. Repeatable.",
+        ),
     ] = None,
     env: Annotated[
-        str | None, typer.Option(help="Name of the environment, when the source has several.")
+        str | None, typer.Option(help="Which environment, where the code declares several.")
     ] = None,
     verbose: Verbosity = 0,
 ) -> None:

@@ -125,7 +125,7 @@ def resolve(target: str | Path) -> Source:
         entry = next((file for file in names if file.is_file()), None)
         if entry is None:
             raise InputError(
-                f"{text} has no tasks.py or env.py",
+                f"{'this folder' if text == '.' else text} has no tasks.py or env.py",
                 hint="name the file itself, or create one with: hud init",
             )
         path = entry

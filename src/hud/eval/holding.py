@@ -198,7 +198,8 @@ class Placement:
                 place = await manager.__aenter__()
             except InputError as error:
                 # A source or a row that cannot be used stays so: not worth another attempt.
-                raise EnvironmentFault(error.message, hint=error.hint) from error
+                told = f"{error.message} ({error.hint})" if error.hint else error.message
+                raise EnvironmentFault(told, hint=error.hint) from error
         self._manager = manager
         try:
             with boundary(Outcome.RUNTIME, "connecting"):

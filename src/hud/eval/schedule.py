@@ -180,9 +180,10 @@ async def run_slots(
         for rein in reins:
             rein.cancel()
         await outlast(workers, reins)
-    for worker in workers:
-        if not worker.cancelled() and (error := worker.exception()) is not None:
-            raise error
+    # All are looked at: an error that nobody asks for is complained of when it is collected.
+    errors = [worker.exception() for worker in workers if not worker.cancelled()]
+    if error := next((error for error in errors if error is not None), None):
+        raise error
     was_cut = any(worker.cancelled() for worker in workers) or any(rein.was_cut for rein in reins)
     return not (queue or was_cut)
 

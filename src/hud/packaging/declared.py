@@ -21,9 +21,11 @@ def declared_name(files: Iterable[Path], wanted: str | None, where: Path) -> str
         where: What messages call the place.
 
     Raises:
-        InputError: when none is declared, or several are and none was asked for.
+        InputError: when none is declared, or several are and none was asked for, or the file that
+            may declare one is not Python.
     """
-    names = sorted({name for path in files for name in _names_in(path)})
+    paths = list(files)
+    names = sorted({name for path in paths for name in _names_in(path)})
     if wanted is not None and (wanted in names or not names):
         return wanted
     if wanted is not None:
@@ -32,6 +34,7 @@ def declared_name(files: Iterable[Path], wanted: str | None, where: Path) -> str
             hint=f"it declares: {', '.join(names)}",
         )
     if not names:
+        _refuse_unreadable(paths)
         raise InputError(
             f"{where} declares no environment",
             hint='declare one: env = Environment("my-env"), or give --name',
@@ -42,6 +45,20 @@ def declared_name(files: Iterable[Path], wanted: str | None, where: Path) -> str
             hint="say which with --name, or name its file instead of the folder",
         )
     return names[0]
+
+
+def _refuse_unreadable(paths: Iterable[Path]) -> None:
+    """Say which file is not Python, where that may be why nothing is declared."""
+    for path in paths:
+        try:
+            if path.stat().st_size <= _LIMIT_BYTES:
+                ast.parse(path.read_bytes())
+        except SyntaxError as error:
+            raise InputError(
+                f"{path.name} line {error.lineno or 1} is not Python: {bounded(error.msg, 200)}"
+            ) from error
+        except (OSError, ValueError, RecursionError, MemoryError):
+            continue
 
 
 def file_declaring(folder: Path, name: str) -> str | None:

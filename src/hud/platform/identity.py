@@ -253,7 +253,7 @@ def check(caller: Caller, scope: Scope) -> None:
             403,
             f"this needs the scope {scope!r}",
             kind="forbidden",
-            hint="`hud keys create NAME --scope …` makes a key that has it",
+            hint=f"where the platform runs: hud keys create NAME --scope {scope}",
         )
 
 

@@ -99,6 +99,15 @@ class BundleRuntime:
         """Process id, on the host, of what holds the current root; None while there is none."""
         return None if self._scope is None else self._scope.parent_pid
 
+    async def check(self) -> None:
+        """Find the bundle that is named; one of a source is built when it is needed.
+
+        Raises:
+            InputError: when there is none, or it cannot be used.
+        """
+        if not _is_source(str(self.bundle)):
+            await self._built()
+
     async def __aenter__(self) -> BundleRuntime:
         self._users += 1
         try:

@@ -151,6 +151,8 @@ class ModalRuntime(CloudScope):
                 "ModalRuntime needs MODAL_TOKEN_ID and MODAL_TOKEN_SECRET",
                 hint="`modal token new` makes them and remembers them",
             ) from error
+        except sdk.exception.ConnectionError as error:
+            raise RuntimeFault("Modal cannot be reached", hint="is there a network?") from error
         cloud = _Modal(self, await self._looked_up())
         stack.push_async_callback(cloud.aclose)
         return cloud

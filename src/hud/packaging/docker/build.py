@@ -24,7 +24,7 @@ from hud.packaging import archive, wheel
 from hud.packaging.context import read_context
 from hud.packaging.docker import recipe as recipes
 from hud.packaging.docker.engine import Engine, Line, find_engine
-from hud.packaging.docker.names import SOURCE_LABEL, VERSION_LABEL, image_name
+from hud.packaging.docker.names import SOURCE_LABEL, VERSION_LABEL, image_name, is_image_name
 from hud.packaging.docker.values import argument_options
 from hud.packaging.lock import Lock
 from hud.packaging.variables import variables_of
@@ -33,6 +33,11 @@ BUILD_S = 3_600.0
 _DESCRIBE_S = 180.0
 _TAIL = 30
 _CACHE_SCOPE = "BUILDKIT_CACHE_MOUNT_NS"
+# What the classic builder advises against the variable that is set here, for want of BuildKit.
+_OUR_CHOICE = (
+    "BuildKit is currently disabled; enable it by removing the DOCKER_BUILDKIT=0",
+    "environment-variable.",
+)
 _BUILDKIT_INSIDE = 23  # from this version on Docker's command line needs a plugin for it
 
 
@@ -83,6 +88,12 @@ async def build_image(folder: Path, ask: ImageAsk, *, on_line: Line) -> Image:
         EnvironmentFault: when the build or the source fails.
         RuntimeFault: when there is no engine, or it fails.
     """
+    recipes.find_recipe(folder)
+    if ask.tag is not None and not is_image_name(ask.tag):
+        raise InputError(
+            f"{bounded(ask.tag)!r} is no name of an image",
+            hint="small letters, digits, '.', '_', '-' and '/', then perhaps :VERSION",
+        )
     engine = find_engine()
     await engine.info()
     variables = await _builder(engine, ask)
@@ -203,6 +214,8 @@ async def _run(
     last: list[str] = []
 
     def hear(line: str) -> None:
+        if line.strip() in _OUR_CHOICE:
+            return
         last.append(line)
         del last[:-_TAIL]
         on_line(line)

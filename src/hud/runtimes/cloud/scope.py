@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
 from typing import Self
 
-from hud._core.errors import HudError, bounded
+from hud._core.errors import HudError, RuntimeFault, bounded
 from hud.runtimes.cloud.place import Cloud, reap
 
 logger = logging.getLogger(__name__)
 
 _REAP_S = 60.0
+_CHECK_S = 30.0
 
 
 class CloudScope(ABC):
@@ -32,6 +33,22 @@ class CloudScope(ABC):
     @abstractmethod
     async def _open(self, stack: AsyncExitStack) -> Cloud:
         """Return the vendor's client; what it holds is let go of by `stack`."""
+
+    async def check(self) -> None:
+        """Find out whether the SDK and the key are here, and whether the vendor answers.
+
+        Raises:
+            InputError: when the SDK or the key is missing, or the key is refused.
+            RuntimeFault: when the vendor does not answer in time.
+        """
+        try:
+            async with asyncio.timeout(_CHECK_S), AsyncExitStack() as stack:
+                await self._open(stack)
+        except TimeoutError as error:
+            raise RuntimeFault(
+                f"{type(self).__name__}: the vendor did not answer within {_CHECK_S:g} s",
+                hint="is there a network?",
+            ) from error
 
     async def __aenter__(self) -> Self:
         self._users += 1

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hud._core.errors import InputError
+from hud._core.errors import InputError, bounded
 from hud.environment.compose import ComposeProject
 from hud.environment.compose_file import find_compose_file
 from hud.environment.runtime_config import RuntimeConfig
@@ -139,6 +139,15 @@ class DockerRuntime:
             if scope is not None:
                 await scope.close()
 
+    async def check(self) -> None:
+        """Ask the engine whether it is there.
+
+        Raises:
+            InputError: when this machine has none.
+            RuntimeFault: when it does not answer.
+        """
+        await find_engine().info()
+
     async def fill(self, task: Task) -> None:
         """Return once the warm containers for such tasks are ready; needs an open scope."""
         if self._warm is not None:
@@ -257,10 +266,19 @@ async def _end_after(place: DockerPlace, limit_s: float) -> None:
 
 
 def named(argument: str | None, source: Path | str | None, env: str | None) -> Provider:
-    """Return what `--runtime docker[:IMAGE]` means; a Compose file stands for its project."""
+    """Return what `--runtime docker[:IMAGE]` means; a Compose file stands for its project.
+
+    Raises:
+        InputError: for a Compose file that is not there.
+    """
     if argument and (path := _compose_file(Path(argument))) is not None:
         project = ComposeProject(document=path.absolute())
         return DockerRuntime(runtime_config=RuntimeConfig(compose=project))
+    if argument and argument.endswith((".yaml", ".yml")):
+        raise InputError(
+            f"there is no file {bounded(argument, 300)}",
+            hint="--runtime docker:IMAGE or docker:PATH, of a Compose file or its folder",
+        )
     return DockerRuntime(argument)
 
 

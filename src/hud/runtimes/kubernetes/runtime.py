@@ -115,6 +115,16 @@ class KubernetesRuntime:
                 if scope is not None:
                     await scope.aclose()
 
+    async def check(self) -> None:
+        """Ask the cluster for the pods that are ours.
+
+        Raises:
+            InputError: when the client or a configuration is missing, or access is denied.
+            RuntimeFault: when no cluster answers.
+        """
+        async with self:
+            pass
+
     @contextlib.asynccontextmanager
     async def __call__(self, task: Task, /) -> AsyncGenerator[Runtime]:
         manifest = self.shape.manifest(task, owner=_owner(), host=_host())

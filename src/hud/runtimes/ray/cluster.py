@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import socket
 from collections.abc import Awaitable
 from typing import Any
 
 from hud._core.errors import InputError, RuntimeFault, bounded
+from hud._core.processes import LINUX
 from hud._core.redact import redact
 
 _HOW_TO_INSTALL = "pip install 'hud-python[ray]'"
+_FOUND_BY_RAY = ("auto", "local")
+_DIAL_S = 10.0
+# A Ray for this process alone is no other machine's business, and this machine's own address may
+# not lead back to it. Ray replaces 127.0.0.1 by that address.
+_LOOPBACK = "127.0.0.2"
 
 
 class _Connections:
@@ -41,11 +48,24 @@ class Cluster:
         self.ray: Any = None
         self._counts = False
 
+    async def check(self) -> None:
+        """Find out whether Ray is here and something listens at the address.
+
+        Raises:
+            InputError: when Ray is not installed, or the address is none.
+            RuntimeFault: when nothing listens there.
+        """
+        if load().is_initialized():
+            return
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        if address and address not in _FOUND_BY_RAY:
+            await asyncio.to_thread(_dial, address)
+
     async def open(self) -> None:
         """Connect; without an address to RAY_ADDRESS, or else to a Ray started for this process.
 
         Raises:
-            InputError: when Ray is not installed.
+            InputError: when Ray is not installed, or the address is none.
             RuntimeFault: when no cluster answers.
         """
         ray = self.ray = load()
@@ -53,6 +73,7 @@ class Cluster:
             if _Connections.users == 0 and ray.is_initialized():
                 return
             if _Connections.users == 0:
+                await self.check()  # Ray itself would try for minutes, and not be interrupted
                 await asyncio.to_thread(self._connect, ray)
             _Connections.users += 1
             self._counts = True
@@ -82,7 +103,10 @@ class Cluster:
     def _connect(self, ray: Any) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address is None and not os.environ.get("RAY_ADDRESS"):
-            options["include_dashboard"] = False
+            # Without it Ray would join whichever cluster somebody runs on this machine.
+            options |= {"address": "local", "include_dashboard": False}
+            if LINUX:  # elsewhere it is Ray's own choice
+                options["_node_ip_address"] = _LOOPBACK
         else:
             options["address"] = self.address or os.environ["RAY_ADDRESS"]
         try:
@@ -90,6 +114,28 @@ class Cluster:
         except Exception as error:
             where = bounded(self.address or os.environ.get("RAY_ADDRESS") or "this machine")
             raise fault(error, f"no Ray cluster could be reached at {where}") from error
+
+
+def _why(error: OSError | OverflowError | UnicodeError) -> str:
+    """Return what kept a connection from being made, without the error's number."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _dial(address: str) -> None:
+    """See whether something listens at `host:port` or `ray://host:port`."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not host or not port.isdigit():
+        raise InputError(
+            f"{bounded(address)!r} is no address of a Ray cluster",
+            hint="host:port, ray://host:port or auto",
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_DIAL_S).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise RuntimeFault(
+            f"no Ray cluster answers at {bounded(address)}: {_why(error)}",
+            hint="start one with: ray start --head; or leave the address out",
+        ) from error
 
 
 def load() -> Any:

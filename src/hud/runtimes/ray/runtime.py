@@ -152,6 +152,15 @@ class RayRuntime:
                 params = {"ready_timeout": _ANSWER_S, "exit_reason": exit_reason}
                 yield Runtime(f"unix://{path}", params, task.runtime_config)
 
+    async def check(self) -> None:
+        """Find out whether Ray is installed and something listens at the address.
+
+        Raises:
+            InputError: when Ray is not installed, or the address is none.
+            RuntimeFault: when nothing listens there.
+        """
+        await Cluster(self.address).check()
+
     async def fill(self, task: Task) -> None:
         """Wait until the actors that `warm` asks for stand, while the runtime is entered."""
         if self._scope is not None:
