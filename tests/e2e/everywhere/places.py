@@ -51,13 +51,7 @@ class Platform:
     def __init__(self, server: Server, key: str) -> None:
         self.server = server
         self.key = key
-        self.settings = {
-            "HUD_API_URL": server.url,
-            "HUD_API_KEY": key,
-            "HUD_RUNTIME_URL": server.url,
-            "HUD_GATEWAY_URL": f"{server.url}/inference",
-            "HUD_TELEMETRY_URL": f"{server.url}/telemetry/v3/api",
-        }
+        self.settings = server.settings(key)
 
     def client(self) -> httpx.Client:
         """Return a client of the team that deployed."""
