@@ -79,38 +79,17 @@ _fill_project_venv() {
   printf '%s' "$stamp" >.venv/.stamp
 }
 
-_fill_peer_venv() {
-  local stamp
-  stamp=$(stamp_of requirements/peer.txt requirements/peer-robot.txt)
-  if in_step .venv-peer "$stamp"; then return 0; fi
-  say "installing the published client into .venv-peer (optional)"
-  rm -rf .venv-peer
-  .venv/bin/python -m venv .venv-peer >/dev/null 2>&1 || return 1
-  .venv-peer/bin/python -m pip install -q -r requirements/peer.txt >.venv-peer/install.log 2>&1 || return 1
-  .venv-peer/bin/python -m pip install -q --no-deps -r requirements/peer-robot.txt >>.venv-peer/install.log 2>&1 || return 1
-  printf '%s' "$stamp" >.venv-peer/.stamp
-}
-
-_fill_old_peer_venv() {
-  local stamp
-  stamp=$(stamp_of requirements/peer-old.txt)
-  if in_step .venv-peer-old "$stamp"; then return 0; fi
-  say "installing an older published client into .venv-peer-old (optional)"
-  rm -rf .venv-peer-old
-  .venv/bin/python -m venv .venv-peer-old >/dev/null 2>&1 || return 1
-  .venv-peer-old/bin/python -m pip install -q -r requirements/peer-old.txt >.venv-peer-old/install.log 2>&1 || return 1
-  printf '%s' "$stamp" >.venv-peer-old/.stamp
-}
-
-_fill_browser_use_venv() {
-  local stamp
-  stamp=$(stamp_of requirements/browser-use.txt)
-  if in_step .venv-browser-use "$stamp"; then return 0; fi
-  say "installing browser-use into .venv-browser-use (optional; a minute or two, 370 MB)"
-  rm -rf .venv-browser-use
-  .venv/bin/python -m venv .venv-browser-use >/dev/null 2>&1 || return 1
-  .venv-browser-use/bin/python -m pip install -q -r requirements/browser-use.txt >.venv-browser-use/install.log 2>&1 || return 1
-  printf '%s' "$stamp" >.venv-browser-use/.stamp
+# _fill_side_venv FOLDER WHAT REQUIREMENTS [BESIDE]: makes a venv of its own; what BESIDE names comes without what it asks for in turn.
+_fill_side_venv() {
+  local folder=$1 what=$2 requirements=$3 beside=${4:-} stamp
+  stamp=$(stamp_of "${@:3}")
+  if in_step "$folder" "$stamp"; then return 0; fi
+  say "installing $what into $folder (optional)"
+  rm -rf "$folder"
+  .venv/bin/python -m venv "$folder" >/dev/null 2>&1 || return 1
+  "$folder/bin/python" -m pip install -q -r "$requirements" >"$folder/install.log" 2>&1 || return 1
+  [ -z "$beside" ] || "$folder/bin/python" -m pip install -q --no-deps -r "$beside" >>"$folder/install.log" 2>&1 || return 1
+  printf '%s' "$stamp" >"$folder/.stamp"
 }
 
 # Everything .venv has, plus torch from a local folder of files: an index would answer with gigabytes of CUDA.
@@ -182,43 +161,32 @@ setup_ui() {
   say "the web UI could not be built: what needs it is skipped"
 }
 
-# Makes the venv of the published client and exports HUD_TEST_PEER_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.
+# _setup_side_venv VARIABLE FOLDER WHAT REQUIREMENTS…: makes the venv and exports VARIABLE, its interpreter. Without it, what needs it is
+# skipped by name; under CI that is a failure.
+_setup_side_venv() {
+  local variable=$1 folder=$2 what=$3
+  unset "$variable"
+  if locked _fill_side_venv "${@:2}"; then
+    export "$variable=$root/$folder/bin/python"
+  elif [ -n "${CI:-}" ]; then
+    tail -n 5 "$folder/install.log" >&2 || true
+    die "$what could not be installed into $folder, and with CI set its tests must run"
+  else
+    say "$what could not be installed (see $folder/install.log): what needs it is skipped"
+  fi
+}
+
 setup_peer() {
-  unset HUD_TEST_PEER_PYTHON
-  if locked _fill_peer_venv; then
-    export HUD_TEST_PEER_PYTHON="$root/.venv-peer/bin/python"
-  elif [ -n "${CI:-}" ]; then
-    tail -n 5 .venv-peer/install.log >&2 || true
-    die "the published client could not be installed into .venv-peer, and with CI set its tests must run"
-  else
-    say "the published client could not be installed (see .venv-peer/install.log): what needs it is skipped"
-  fi
+  _setup_side_venv HUD_TEST_PEER_PYTHON .venv-peer "the published client" requirements/peer.txt requirements/peer-robot.txt
 }
 
-# Makes the venv of the older published client and exports HUD_TEST_OLD_PEER_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.
 setup_old_peer() {
-  unset HUD_TEST_OLD_PEER_PYTHON
-  if locked _fill_old_peer_venv; then
-    export HUD_TEST_OLD_PEER_PYTHON="$root/.venv-peer-old/bin/python"
-  elif [ -n "${CI:-}" ]; then
-    tail -n 5 .venv-peer-old/install.log >&2 || true
-    die "the older published client could not be installed into .venv-peer-old, and with CI set its tests must run"
-  else
-    say "the older published client could not be installed (see .venv-peer-old/install.log): what needs it is skipped"
-  fi
+  _setup_side_venv HUD_TEST_OLD_PEER_PYTHON .venv-peer-old "an older published client" requirements/peer-old.txt
 }
 
-# Makes the venv of browser-use and exports HUD_TEST_BROWSER_USE_PYTHON. Without it, what needs it is skipped by name; under CI that is a failure.
+# Takes a minute or two, and 370 MB.
 setup_browser_use() {
-  unset HUD_TEST_BROWSER_USE_PYTHON
-  if locked _fill_browser_use_venv; then
-    export HUD_TEST_BROWSER_USE_PYTHON="$root/.venv-browser-use/bin/python"
-  elif [ -n "${CI:-}" ]; then
-    tail -n 5 .venv-browser-use/install.log >&2 || true
-    die "browser-use could not be installed into .venv-browser-use, and with CI set its tests must run"
-  else
-    say "browser-use could not be installed (see .venv-browser-use/install.log): what needs it is skipped"
-  fi
+  _setup_side_venv HUD_TEST_BROWSER_USE_PYTHON .venv-browser-use "browser-use" requirements/browser-use.txt
 }
 
 # Makes a venv with torch where a local file of it exists, and exports HUD_TEST_TORCH_PYTHON. Without it, what needs it is skipped by name.

@@ -162,12 +162,12 @@ def running_engine() -> Generator[DockerEngine]:
             if left:
                 engine.docker("rm", "-f", "-v", *left)
             engine.stop_daemon()
-        _unmount(folder)
+        unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unmount(folder: Path) -> None:
-    """Let go of what a killed engine left mounted."""
+def unmount_below(folder: Path) -> None:
+    """Let go of what an engine keeps mounted: a killed one, or Podman between its commands."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], capture_output=True)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.docker_base import BASE_IMAGE, write_base
+from tests.docker_engine import unmount_below
 from tests.needs import missing, need_program
 
 _SETTINGS = """
@@ -89,12 +90,5 @@ def running_podman() -> Generator[PodmanEngine]:
         left = engine.podman("ps", "-aq", check=False).split()
         if left:
             engine.podman("rm", "--force", "--time", "0", *left, check=False)
-        _unmount(folder)
+        unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _unmount(folder: Path) -> None:
-    """Let go of what it keeps mounted."""
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
-        subprocess.run(["umount", "--lazy", mount], capture_output=True)

@@ -1,4 +1,4 @@
-"""The engine that the tests of containers share, and images made on it."""
+"""The engine as the tests of containers see it: nothing stays in it, and images are made on it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker_base import import_base
-from tests.docker_engine import DockerEngine, running_engine
+from tests.docker_engine import DockerEngine
 
 Build = Callable[[str, dict[str, str]], str]
 
@@ -23,28 +22,20 @@ CMD ["hud", "serve", "env.py", "--port", "8765"]
 """
 
 
-@pytest.fixture(scope="session")
-def own_engine() -> Iterator[DockerEngine]:
-    """A daemon of this session's own, with the base image in it."""
-    with running_engine() as engine:
-        import_base(engine)
-        yield engine
-
-
 @pytest.fixture
 def engine(
-    own_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    container_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[DockerEngine]:
     """The engine that `docker` means in this test; nothing of a rollout may be left in it."""
-    for name, value in own_engine.environ.items():
+    for name, value in container_engine.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
-    yield own_engine
-    assert own_engine.leftovers() == []
+    yield container_engine
+    assert container_engine.leftovers() == []
 
 
 @pytest.fixture(scope="session")
-def build(own_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Build:
+def build(container_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Build an image from files with `hud build`, once for each name, and return that name."""
     made: set[str] = set()
 
@@ -53,7 +44,7 @@ def build(own_engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) ->
             folder = tmp_path_factory.mktemp("image")
             for name, text in {"Dockerfile.hud": RECIPE, **files}.items():
                 (folder / name).write_text(text)
-            done = hud(own_engine, "build", str(folder), "--tag", tag)
+            done = hud(container_engine, "build", str(folder), "--tag", tag)
             assert done.returncode == 0, done.stderr
             made.add(tag)
         return tag

@@ -83,8 +83,8 @@ ROW = Task(env="walled", id="work")
 
 
 @pytest.fixture(scope="module")
-def inside(own_engine: DockerEngine) -> str:
-    return make_image(own_engine)
+def inside(container_engine: DockerEngine) -> str:
+    return make_image(container_engine)
 
 
 @pytest.fixture(scope="module")

@@ -1,61 +1,25 @@
-"""What the tests of the Messages API agent share: agents, runs, and replies piece by piece."""
+"""What the tests of the Messages API agent share: agents, and replies piece by piece."""
 
 from __future__ import annotations
 
-import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hud import Run
 from hud._core.errors import Fault
-from hud._core.settings import Settings
 from hud.agents.claude import ClaudeAgent
 from hud.agents.types import ClaudeConfig
 from hud.testing.model_server import (
     ModelServer,
     RawReply,
 )
-from hud.trace.steps import AgentStep, ToolStep
-
-KEY = "a-key-that-must-not-leak"
-PIXEL = base64.b64encode(
-    bytes.fromhex(
-        "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
-        "3a7e9b550000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
-    )
-).decode()
-
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of this machine reaches a test."""
-    for field in Settings.model_fields.values():
-        monkeypatch.delenv(str(field.alias), raising=False)
-    monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.chdir(tmp_path)
+from tests.e2e.asking_models import KEY, asked
 
 
 def agent_for(server: ModelServer, tools: Any = (), **config: Any) -> ClaudeAgent:
     config.setdefault("base_url", server.base_url("messages"))
     return ClaudeAgent(ClaudeConfig(**config), tools=tools)
-
-
-def asked(prompt: Any = "How many 'r's are in 'strawberry'?", **agent_config: Any) -> Run:
-    run = Run(None, "count", {})
-    run.slug, run.prompt, run.agent_config = "count-1", prompt, agent_config or None
-    return run
-
-
-def turns(run: Run) -> list[AgentStep]:
-    return [step for step in run.trace.steps if isinstance(step, AgentStep)]
-
-
-def results(run: Run) -> list[ToolStep]:
-    return [step for step in run.trace.steps if isinstance(step, ToolStep)]
 
 
 def block(event: dict[str, Any]) -> bytes:

@@ -78,11 +78,7 @@ def described(pid: int) -> str:
 
 def alive(pid: int) -> bool:
     """Tell whether a process runs; a zombie does not."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in "ZX"
+    return processes.identity_of(pid) is not None
 
 
 async def until_childless(pid: int | None) -> None:

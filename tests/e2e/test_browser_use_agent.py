@@ -20,7 +20,6 @@ import pytest
 
 from hud import LocalRuntime, Taskset
 from hud._core.errors import AgentFault, CapabilityFault, InputError, ModelFault
-from hud._core.settings import Settings
 from hud.agents.browser_use import BrowserUseAgent, BrowserUseConfig
 from hud.agents.create import make_agent
 from hud.agents.run import Run
@@ -41,6 +40,7 @@ from hud.testing.model_server import (
 )
 from hud.trace.content import ImageContent
 from hud.trace.steps import AgentStep, ToolStep
+from tests.bare import forget_settings
 from tests.conformance.daemons.cdp import NAMES
 from tests.needs import need_program
 
@@ -55,8 +55,7 @@ DEADLINE_S = 60.0
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No setting of this machine reaches a test, and what is left behind is seen."""
-    for field in Settings.model_fields.values():
-        monkeypatch.delenv(str(field.alias), raising=False)
+    forget_settings(monkeypatch)
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("HUD_HOME", str(tmp_path / "hud"))

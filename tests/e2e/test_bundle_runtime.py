@@ -171,7 +171,7 @@ async def test_a_killed_root_ends_its_rollouts_and_is_replaced(bundle: Bundle) -
         async with started(runtime, task("walled", "hold")) as (place, client, _prompt):
             root = runtime.parent_pid
             assert root is not None
-            inside = _below(root)
+            inside = processes.descendants_of(root)
             grading = asyncio.ensure_future(client.grade({"answer": ""}))
             os.kill(root, signal.SIGKILL)
             with pytest.raises(RuntimeFault):
@@ -215,7 +215,7 @@ async def test_an_eval_process_that_is_killed_leaves_nothing(
     assert driver.stdout is not None
     async with asyncio.timeout(DEADLINE_S):
         root, url = (await driver.stdout.readline()).decode().split()
-    held = [int(root), *_below(int(root))]
+    held = [int(root), *processes.descendants_of(int(root))]
     driver.kill()
     await driver.wait()
     await _until_gone(held)
@@ -260,28 +260,12 @@ async def test_a_limit_on_memory_is_kept_to_and_named(bundle: Bundle) -> None:
         pytest.skip(error.message)
 
 
-def _below(pid: int) -> list[int]:
-    """Return the processes below one, all generations."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (entry / "stat").read_text("utf-8", "replace")
-        except OSError:
-            continue
-        parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
-    found, fresh = set[int](), {pid}
-    while fresh:
-        fresh = {child for child, parent in parents.items() if parent in fresh} - found
-        found |= fresh
-    return sorted(found)
-
-
 async def _rollout_below(root: int) -> int:
     """Return the process of the one rollout: the child of what is behind the wall."""
-    (parent,) = (pid for pid in _below(root) if _parent_of(pid) == root)
+    (parent,) = (pid for pid in processes.descendants_of(root) if _parent_of(pid) == root)
     async with asyncio.timeout(DEADLINE_S):
         while True:
-            found = [pid for pid in _below(root) if _parent_of(pid) == parent]
+            found = [pid for pid in processes.descendants_of(root) if _parent_of(pid) == parent]
             if found:
                 return found[0]
             await asyncio.sleep(0.01)

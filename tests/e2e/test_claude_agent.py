@@ -30,21 +30,8 @@ from hud.testing.model_server import (
     letter_count,
     script,
 )
-from tests.e2e.claude_agents import (
-    KEY,
-    PIXEL,
-    add,
-    agent_for,
-    asked,
-    bare,
-    ended,
-    fault_of,
-    part,
-    results,
-    server_results,
-    streamed,
-    turns,
-)
+from tests.e2e.asking_models import KEY, PNG, asked, bare, tool_steps, turns
+from tests.e2e.claude_agents import add, agent_for, ended, fault_of, part, server_results, streamed
 from tests.needs import need_module
 
 __all__ = ["bare"]
@@ -159,7 +146,7 @@ async def test_arguments_that_are_no_object_are_told_back_and_the_history_is_tak
     first = turns(run)[0]
     assert [call.arguments for call in first.tool_calls] == ['{"one": 1, "two": ', "[1]", {}]
     assert (run.trace.content or "").count("no JSON object") == 2
-    assert [step.result.isError for step in results(run) if step.result] == [True, True, True]
+    assert [step.result.isError for step in tool_steps(run) if step.result] == [True, True, True]
     assert server.requests[1].body["messages"][1]["content"][0]["input"] == {
         "malformed": '{"one": 1, "two": '
     }
@@ -172,14 +159,14 @@ async def test_a_call_cut_by_the_token_limit_is_not_carried_out_as_a_shorter_one
     async with ModelServer(lambda question: replies.pop()) as server:
         run = asked()
         await agent_for(server, tools=[add])(run)
-    (step,) = results(run)
+    (step,) = tool_steps(run)
     assert step.result is not None
     assert step.result.isError
     assert run.trace.content == "done"
 
 
 async def test_pictures_in_prompts_and_results_reach_the_model() -> None:
-    png = {"type": "image", "data": PIXEL, "mimeType": "image/png"}
+    png = {"type": "image", "data": PNG, "mimeType": "image/png"}
     prompt = [
         {"role": "user", "content": "look"},
         {"role": "user", "content": png},
@@ -190,7 +177,7 @@ async def test_pictures_in_prompts_and_results_reach_the_model() -> None:
     def picture() -> Any:
         from hud.agents.tools import image_result
 
-        return image_result(base64.b64decode(PIXEL), "image/png", "there")
+        return image_result(base64.b64decode(PNG), "image/png", "there")
 
     rule = script(
         # the prompt has a turn of the model already
@@ -237,7 +224,7 @@ async def test_without_the_pictures_the_api_refuses_the_run_goes_on() -> None:
     def picture() -> Any:
         from hud.agents.tools import image_result
 
-        return image_result(base64.b64decode(PIXEL), "image/png", "there")
+        return image_result(base64.b64decode(PNG), "image/png", "there")
 
     refused = ApiError(400, "messages.2.content.0.image.source.base64: Could not process image")
     replies: list[Any] = [Say("done"), refused, Say(calls=[Call("picture")])]
@@ -262,7 +249,7 @@ async def test_the_newest_pictures_stay() -> None:
     def picture() -> Any:
         from hud.agents.tools import image_result
 
-        return image_result(base64.b64decode(PIXEL), "image/png")
+        return image_result(base64.b64decode(PNG), "image/png")
 
     looks = [Say(calls=[Call("picture"), Call("picture")]) for _ in range(3)]
     async with ModelServer(script(*looks, Say("done"))) as server:

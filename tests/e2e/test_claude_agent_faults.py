@@ -21,17 +21,8 @@ from hud.testing.model_server import (
     letter_count,
     script,
 )
-from tests.e2e.claude_agents import (
-    KEY,
-    add,
-    agent_for,
-    asked,
-    bare,
-    fault_of,
-    part,
-    streamed,
-    turns,
-)
+from tests.e2e.asking_models import KEY, asked, bare, turns
+from tests.e2e.claude_agents import add, agent_for, fault_of, part, streamed
 
 __all__ = ["bare"]
 

@@ -18,11 +18,8 @@ from hud.testing.model_server import (
     script,
 )
 from tests.conformance.daemons.cdp import NAMES
-from tests.e2e.claude_agents import (
-    agent_for,
-    bare,
-    server_results,
-)
+from tests.e2e.asking_models import bare
+from tests.e2e.claude_agents import agent_for, server_results
 from tests.needs import need_module, need_program
 
 __all__ = ["bare"]

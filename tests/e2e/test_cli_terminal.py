@@ -55,6 +55,10 @@ class Terminal:
         """Everything written to the terminal so far."""
         return b"".join(self._chunks).decode("utf-8", "replace")
 
+    def type(self, text: str) -> None:
+        """Type something at the terminal."""
+        os.write(self._master, text.encode())
+
     def ended(self) -> int:
         """Wait until the command has ended and all it wrote is read; return the exit code."""
         code = self.process.wait(DEADLINE_S)
@@ -119,3 +123,17 @@ def test_a_dumb_terminal_gets_plain_lines(shell: Shell) -> None:
     assert terminal.ended() == 0
     assert "\x1b" not in terminal.text
     assert "[6/6]" in terminal.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "says"),
+    [("y", 0, "nothing is running here"), ("", 2, "nothing was cancelled")],
+)
+def test_a_question_on_the_terminal_is_answered_with_y_or_nothing_happens(
+    shell: Shell, answer: str, code: int, says: str
+) -> None:
+    terminal = Terminal(shell, "cancel", "--all")
+    until(lambda: "cancel 0 jobs running here? [y/N] " in terminal.text)
+    terminal.type(f"{answer}\n")
+    assert terminal.ended() == code
+    assert says in terminal.text

@@ -14,7 +14,6 @@ import pytest
 
 from hud import Environment, Run, Task, Taskset
 from hud._core.outcome import Outcome
-from hud._core.settings import Settings
 from hud.agents import command_line
 from hud.agents.command_line import (
     ClaudeCLIAgent,
@@ -35,6 +34,7 @@ from hud.models.provider import Dialect
 from hud.runtimes.local import LocalRuntime
 from hud.testing.model_server import ApiError, Call, HangUp, ModelServer, Question, Say
 from hud.trace.steps import AgentStep
+from tests.bare import forget_settings
 from tests.e2e import stand_ins
 from tests.rollouts import assert_ungraded, recorded, recorded_in
 from tests.security.world import need_isolation
@@ -50,9 +50,7 @@ Isolation = Literal["bwrap", "uid"]
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No setting of this machine reaches a test, and what runs is recorded."""
-    for field in Settings.model_fields.values():
-        monkeypatch.delenv(str(field.alias), raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    forget_settings(monkeypatch)
     monkeypatch.setattr(agent_module, "_LAST_WORD_S", 30.0)
     with recorded_in(tmp_path, monkeypatch):
         yield

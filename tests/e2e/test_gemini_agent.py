@@ -34,18 +34,8 @@ from hud.testing.model_server import (
     script,
 )
 from hud.trace.content import AudioContent, MCPToolCall, MCPToolResult
-from tests.e2e.gemini_agents import (
-    KEY,
-    PNG,
-    MakeAgent,
-    agent_for,
-    asked,
-    bare,
-    reply,
-    results,
-    turns,
-    whole,
-)
+from tests.e2e.asking_models import KEY, PNG, asked, bare, results, turns
+from tests.e2e.gemini_agents import MakeAgent, agent_for, reply, whole
 
 __all__ = ["agent_for", "bare"]
 

@@ -22,16 +22,8 @@ from hud.testing.model_server import (
     after_failures,
     letter_count,
 )
-from tests.e2e.gemini_agents import (
-    KEY,
-    MakeAgent,
-    agent_for,
-    asked,
-    bare,
-    reply,
-    turns,
-    whole,
-)
+from tests.e2e.asking_models import KEY, asked, bare, turns
+from tests.e2e.gemini_agents import MakeAgent, agent_for, reply, whole
 
 __all__ = ["agent_for", "bare"]
 

@@ -18,7 +18,8 @@ from hud.runtimes.local import LocalRuntime
 from hud.testing.model_server import Call, Image, ModelServer, Question, Say, script
 from tests.conformance.daemons.cdp import NAMES
 from tests.conformance.daemons.rfb import TIGERVNC
-from tests.e2e.gemini_agents import MakeAgent, agent_for, bare, results, turns
+from tests.e2e.asking_models import bare, results, turns
+from tests.e2e.gemini_agents import MakeAgent, agent_for
 from tests.e2e.tools.pixels import GREEN, RED, middle_of
 from tests.needs import need_module, need_program
 

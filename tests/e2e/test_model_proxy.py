@@ -18,7 +18,6 @@ from google import genai
 from google.genai import types as google
 from openai import AsyncOpenAI
 
-from hud._core.settings import Settings
 from hud.agents.model_proxy import ModelProxy, ProxyLimits
 from hud.agents.run import Run
 from hud.models.endpoint import Endpoint
@@ -27,6 +26,7 @@ from hud.models.provider import Dialect
 from hud.testing.model_server import ApiError, Call, HangUp, ModelServer, RawReply, Say
 from hud.testing.model_server.server import MODEL
 from hud.trace.steps import AgentStep
+from tests.bare import forget_settings
 
 KEY = "the-provider-key-that-stays-outside"
 DIALECTS = list(Dialect)
@@ -37,10 +37,8 @@ SAID = Say("The answer is 42.", calls=[Call("look", {"at": "it"})], prompt_token
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for field in Settings.model_fields.values():
-        monkeypatch.delenv(str(field.alias), raising=False)
+    forget_settings(monkeypatch)
     monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
 
 
 class Proxied:

@@ -34,17 +34,8 @@ from hud.testing.model_server import (
     script,
 )
 from hud.trace.content import MCPToolResult
-from tests.e2e.openai_responses import (
-    KEY,
-    PNG,
-    MakeAgent,
-    agent_for,
-    asked,
-    bare,
-    reply,
-    results,
-    turns,
-)
+from tests.e2e.asking_models import KEY, PNG, asked, bare, results, turns
+from tests.e2e.openai_responses import MakeAgent, agent_for, reply
 
 __all__ = ["agent_for", "bare"]
 

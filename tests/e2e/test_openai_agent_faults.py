@@ -17,7 +17,8 @@ from hud.testing.model_server import (
     after_failures,
     letter_count,
 )
-from tests.e2e.openai_responses import KEY, MakeAgent, agent_for, asked, bare, reply
+from tests.e2e.asking_models import KEY, asked, bare
+from tests.e2e.openai_responses import MakeAgent, agent_for, reply
 
 __all__ = ["agent_for", "bare"]
 

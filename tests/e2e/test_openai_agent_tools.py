@@ -20,7 +20,8 @@ from hud.runtimes.local import LocalRuntime
 from hud.testing.model_server import ApiError, Call, ModelServer, Question, RawReply, Say, script
 from hud.trace.steps import ToolStep
 from tests.conformance.daemons.cdp import NAMES
-from tests.e2e.openai_responses import MakeAgent, agent_for, bare, results, turns
+from tests.e2e.asking_models import bare, results, turns
+from tests.e2e.openai_responses import MakeAgent, agent_for
 from tests.e2e.tools.pixels import GREEN, RED, middle_of
 from tests.needs import need_module, need_program
 

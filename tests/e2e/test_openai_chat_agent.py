@@ -11,14 +11,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
 
 from hud._core.errors import AgentFault, Fault, InputError, ModelFault
-from hud._core.settings import Settings
 from hud.agents import OpenAIChatAgent
 from hud.agents.run import Run
 from hud.agents.types import OpenAIChatConfig
@@ -35,29 +33,14 @@ from hud.testing.chat_server import (
     letter_count,
 )
 from hud.trace.steps import AgentStep
+from tests.e2e.asking_models import KEY, asked, bare
 
-KEY = "a-key-that-must-not-leak"
-
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of this machine reaches a test."""
-    for field in Settings.model_fields.values():
-        monkeypatch.delenv(str(field.alias), raising=False)
-    monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.chdir(tmp_path)
+__all__ = ["bare"]
 
 
 def agent_for(server: ChatServer, **config: Any) -> OpenAIChatAgent:
     config.setdefault("base_url", server.base_url)
     return OpenAIChatAgent(OpenAIChatConfig(**config))
-
-
-def asked(prompt: Any = "How many 'r's are in 'strawberry'?", **agent_config: Any) -> Run:
-    run = Run(None, "count", {})
-    run.slug, run.prompt, run.agent_config = "count-1", prompt, agent_config or None
-    return run
 
 
 def turn(run: Run) -> AgentStep:

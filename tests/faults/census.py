@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from hud._core.processes import find_marked, identity_of
+from hud._core.processes import descendants_of, find_marked, identity_of
 from hud.sandbox.cgroup_places import find_places
 
 MARK = "HUD_TEST_MARK"
@@ -44,7 +44,7 @@ class Census:
     def remember(self, pid: int) -> None:
         """Keep in mind a process and what is below it, to know them when it is gone."""
         self._owners.add(pid)
-        for one in {pid, *below(pid)} - {os.getpid()}:
+        for one in {pid, *descendants_of(pid)} - {os.getpid()}:
             identity = identity_of(one)
             if identity is not None:
                 self._known.add(identity)
@@ -135,22 +135,6 @@ def spelled(counted: Counted) -> str:
     return ", ".join(parts) or "0"
 
 
-def below(pid: int) -> list[int]:
-    """Return the processes below one, all generations."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (entry / "stat").read_text("utf-8", "replace")
-        except OSError:
-            continue
-        parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
-    found, fresh = set[int](), {pid}
-    while fresh:
-        fresh = {child for child, parent in parents.items() if parent in fresh} - found
-        found |= fresh
-    return sorted(found)
-
-
 def named(word: str) -> list[int]:
     """Return the processes that call themselves so, wherever they are walled in."""
     found: list[int] = []
@@ -164,14 +148,7 @@ def named(word: str) -> list[int]:
 
 
 def _is_alive(identity: str) -> bool:
-    pid = identity.partition(":")[0]
-    if identity_of(int(pid)) != identity:
-        return False
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in "ZX"
+    return identity_of(int(identity.partition(":")[0])) == identity
 
 
 def _threads_of_own() -> list[int]:

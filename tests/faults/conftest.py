@@ -13,9 +13,6 @@ import pytest
 from tests.docker.conftest import (
     build as build,
 )
-from tests.docker.conftest import (
-    own_engine as own_engine,
-)
 from tests.faults.census import MARK, Census
 from tests.faults.places import platform_at
 from tests.needs import need_module

@@ -60,7 +60,7 @@ def ground(name: str, request: pytest.FixtureRequest, folder: Path) -> Generator
             alone = ("processes", "sockets", "mounts")
             yield Ground(f"bundle:{bundle.folder}", alone=alone, others="folder and control group")
         case "docker":
-            engine: DockerEngine = request.getfixturevalue("own_engine")
+            engine: DockerEngine = request.getfixturevalue("container_engine")
             image: str = request.getfixturevalue("build")("faulted", {"env.py": SOURCE.read_text()})
             counts = {"containers": engine.containers}
             yield Ground(f"docker:{image}", engine.environ, counts)

@@ -110,17 +110,17 @@ async def _answer(run: Run) -> str:
 
 
 async def test_an_image_without_hud_is_the_runtimes_fault(
-    own_engine: DockerEngine,
+    container_engine: DockerEngine,
     census: Census,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fault_row: Record,
 ) -> None:
     monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
-    for name, value in own_engine.environ.items():
+    for name, value in container_engine.environ.items():
         monkeypatch.setenv(name, value)
-    own_engine.docker("tag", "hud-test-base", "without-hud")
-    census.counts["containers"] = own_engine.containers
+    container_engine.docker("tag", "hud-test-base", "without-hud")
+    census.counts["containers"] = container_engine.containers
     before = census.take()
     runtime = DockerRuntime("without-hud", run_args=["--entrypoint", "hud"])
     rows = [Task(env="faulted", id="held", slug=f"n{n}") for n in range(2)]
@@ -141,17 +141,17 @@ async def test_an_image_without_hud_is_the_runtimes_fault(
 
 
 async def test_a_build_that_is_cancelled_while_its_image_hangs_leaves_no_container(
-    own_engine: DockerEngine,
+    container_engine: DockerEngine,
     census: Census,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fault_row: Record,
 ) -> None:
     monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
-    for name, value in own_engine.environ.items():
+    for name, value in container_engine.environ.items():
         monkeypatch.setenv(name, value)
     folder = write(tmp_path / "hangs", {"env.py": HANGS, "Dockerfile.hud": RECIPE})
-    census.counts["containers"] = own_engine.containers
+    census.counts["containers"] = container_engine.containers
     before = await asyncio.to_thread(census.take)
     work = asyncio.create_task(build_image(folder, ImageAsk(), on_line=lambda line: None))
     async with asyncio.timeout(DEADLINE_S):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hud import HUDRuntime, Run, Task, Taskset
+from hud._core.processes import descendants_of
 from hud.packaging.bundle import build_bundle
-from tests.faults import census as counting
 from tests.faults.places import need_walls
 from tests.faults.table import Record
 from tests.platform.registry.known import know
@@ -67,7 +67,7 @@ async def test_a_lent_environment_sees_neither_the_platform_nor_another_teams(
         pried = row(
             paths=[str(home), *(str(home / name) for name in ("hud.db", "secret.key", "bundles"))],
             sockets=sockets,
-            pids=[server, *(pid for pid in counting.below(server) if pid > 100)],
+            pids=[server, *(pid for pid in descendants_of(server) if pid > 100)],
             ports=[platform.port],
         )
         monkeypatch.setenv("HUD_API_KEY", keys[1])

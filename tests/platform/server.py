@@ -118,6 +118,17 @@ class Server:
                 )
         return secret
 
+    def settings(self, key: str) -> dict[str, str]:
+        """Return the variables that point a client here."""
+        return {
+            "HUD_API_URL": self.url,
+            "HUD_API_KEY": key,
+            "HUD_RUNTIME_URL": self.url,
+            "HUD_GATEWAY_URL": f"{self.url}/inference",
+            "HUD_TELEMETRY_URL": f"{self.url}/telemetry/v3/api",
+            "HUD_WEB_URL": self.url,
+        }
+
     def client(self, key: str | None = None) -> httpx.Client:
         """Return a client with a key; without one it carries none."""
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}

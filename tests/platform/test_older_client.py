@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.platform.server import DEADLINE_S, Server, environment
+from tests.platform.programs import Published
+from tests.platform.server import Server
 
 TASKS = """
 from hud import Environment
@@ -58,33 +58,11 @@ asyncio.run(main())
 """
 
 
-class Older:
-    """The older client in a folder of its own, with a key of one team."""
-
-    def __init__(self, python: Path, server: Server, folder: Path) -> None:
-        self.python, self.folder = python, folder
-        self.key = server.key(team="older-team", scopes=("read", "write", "inference"))
-        self.env = environment(folder / "home") | {
-            "HOME": str(folder),
-            "HUD_API_KEY": self.key,
-            "HUD_API_URL": server.url,
-            "HUD_TELEMETRY_URL": f"{server.url}/telemetry/v3/api",
-            "HUD_GATEWAY_URL": f"{server.url}/inference",
-            "HUD_CLI_ANALYTICS_ENABLED": "false",
-            "HUD_SKIP_VERSION_CHECK": "true",
-        }
-        self.env.pop("PYTHONPATH", None)
+class Older(Published):
+    """The older client, which says on stderr what it has done."""
 
     def run(self, *words: str) -> str:
-        done = subprocess.run(
-            [str(self.python), "-W", "ignore", *words],
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE_S,
-        )
+        done = self.attempt(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -93,7 +71,8 @@ class Older:
 def older(old_peer_python: Path, server: Server, tmp_path: Path) -> Older:
     (tmp_path / "tasks.py").write_text(TASKS, encoding="utf-8")
     (tmp_path / "run.py").write_text(RUN, encoding="utf-8")
-    return Older(old_peer_python, server, tmp_path)
+    key = server.key(team="older-team", scopes=("read", "write", "inference"))
+    return Older(old_peer_python, server, tmp_path, key)
 
 
 def test_a_taskset_synced_twice_changes_nothing_the_second_time(older: Older) -> None:

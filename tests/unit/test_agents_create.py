@@ -11,7 +11,6 @@ import pytest
 
 import hud.agents
 from hud._core.errors import InputError
-from hud._core.settings import Settings
 from hud.agents import (
     Agent,
     ClaudeAgent,
@@ -30,6 +29,7 @@ from hud.agents.browser_use import BrowserUseAgent
 from hud.agents.create import AGENT_KINDS, make_agent, parse_config
 from hud.agents.run import Run
 from hud.agents.types import AgentType
+from tests.bare import forget_settings
 
 OWN = """
 from hud.agents import Agent, OpenAIChatAgent
@@ -63,8 +63,7 @@ number = 3
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    for field in Settings.model_fields.values():
-        monkeypatch.delenv(str(field.alias), raising=False)
+    forget_settings(monkeypatch)
     monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

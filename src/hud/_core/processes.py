@@ -102,6 +102,18 @@ def children() -> list[int]:
         return [pid for pid in _pids() if (stat := _stat(pid)) is not None and stat[0] == own]
 
 
+def descendants_of(pid: int) -> list[int]:
+    """Return the living processes below one, parents before their children (Linux)."""
+    stats = {one: stat for one in _pids() if (stat := _stat(one)) is not None}
+    living = {one: parent for one, (parent, state) in stats.items() if state not in "ZX"}
+    found: list[int] = []
+    fresh = {pid}
+    while fresh:
+        fresh = {one for one, parent in living.items() if parent in fresh}.difference(found)
+        found += sorted(fresh)
+    return found
+
+
 def session_of(pid: int) -> int | None:
     """Return a process's session, or None when it is gone."""
     try:

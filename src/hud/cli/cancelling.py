@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from typing import Any
 
 from hud._core.errors import InputError, NotFound, bounded
@@ -13,6 +12,7 @@ from hud.api import calls
 from hud.api.client import BlockingPlatformClient
 from hud.api.place import PlatformPlace, configured_place
 from hud.cli import streams
+from hud.cli.asking import confirm
 from hud.cli.recorded import recorded_store
 from hud.cli.render import count
 from hud.store import JobRecord, RunRecord, Store, job_holder
@@ -172,17 +172,8 @@ def _signal(pid: int, job_id: str) -> None:
 
 
 def _ask(question: str, *, yes: bool) -> None:
-    """Ask when somebody is there to answer.
-
-    Raises:
-        InputError: when the answer is not yes.
-    """
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was cancelled", hint="answer y, or give --yes")
+    if not yes:
+        confirm(question, otherwise="nothing was cancelled")
 
 
 def _say(text: str, *, dry_run: bool) -> None:

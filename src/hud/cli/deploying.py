@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterable
@@ -21,6 +20,7 @@ from hud.api.place import PlatformPlace, required_place
 from hud.api.replies import BuildState, BuildTriggered, Me
 from hud.api.uploading import put_file
 from hud.cli import deploy_values, streams
+from hud.cli.asking import asked, can_ask, confirm
 from hud.cli.bar import bar
 from hud.cli.boundary import FAILED, GRADED
 from hud.cli.link import Link, read_link, write_link
@@ -149,30 +149,18 @@ def _takes_env(request: DeployRequest, folder: Path, link: Link) -> bool:
     """Say whether the variables of `.env` go along: as was answered when it was asked first."""
     if link.sync_env is not None:
         return link.sync_env == "true"
-    if request.yes or request.dry_run or not _can_ask():
+    if request.yes or request.dry_run or not can_ask():
         streams.note("the variables of .env are left out; --env-file .env takes them along")
         return False
-    answer = _asked("Give its rollouts the variables of .env? They are kept encrypted. [y/N] ")
+    answer = asked("Give its rollouts the variables of .env? They are kept encrypted.")
     write_link(folder, sync_env=answer)
     return answer
 
 
 def _confirm(request: DeployRequest, plan: _Plan, place: PlatformPlace) -> None:
-    if request.yes or not _can_ask():
-        return
-    what = f"{plan.name} ({count(len(plan.context.names()), 'file')}) to {place.shown}"
-    if not _asked(f"Deploy {one_line(what)}? [y/N] "):
-        raise InputError("nothing was deployed", hint="answer y, or give --yes")
-
-
-def _can_ask() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _asked(question: str) -> bool:
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    if not request.yes:
+        what = f"{plan.name} ({count(len(plan.context.names()), 'file')}) to {place.shown}"
+        confirm(f"Deploy {one_line(what)}?", otherwise="nothing was deployed")
 
 
 @contextlib.contextmanager

@@ -6,13 +6,13 @@ Running and counting are `hud.eval`; this puts them in order.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 
 from hud._core.errors import InputError
 from hud.agents.base import model_of
 from hud.api.place import required_place
 from hud.cli import report, streams
+from hud.cli.asking import confirm
 from hud.cli.boundary import GRADED, INTERRUPTED, UNGRADED
 from hud.cli.progress import make_progress, showing
 from hud.cli.render import one_line
@@ -134,9 +134,5 @@ def _ask(ready: Ready, request: Request) -> None:
     model = model_of(ready.agent)
     if request.yes or ready.left < _ASK_FROM or model is None:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
-    sys.stderr.write(f"run {ready.left:,} rollouts with {one_line(model)}? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was run", hint="answer y, or give --yes")
+    question = f"run {ready.left:,} rollouts with {one_line(model)}?"
+    confirm(question, otherwise="nothing was run")

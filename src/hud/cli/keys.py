@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from hud.cli import streams
 from hud.cli.boundary import AsJson, Verbosity, guarded
-from hud.cli.platform import Database, Home, configured
+from hud.cli.platform import Database, Home, opened
 
 if TYPE_CHECKING:
-    from hud.platform.accounts.keys import ApiKey
-    from hud.platform.services import Services
+    from hud.platform.accounts.keys import ApiKey, Scope
 
 app = typer.Typer(
     help="Make, list and revoke API keys of the platform on this machine.",
@@ -53,7 +50,7 @@ def create(
     from hud.platform.accounts import audit, keys, teams
     from hud.platform.times import micros_in
 
-    with _services(home, database) as services, services.database.writing() as connection:
+    with opened(home, database) as services, services.database.writing() as connection:
         if new_team and teams.make_team(connection, team):
             teams.set_role(connection, team, services.owner_id, "owner")
         teams.require_team(connection, team)
@@ -62,7 +59,8 @@ def create(
             team=team,
             user_id=services.owner_id,
             name=name,
-            scopes=[_scope(text) for text in scope] if scope else keys.DEFAULT_SCOPES,
+            # create_key says which there are
+            scopes=cast("list[Scope]", scope) if scope else keys.DEFAULT_SCOPES,
             expires_at=None if expires_in_days is None else micros_in(expires_in_days * 86_400),
         )
         audit.note(connection, team, "terminal", "key.create", key.id, name=key.name)
@@ -86,7 +84,7 @@ def list_(
     from hud.cli.tables import table
     from hud.platform.accounts import keys, teams
 
-    with _services(home, database) as services, services.database.reading() as connection:
+    with opened(home, database) as services, services.database.reading() as connection:
         teams.require_team(connection, team)
         found = keys.list_keys(connection, team)
     if as_json:
@@ -124,28 +122,13 @@ def revoke(
     """End a key for good."""
     from hud.platform.accounts import audit, keys
 
-    with _services(home, database) as services, services.database.writing() as connection:
+    with opened(home, database) as services, services.database.writing() as connection:
         key = keys.revoke_key(connection, team, key_id)
         audit.note(connection, team, "terminal", "key.revoke", key.id)
     if as_json:
         streams.write_json({"id": key.id, "revoked": True})
     else:
         streams.note(f"revoked {key.name} ({key.shown})")
-
-
-@contextmanager
-def _services(home: Any, database: str | None) -> Generator[Services]:
-    from hud.platform.services import Services
-
-    services = Services.open(configured(home, database, None))
-    try:
-        yield services
-    finally:
-        services.close()
-
-
-def _scope(text: str) -> Any:
-    return text  # create_key says which there are
 
 
 def _state(key: ApiKey) -> str:

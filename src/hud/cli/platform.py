@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from hud.cli.boundary import AsJson, Verbosity, guarded
 
 if TYPE_CHECKING:
     from hud.platform.config import PlatformConfig
+    from hud.platform.services import Services
 
 app = typer.Typer(
     help="Run the platform, and look after what it keeps.",
@@ -200,11 +202,8 @@ def sign_in(
     found = running_here(config.home)
     if found is None:
         raise InputError("no platform runs here", hint="start one with: hud platform up")
-    services = Services.open(config)
-    try:
+    with closing(Services.open(config)) as services:
         link = sign_in_link(services, found["url"])
-    finally:
-        services.close()
     if as_json:
         streams.write_json({"sign_in_url": link})
     else:
@@ -250,3 +249,15 @@ def configured(
 
     where = make_home(home.expanduser().absolute()) if home is not None else hud_home()
     return PlatformConfig(home=where, database=database or None, blobs=blobs or None, **more)
+
+
+def opened(home: Path | None, database: str | None) -> closing[Services]:
+    """Return what a platform keeps, opened without a server; the block closes it.
+
+    Raises:
+        StoreError: when it cannot be opened.
+        InputError: when an address makes no sense.
+    """
+    from hud.platform.services import Services
+
+    return closing(Services.open(configured(home, database, None)))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hud.cli import streams
 from hud.cli.boundary import AsJson, Verbosity, guarded
-from hud.cli.platform import Database, Home, configured
+from hud.cli.platform import Database, Home, opened
 
 if TYPE_CHECKING:
     from hud.platform.gateway.providers import ModelRow, Provider
-    from hud.platform.services import Services
 
 app = typer.Typer(
     help="Say who serves models through the platform on this machine, and with which key.",
@@ -66,7 +63,7 @@ def add(
 
     key = _key_from_stdin() if key_stdin else None
     wanted = [model_wanted(text) for text in model or ()]
-    with _services(home, database) as services, services.database.writing() as connection:
+    with opened(home, database) as services, services.database.writing() as connection:
         teams.require_team(connection, team)
         is_new = put_provider(
             connection,
@@ -101,7 +98,7 @@ def list_(
     from hud.platform.accounts import teams
     from hud.platform.gateway.providers import read_models, read_providers
 
-    with _services(home, database) as services, services.database.reading() as connection:
+    with opened(home, database) as services, services.database.reading() as connection:
         teams.require_team(connection, team)
         found = read_providers(connection, team)
         models = read_models(connection, team)
@@ -140,7 +137,7 @@ def remove(
     from hud.platform.accounts import audit
     from hud.platform.gateway.providers import remove_provider
 
-    with _services(home, database) as services, services.database.writing() as connection:
+    with opened(home, database) as services, services.database.writing() as connection:
         if not remove_provider(connection, team, name):
             raise InputError(
                 f"there is no provider {bounded(name)!r}", hint="hud providers list shows them"
@@ -167,7 +164,7 @@ def try_(
 
     from hud.platform.gateway.probe import probe_kept
 
-    with _services(home, database) as services:
+    with opened(home, database) as services:
         tried = asyncio.run(probe_kept(services.database, services.secrets, team, name))
     if as_json:
         streams.write_json(
@@ -182,17 +179,6 @@ def try_(
     else:
         streams.write(f"{name}: {tried.detail}")
     return 0 if tried.ok else 1
-
-
-@contextmanager
-def _services(home: Any, database: str | None) -> Generator[Services]:
-    from hud.platform.services import Services
-
-    services = Services.open(configured(home, database, None))
-    try:
-        yield services
-    finally:
-        services.close()
 
 
 def _key_from_stdin() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from hud.api.errors import NotOnPlatform, PlatformRefused
 from hud.api.place import required_place
 from hud.api.replies import Uploaded
 from hud.cli import streams
+from hud.cli.asking import confirm
 from hud.cli.bar import bar
 from hud.cli.link import Link, read_link, write_link
 from hud.cli.projects import project_for
@@ -154,13 +154,10 @@ def _confirm(plan: SyncPlan, request: SyncRequest, *, is_new: bool) -> None:
     Raises:
         InputError: when the answer is not yes.
     """
-    if request.yes or not plan.to_apply or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if request.yes or not plan.to_apply:
         return
     new = " (new)" if is_new else ""
-    sys.stderr.write(f"{one_line(plan.summary())}{new}. Upload? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was uploaded", hint="answer y, or give --yes")
+    confirm(f"{one_line(plan.summary())}{new}. Upload?", otherwise="nothing was uploaded")
 
 
 def _upload(

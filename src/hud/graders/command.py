@@ -15,12 +15,13 @@ import re
 import shutil
 import signal
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from hud._core.errors import GraderFault
+from hud._core.finishing import unbroken
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ async def run_in_own_group(command: str, *, cwd: str | None, timeout_s: float) -
                     finished = True
                     await _drained(stdout, stderr)
         finally:
-            await _uninterrupted(_end(starting))
+            await unbroken(_end(starting))
         await _drained(stdout, stderr)
     exit_code = process.returncode if finished else None
     return CommandResult(exit_code=exit_code, stdout=stdout.output(), stderr=stderr.output())
@@ -193,20 +194,6 @@ async def _end(starting: asyncio.Task[Process]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     await _reap(process)
-
-
-async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Finish `work`, however often this is cancelled meanwhile, then let the cancellation go on."""
-    working = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not working.done():
-        try:
-            await asyncio.wait([working])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    working.result()
 
 
 async def _reap(process: Process) -> None:

@@ -188,20 +188,6 @@ def resolve_model(name: str) -> ModelInfo:
     return load_catalog().resolve(name)
 
 
-def agent_kind_for(model: str | ModelInfo) -> AgentKind:
-    """Return the agent that drives a model, as the command line calls agents.
-
-    Raises:
-        UnknownModel: as `resolve_model`.
-    """
-    return (resolve_model(model) if isinstance(model, str) else model).agent_kind
-
-
-def provider_in_use(provider: ModelProvider) -> ModelProvider:
-    """Return a provider as the user's own file has it, itself where that says nothing of it."""
-    return load_catalog().providers.get(provider.name, provider)
-
-
 def load_catalog() -> Catalog:
     """Return the catalog as it is now; a file is read again only when it changed.
 

@@ -149,19 +149,6 @@ def load_bundle(ref: str | Path, *, store: Path | None = None) -> Bundle:
     return _read(folder.resolve())
 
 
-def list_bundles(store: Path | None = None) -> list[Bundle]:
-    """Return the bundles kept here, by their addresses; damaged ones are left out."""
-    found: list[Bundle] = []
-    where = store or bundle_store()
-    for folder in sorted(where.iterdir()) if where.is_dir() else ():
-        if ADDRESS.fullmatch(folder.name):
-            try:
-                found.append(_read(folder))
-            except InputError:
-                continue
-    return found
-
-
 def note_used(folder: Path) -> None:
     """Keep in mind that a bundle is used now; blocks. What is not used for long may be removed."""
     with contextlib.suppress(OSError):  # it may be somebody else's, and lie on a read-only disk

@@ -14,7 +14,6 @@ import os
 import shutil
 import socket
 import struct
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -209,8 +208,3 @@ def _call(name: str, *arguments: Any) -> None:
     if getattr(_libc, name)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
-
-
-def source_folder() -> Path:
-    """Return where the source lies behind the wall."""
-    return Path(SOURCE)

@@ -17,10 +17,6 @@ from hud._core.errors import InputError
 from hud.sandbox import interpreter
 from hud.sandbox.spec import HOME, SANDBOX_UID, Mount, SandboxSpec
 
-_SYSTEM_FOLDERS = (
-    *("usr", "etc", "proc", "dev", "sys", "home", "root", "tmp", "var", "run"),
-    *("bin", "sbin", "lib", "boot"),
-)
 _PROBE_S = 10.0
 # Folders with permissions of their own.
 _SHARED = ("/tmp", "/var/tmp", "/run", "/var", "/home", "/home/agent")

@@ -36,7 +36,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,12 +47,12 @@ from hud.clients.connect import connect
 from hud.environment.environment import Environment
 from hud.protocol.capability import Capability
 from hud.runtimes.local import LocalRuntime
+from hud.testing.census import SETTLE_S, Census
 from hud.testing.strange_peer import GARBAGE, Then, strange_peer
 
 C = TypeVar("C", bound=CapabilityClient)
 
 _DEADLINE_S = 60.0
-_POLL_S = 0.01
 _IMPATIENCE = {"connect_timeout_s": 0.5}
 _CANCEL_AFTER_TURNS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
 _CANCEL_AFTER_PARTS = 12
@@ -69,7 +68,7 @@ async def check_capability(
     parallel: int = 2,
     connect_limit_s: float = 60.0,
     impatient: Mapping[str, Any] | None = None,
-    settle_s: float = 15.0,
+    settle_s: float = SETTLE_S,
 ) -> None:
     """Run a client class through the whole contract; return when it keeps every rule.
 
@@ -151,6 +150,9 @@ class _Case(Generic[C]):
         options = await self.options()
         return await self.cls.connect(self.row, **options)
 
+    def census(self) -> Census:
+        return Census.take(self.settle_s, with_processes=False)
+
     def at(self, port: int) -> Capability:
         return self.row.with_address("127.0.0.1", port)
 
@@ -162,7 +164,7 @@ async def _it_connects_works_and_closes(case: _Case[C]) -> None:
         f"a row of {case.row.protocol!r}"
     )
     await (await case.connect()).close()  # whatever is made once is made now
-    before = _Census.take(case.settle_s)
+    before = case.census()
     loop = asyncio.get_running_loop()
     began = loop.time()
     client = await case.connect()
@@ -182,7 +184,7 @@ async def _it_connects_works_and_closes(case: _Case[C]) -> None:
 async def _clients_side_by_side_leave_each_other_alone(case: _Case[C]) -> None:
     if case.parallel < 2:
         return
-    before = _Census.take(case.settle_s)
+    before = case.census()
     async with contextlib.AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(await case.connect()) for _ in range(case.parallel)
@@ -230,7 +232,7 @@ async def _a_peer_that_does_not_speak_the_protocol_is_a_fault(case: _Case[C]) ->
         ("a peer that says nothing", b"", "wait"),
     )
     for what, says, then in peers:
-        before = _Census.take(case.settle_s)
+        before = case.census()
         async with strange_peer(says, then) as port:
             await _expect(CapabilityFault, case, case.at(port), what)
         await before.settle(f"after {what}")
@@ -238,7 +240,7 @@ async def _a_peer_that_does_not_speak_the_protocol_is_a_fault(case: _Case[C]) ->
 
 async def _a_cancelled_connect_leaves_nothing_behind(case: _Case[C]) -> None:
     async with strange_peer(b"", "wait") as port:
-        before = _Census.take(case.settle_s)
+        before = case.census()
         for turns in _CANCEL_AFTER_TURNS:
             work = asyncio.ensure_future(case.cls.connect(case.at(port)))
             for _ in range(turns):
@@ -247,7 +249,7 @@ async def _a_cancelled_connect_leaves_nothing_behind(case: _Case[C]) -> None:
             await before.settle(f"after a connect was cancelled at turn {turns} of the loop")
     for part in range(_CANCEL_AFTER_PARTS):
         options = await case.options()
-        before = _Census.take(case.settle_s)
+        before = case.census()
         after_s = case.connect_s * part / (_CANCEL_AFTER_PARTS - 2)
         work = asyncio.ensure_future(case.cls.connect(case.row, **options))
         await asyncio.wait([work], timeout=after_s)
@@ -322,37 +324,3 @@ async def _cancel(work: asyncio.Future[C], case: _Case[C]) -> None:
     if error is not None:
         raise AssertionError(f"a cancelled connect ended with {error!r}") from error
     await work.result().close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Census:
-    """What this process holds at one moment."""
-
-    descriptors: int
-    tasks: int
-    settle_s: float
-
-    @classmethod
-    def take(cls, settle_s: float) -> _Census:
-        try:
-            descriptors = len(os.listdir("/dev/fd"))  # noqa: PTH208 -- one name is the listing
-        except OSError:
-            descriptors = 0
-        return cls(descriptors, len(asyncio.all_tasks()), settle_s)
-
-    async def settle(self, when: str) -> None:
-        """Wait until nothing more is held than at the time of this census."""
-        deadline = asyncio.get_running_loop().time() + self.settle_s
-        while leaks := self._leaks():
-            if asyncio.get_running_loop().time() > deadline:
-                break
-            await asyncio.sleep(_POLL_S)
-        assert not leaks, f"{when}, {leaks} left behind"
-
-    def _leaks(self) -> str:
-        now = _Census.take(self.settle_s)
-        found = {
-            "open descriptors": now.descriptors - self.descriptors,
-            "tasks": now.tasks - self.tasks,
-        }
-        return ", ".join(f"{more} {what}" for what, more in found.items() if more > 0)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
-from hud._core.errors import HudError, bounded
+from hud._core.errors import HudError
 from hud.clients import HudClient, connect
 from hud.environment.task import Task
 from hud.protocol.frames import HudProtocolError
 from hud.runtimes.base import Provider, Runtime, provider_scope
+from hud.testing.census import SETTLE_S, Census
 
-_SETTLE_S = 15.0
-_POLL_S = 0.01
 _CANCEL_AFTER_TURNS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)
 
 
@@ -59,7 +56,7 @@ async def check_provider(
             async with provider(task) as place:  # whatever is made once is made now
                 await _greet(place)
             await _fill(provider, task)  # nor is what is kept ready a leak
-            before = _Census.take()
+            before = Census.take(with_processes=True)
             if unsupported is not None:
                 await _refuse(provider, unsupported)
                 await before.settle("after an ask was refused")
@@ -158,8 +155,8 @@ async def _cancel(work: asyncio.Task[None], entered: asyncio.Event | None) -> No
         await asyncio.wait([work, waiting], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
     work.cancel()
-    done, _ = await asyncio.wait([work], timeout=_SETTLE_S)
-    assert done, f"a cancelled rollout was still not torn down after {_SETTLE_S:g} s"
+    done, _ = await asyncio.wait([work], timeout=SETTLE_S)
+    assert done, f"a cancelled rollout was still not torn down after {SETTLE_S:g} s"
     if not work.cancelled():
         error = work.exception()
         raise AssertionError(f"a cancelled rollout ended with {error!r} instead") from error
@@ -167,7 +164,7 @@ async def _cancel(work: asyncio.Task[None], entered: asyncio.Event | None) -> No
 
 async def _check_unsupported(provider: Provider, task: Task) -> None:
     """A refused ask leaves nothing, also where it is the first thing that is asked."""
-    before = _Census.take()
+    before = Census.take(with_processes=True)
     async with provider_scope(provider):
         await _refuse(provider, task)
     await before.settle("after an ask was refused and the scope left")
@@ -180,7 +177,7 @@ async def _refuse(provider: Provider, task: Task) -> None:
 
 
 async def _check_broken(broken: Provider, task: Task, says: str) -> None:
-    before = _Census.take()
+    before = Census.take(with_processes=True)
     async with provider_scope(broken):
         for _ in range(2):
             said = await _failure(broken, task)
@@ -196,71 +193,3 @@ async def _failure(broken: Provider, task: Task) -> str | None:
             return None
     except HudError as error:
         return error.message
-
-
-class _Census:
-    """What this process holds at one moment."""
-
-    def __init__(self, descriptors: dict[str, str], tasks: int, processes: int) -> None:
-        self.descriptors = descriptors
-        self.tasks = tasks
-        self.processes = processes
-
-    @classmethod
-    def take(cls) -> _Census:
-        return cls(_open_descriptors(), len(asyncio.all_tasks()), _living_descendants())
-
-    async def settle(self, when: str) -> None:
-        """Wait until nothing more is held than at the time of this census."""
-        deadline = asyncio.get_running_loop().time() + _SETTLE_S
-        while leaks := self._leaks():
-            if asyncio.get_running_loop().time() > deadline:
-                break
-            await asyncio.sleep(_POLL_S)
-        assert not leaks, f"{when}, {leaks} left behind"
-
-    def _leaks(self) -> str:
-        now = _Census.take()
-        found = {
-            _named(self.descriptors, now.descriptors): len(now.descriptors) - len(self.descriptors),
-            "tasks": now.tasks - self.tasks,
-            "processes": now.processes - self.processes,
-        }
-        return ", ".join(f"{more} {what}" for what, more in found.items() if more > 0)
-
-
-def _open_descriptors() -> dict[str, str]:
-    """Return what is open by its number; nothing where it cannot be seen."""
-    found: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/dev/fd"):  # noqa: PTH208 -- one name is the listing itself
-            found[name] = "?"
-            with contextlib.suppress(OSError):
-                found[name] = str(Path("/dev/fd", name).readlink())
-    return found
-
-
-def _named(before: dict[str, str], now: dict[str, str]) -> str:
-    fresh = [now[number] for number in now if before.get(number) != now[number]]
-    return f"open descriptors ({bounded(', '.join(sorted(fresh)), 300)})"
-
-
-def _living_descendants() -> int:
-    """Count the processes below this one that are not zombies; 0 where it cannot be seen."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (entry / "stat").read_text("utf-8", "replace")
-        except OSError:
-            continue
-        state, parent = text.rpartition(")")[2].split()[:2]
-        if state not in "ZX":
-            parents[int(entry.name)] = int(parent)
-    own, count = os.getpid(), 0
-    for pid in parents:
-        seen, above = {pid}, parents.get(pid)
-        while above is not None and above != own and above not in seen:
-            seen.add(above)
-            above = parents.get(above)
-        count += above == own
-    return count

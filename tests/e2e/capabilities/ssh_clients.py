@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hud._core.processes import identity_of
 from hud.capabilities import Capability, SSHClient
 from tests.e2e.capabilities.sshd import Sshd, sshd
 from tests.wire.harness import until
@@ -34,10 +35,7 @@ def having(row: Capability, **params: Any) -> Capability:
 
 
 def alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
+    return identity_of(pid) is not None
 
 
 async def pid_in(path: Path) -> int:

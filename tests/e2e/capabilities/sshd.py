@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncssh
 
-from hud._core.processes import kill_marked
+from hud._core.processes import descendants_of, kill_marked
 from hud.capabilities import Capability
 from tests.needs import need_program
 
@@ -68,12 +68,12 @@ class Sshd:
 
     def kill_sessions(self) -> None:
         """Kill what serves the connections of now, and their commands; the daemon listens on."""
-        for pid in descendants(self.process.pid):
+        for pid in descendants_of(self.process.pid):
             _kill(pid)
 
     async def kill(self) -> None:
         """Kill the daemon and everything it has started."""
-        pids = descendants(self.process.pid)
+        pids = descendants_of(self.process.pid)
         _kill(self.process.pid)
         for pid in pids:
             _kill(pid)
@@ -159,24 +159,6 @@ async def _listens(process: asyncio.subprocess.Process, port: int) -> bool:
             if greeting.startswith(b"SSH-2.0-"):
                 return process.returncode is None
     return False
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the processes below one, deepest last."""
-    found: list[int] = []
-    for child in _children(pid):
-        found += [child, *descendants(child)]
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            fields = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-            if int(fields[1]) == pid:
-                children.append(int(entry.name))
-    return children
 
 
 def _kill(pid: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hud._core.processes import descendants_of
 from hud.capabilities import CDPClient, MCPClient, RFBClient, RobotClient, SSHClient
 from hud.clients import connect
 from hud.clients.client import HudClient
@@ -104,18 +105,9 @@ async def use_all(client: HudClient, place: Path) -> tuple[list[int], list[int]]
     assert "4" in str(await tools.call_tool("double", {"number": 2}))
     arm = await client.open("robot", RobotClient)
     assert (await arm.get_observation(timeout_s=60))["data"]
-    family = [held["pid"], *descendants(held["pid"])]
+    family = [held["pid"], *descendants_of(held["pid"])]
     assert len(family) > 5, family
     return family, [uid for uid in held["uids"] if uid != os.geteuid()]
-
-
-def descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in path.read_text().split():
-                found += [int(child), *descendants(int(child))]
-    return found
 
 
 def lives(pid: int) -> bool:

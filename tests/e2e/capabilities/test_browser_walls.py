@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hud._core.errors import InputError
+from hud._core.processes import descendants_of
 from hud.capabilities.cdp import CDPClient, CDPError, NavigationError
 from hud.environment.browser import Browser
 from hud.environment.workspace import Workspace
@@ -280,7 +280,7 @@ async def die_with_the_parent(isolation: str, env: dict[str, str]) -> None:
         assert parent.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
             holder = int(await parent.stdout.readline())
-        family = [holder, *descendants(holder)]
+        family = [holder, *descendants_of(holder)]
         assert any("chrom" in name_of(pid) for pid in family)
         parent.send_signal(signal.SIGKILL)
         await parent.wait()
@@ -289,16 +289,6 @@ async def die_with_the_parent(isolation: str, env: dict[str, str]) -> None:
         if parent.returncode is None:
             parent.kill()
             await parent.wait()
-
-
-def descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # threads and processes come and go meanwhile
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                for child in path.read_text().split():
-                    found += [int(child), *descendants(int(child))]
-    return found
 
 
 def name_of(pid: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hud._core.errors import CapabilityFault
+from hud._core.processes import descendants_of
 from hud.capabilities.rfb import RFBClient
 from hud.clients import connect
 from hud.environment import Environment
@@ -150,7 +150,7 @@ async def test_no_screen_outlives_a_killed_parent(isolation: str) -> None:
             assert parent.stdout is not None
             async with asyncio.timeout(DEADLINE_S):
                 assert await parent.stdout.readline() == b"up\n"
-            family = descendants(parent.pid)
+            family = descendants_of(parent.pid)
             names = "".join(map(name_of, family))
             assert all(name in names for name in ("vnc", "openbox", "xterm"))
             parent.send_signal(signal.SIGKILL)
@@ -172,16 +172,6 @@ def written(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
-
-
-def descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # threads and processes come and go meanwhile
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                for child in path.read_text().split():
-                    found += [int(child), *descendants(int(child))]
-    return found
 
 
 def name_of(pid: int) -> str:

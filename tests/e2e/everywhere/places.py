@@ -51,13 +51,7 @@ class Platform:
     def __init__(self, server: Server, key: str) -> None:
         self.server = server
         self.key = key
-        self.settings = {
-            "HUD_API_URL": server.url,
-            "HUD_API_KEY": key,
-            "HUD_RUNTIME_URL": server.url,
-            "HUD_GATEWAY_URL": f"{server.url}/inference",
-            "HUD_TELEMETRY_URL": f"{server.url}/telemetry/v3/api",
-        }
+        self.settings = server.settings(key)
 
     def client(self) -> httpx.Client:
         """Return a client of the team that deployed."""
@@ -116,22 +110,7 @@ def temporary(folder: Path) -> list[str]:
 
 def descendants(pid: int) -> dict[int, str | None]:
     """Return the living processes below one, each with what tells it from a later one."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (
-                (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
-            )
-        except OSError:
-            continue
-        if state not in "ZX":
-            parents[int(entry.name)] = int(parent)
-    below, grew = {pid}, True
-    while grew:
-        more = {child for child, parent in parents.items() if parent in below} - below
-        below |= more
-        grew = bool(more)
-    return {one: processes.identity_of(one) for one in below - {pid}}
+    return {one: processes.identity_of(one) for one in processes.descendants_of(pid)}
 
 
 def until(left: Callable[[], object]) -> None:

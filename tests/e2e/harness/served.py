@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from hud._core.settings import Settings
 from hud.agents.api_agent import ApiAgent
 from hud.agents.create import create_agent
 from hud.agents.openai_chat import OpenAIChatAgent
 from hud.agents.types import OpenAIChatConfig
 from hud.testing.model_server import ModelServer, Question, Reply, Rule, Say
+from tests.bare import forget_settings
 from tests.e2e.harness.policies import Policy
 from tests.rollouts import recorded_in
 
@@ -89,11 +89,7 @@ def agent_of(dialect: str, **config: Any) -> ApiAgent[Any, Any]:
 @contextlib.contextmanager
 def bare_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
     """Record in a folder of the test's own; no setting of this machine reaches it."""
-    for known in Settings.model_fields.values():
-        monkeypatch.delenv(str(known.alias), raising=False)
-    for name in ("HUD_MODELS_FILE", "HUD_MODEL_CACHE", "HUD_MODEL_CONCURRENCY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    forget_settings(monkeypatch)
     for name in KEYS:
         monkeypatch.setenv(name, KEY)
     with recorded_in(folder, monkeypatch) as home:

@@ -16,6 +16,7 @@ import pytest
 from hud._core.ids import new_id
 from tests.e2e.hud_command import until
 from tests.platform.builds.building import source, write
+from tests.platform.programs import ran
 from tests.platform.server import DEADLINE_S, Server, environment
 
 SECRET = "correct-horse-battery-staple"
@@ -37,15 +38,7 @@ class Ours:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            self.command(*words),
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
+        return ran(self.command(*words), cwd=self.folder, env=self.env)
 
     def deploy(self, *words: str) -> Any:
         """Deploy with --json and return what it printed."""

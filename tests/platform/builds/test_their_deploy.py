@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.platform.builds.building import source, write
-from tests.platform.registry.test_their_client import Theirs
+from tests.platform.programs import Published
 from tests.platform.server import Server
 
 
 @pytest.fixture
-def theirs(peer_python: Path, server: Server, tmp_path: Path) -> Theirs:
+def theirs(peer_python: Path, server: Server, tmp_path: Path) -> Published:
     write(tmp_path, source("their env"))
     write(tmp_path, {".env": "FROM_FILE=some-long-value"})
-    return Theirs(peer_python, server, tmp_path)
+    key = server.key(team="their-team", scopes=("read", "write", "inference"))
+    return Published(peer_python, server, tmp_path, key)
 
 
-def test_it_deploys_versions_and_links_its_folder(server: Server, theirs: Theirs) -> None:
+def test_it_deploys_versions_and_links_its_folder(server: Server, theirs: Published) -> None:
     first = theirs.hud(
         *("deploy", "--yes", "--env-file", ".env", "-e", "ONE=1", "--build-arg", "A=b")
     )
@@ -40,16 +41,16 @@ def test_it_deploys_versions_and_links_its_folder(server: Server, theirs: Theirs
     assert linked["id"] == first["registry_id"]
 
 
-def test_it_shows_the_log_and_the_link(server: Server, theirs: Theirs) -> None:
-    done = theirs.run("deploy", "--yes", "--no-env")
+def test_it_shows_the_log_and_the_link(server: Server, theirs: Published) -> None:
+    done = theirs.attempt("-m", "hud.cli", "deploy", "--yes", "--no-env")
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == 0, said
     assert "building their env" in said
     assert "/environments/" in said
 
 
-def test_a_failed_build_is_a_failed_deploy(theirs: Theirs) -> None:
+def test_a_failed_build_is_a_failed_deploy(theirs: Published) -> None:
     write(theirs.folder, source("their env", before="raise ValueError('broken on purpose')"))
-    done = theirs.run("deploy", "--yes", "--no-env")
+    done = theirs.attempt("-m", "hud.cli", "deploy", "--yes", "--no-env")
     assert done.returncode == 1
     assert "broken on purpose" in done.stdout + done.stderr

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from hud._core.settings import Settings
+from tests.bare import forget_settings
 from tests.platform.gateway.gatewayed import Gatewayed, gatewayed
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hide every key and address that this machine knows."""
-    for field in Settings.model_fields.values():
-        monkeypatch.delenv(str(field.alias), raising=False)
+    forget_settings(monkeypatch)
     monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from hud._core.ids import new_id
 from hud.testing.model_server import ModelServer, Say
 from tests.platform.gateway.gatewayed import PROVIDER_KEY
 from tests.platform.gateway.threaded import model_server
-from tests.platform.server import DEADLINE_S, Server, environment
+from tests.platform.programs import Published
+from tests.platform.server import Server
 
 SAID = Say("The answer is 42.", prompt_tokens=20, completion_tokens=7)
 CALLS = """
@@ -57,23 +57,11 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
-class Theirs:
+class Theirs(Published):
     """The published client with a key of one team, and providers behind that team's names."""
 
     def __init__(self, python: Path, server: Server, folder: Path, models: ModelServer) -> None:
-        self.python = python
-        self.folder = folder
-        self.key = server.key(team="their-calls")
-        self.env = environment(folder / "home") | {
-            "HOME": str(folder),
-            "NO_PROXY": "127.0.0.1",
-            "HUD_API_KEY": self.key,
-            "HUD_API_URL": server.url,
-            "HUD_GATEWAY_URL": f"{server.url}/inference",
-            "HUD_CLI_ANALYTICS_ENABLED": "false",
-            "HUD_SKIP_VERSION_CHECK": "true",
-        }
-        self.env.pop("PYTHONPATH", None)
+        super().__init__(python, server, folder, server.key(team="their-calls"))
         with server.client(self.key) as client:
             for name, dialect, kind in (
                 ("openai", "openai", "responses"),
@@ -84,18 +72,9 @@ class Theirs:
                 reply = client.put(f"/v2/providers/{name}", json={**body, "dialect": dialect})
                 assert reply.status_code == 200, reply.text
 
-    def run(self, *words: str) -> Any:
+    def read(self, *words: str) -> Any:
         """Run their interpreter and return the JSON that it printed."""
-        done = subprocess.run(
-            [str(self.python), *words],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        return json.loads(self.run(*words))
 
 
 @pytest.fixture
@@ -105,7 +84,7 @@ def theirs(peer_python: Path, server: Server, tmp_path: Path) -> Generator[Their
 
 
 def test_their_list_of_models_is_ours(theirs: Theirs) -> None:
-    listed: Any = theirs.run("-m", "hud.cli", "models", "list", "--json")
+    listed: Any = theirs.read("-m", "hud.cli", "models", "list", "--json")
     found: list[dict[str, Any]] = listed
     kinds = {model["model_name"]: model["sdk_agent_type"] for model in found}
     assert kinds["claude-haiku-4-5"] == "claude"
@@ -115,7 +94,7 @@ def test_their_list_of_models_is_ours(theirs: Theirs) -> None:
 
 def test_their_calls_are_answered_and_linked_to_their_trace(theirs: Theirs, server: Server) -> None:
     trace_id = new_id()
-    said = theirs.run("-c", CALLS, trace_id)
+    said = theirs.read("-c", CALLS, trace_id)
     assert set(said.values()) == {"The answer is 42."}
     assert len(said) == 6
     with server.client(theirs.key) as client:

@@ -6,7 +6,6 @@ Whatever broke, and wherever: no run that nobody graded is shown as a 0.
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import httpx
 import pytest
 
 from hud.trace.steps import Trace
+from tests.platform.programs import Published
 from tests.platform.records.their_eval import PROGRAM
-from tests.platform.server import DEADLINE_S, Server, environment
+from tests.platform.server import Server
 
 CANCEL = ("-m", "hud.cli", "jobs", "cancel")
 OUTCOMES = {
@@ -55,34 +55,18 @@ class Recorded:
 def recorded(server: Server, peer_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("theirs")
     key = server.key(team="their-runs", scopes=("read", "write", "inference"))
-    env = environment(folder / "home") | {
-        "HOME": str(folder),
-        "HUD_API_KEY": key,
-        "HUD_API_URL": server.url,
-        "HUD_TELEMETRY_URL": f"{server.url}/telemetry/v3/api",
-        "HUD_CLI_ANALYTICS_ENABLED": "false",
-        "HUD_SKIP_VERSION_CHECK": "true",
-    }
-    env.pop("PYTHONPATH", None)
+    theirs = Published(peer_python, server, folder, key)
 
-    def theirs(*words: str) -> str:
-        done = subprocess.run(
-            [str(peer_python), "-W", "ignore", *words],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE_S,
-        )
+    def run(*words: str) -> str:
+        done = theirs.attempt(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "platform report" not in done.stderr and "upload failed" not in done.stderr
         return done.stdout
 
     (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
-    lines = [json.loads(line) for line in theirs("program.py").splitlines() if line[:1] == "{"]
+    lines = [json.loads(line) for line in run("program.py").splitlines() if line[:1] == "{"]
     with server.client(key) as client:
-        yield Recorded(lines, client, theirs)
+        yield Recorded(lines, client, run)
 
 
 @pytest.mark.parametrize(("case", "outcome"), OUTCOMES.items())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.platform.programs import Published
 from tests.platform.registry.known import know
-from tests.platform.server import DEADLINE_S, Server, environment
+from tests.platform.server import Server
 
 TASKS = [
     {"env": "shop", "id": "buy", "args": {"item": "apple", "count": 2, "price": 1.0, "note": None}},
@@ -29,54 +27,15 @@ TASKS = [
 ]
 
 
-class Theirs:
-    """The published command line, with a key for one team of a server of ours."""
-
-    def __init__(self, python: Path, server: Server, folder: Path) -> None:
-        self.python = python
-        self.folder = folder
-        self.key = server.key(team="their-team", scopes=("read", "write", "inference"))
-        self.env = environment(folder / "home") | {
-            "HOME": str(folder),
-            "HUD_API_KEY": self.key,
-            "HUD_API_URL": server.url,
-            "HUD_TELEMETRY_URL": f"{server.url}/telemetry/v3/api",
-            "HUD_GATEWAY_URL": f"{server.url}/inference",
-            "HUD_RUNTIME_URL": server.url,
-            "HUD_RL_URL": f"{server.url}/rl",
-            "HUD_CLI_ANALYTICS_ENABLED": "false",
-            "HUD_SKIP_VERSION_CHECK": "true",
-        }
-        self.env.pop("PYTHONPATH", None)
-
-    def hud(self, *words: str) -> Any:
-        """Run a command of theirs with --json and return what it printed."""
-        done = self.run(*words, "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout)
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of theirs."""
-        command: Sequence[str] = (str(self.python), "-m", "hud.cli", *words)
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
-
-
 @pytest.fixture
-def theirs(peer_python: Path, server: Server, tmp_path: Path) -> Theirs:
+def theirs(peer_python: Path, server: Server, tmp_path: Path) -> Published:
     (tmp_path / "tasks.json").write_text(json.dumps(TASKS), encoding="utf-8")
-    return Theirs(peer_python, server, tmp_path)
+    key = server.key(team="their-team", scopes=("read", "write", "inference"))
+    return Published(peer_python, server, tmp_path, key)
 
 
 def test_a_taskset_synced_twice_is_up_to_date_the_second_time(
-    server: Server, theirs: Theirs
+    server: Server, theirs: Published
 ) -> None:
     first = theirs.hud("sync", "tasks", "shop/tasks ü", "tasks.json", "--yes")
     assert (first["tasks_created"], first["tasks_updated"]) == (2, 0)
@@ -93,7 +52,7 @@ def test_a_taskset_synced_twice_is_up_to_date_the_second_time(
     assert len(json.loads((theirs.folder / "out.json").read_text(encoding="utf-8"))) == 2
 
 
-def test_a_project_is_made_used_and_synced_into(server: Server, theirs: Theirs) -> None:
+def test_a_project_is_made_used_and_synced_into(server: Server, theirs: Published) -> None:
     assert [one["is_default"] for one in theirs.hud("project", "list")] == [True]
     made = theirs.hud("project", "create", "Their Project", "--yes")
     assert made["name"] == "their-project"
@@ -105,15 +64,16 @@ def test_a_project_is_made_used_and_synced_into(server: Server, theirs: Theirs) 
     assert record["project_id"] == made["id"]
 
 
-def test_an_environment_is_linked_by_name(server: Server, theirs: Theirs) -> None:
+def test_an_environment_is_linked_by_name(server: Server, theirs: Published) -> None:
     environment_id = know(server, "their-team", "linked-env", [])
     linked = theirs.hud("sync", "env", "linked-env", ".", "--yes")
     assert linked["id"].replace("-", "") == environment_id
 
 
-def test_a_refused_upload_is_shown_line_by_line(server: Server, theirs: Theirs) -> None:
+def test_a_refused_upload_is_shown_line_by_line(server: Server, theirs: Published) -> None:
     know(server, "their-team", "shop", [{"id": "look", "args": {"type": "object"}}])
-    done = theirs.run("sync", "tasks", "refused", "tasks.json", "--yes")
+    sync = ("sync", "tasks", "refused", "tasks.json", "--yes")
+    done = theirs.attempt("-m", "hud.cli", *sync)
     assert done.returncode != 0
     assert "environment 'shop' (version 1) has no task 'buy'" in " ".join(
         (done.stdout + done.stderr).split()

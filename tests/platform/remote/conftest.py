@@ -43,14 +43,7 @@ class Team:
 
     def settings(self) -> dict[str, str]:
         """Return the variables that point a client at the server."""
-        return {
-            "HUD_API_URL": self.server.url,
-            "HUD_API_KEY": self.key,
-            "HUD_RUNTIME_URL": self.server.url,
-            "HUD_GATEWAY_URL": f"{self.server.url}/inference",
-            "HUD_TELEMETRY_URL": f"{self.server.url}/telemetry/v3/api",
-            "HUD_WEB_URL": self.server.url,
-        }
+        return self.server.settings(self.key)
 
 
 def team_with_qa(

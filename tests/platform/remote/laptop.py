@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.platform.server import DEADLINE_S, Server, environment
+from tests.platform.programs import ran
+from tests.platform.server import Server, environment
 
 
 class Laptop:
@@ -29,15 +29,7 @@ class Laptop:
 
     def hud(self, *words: str) -> str:
         """Run a command that has to succeed, and return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "hud", *words],
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE_S,
-        )
+        done = ran([sys.executable, "-m", "hud", *words], cwd=self.folder, env=self.env)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

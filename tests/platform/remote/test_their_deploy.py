@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from hud.testing.model_server import Say
 from tests.needs import need_program
 from tests.platform.gateway.gatewayed import PROVIDER_KEY
 from tests.platform.gateway.threaded import model_server
-from tests.platform.server import DEADLINE_S, Server, environment, running
+from tests.platform.programs import Published
+from tests.platform.server import Server, running
 
 SOURCE = """
 from hud import Environment
@@ -51,30 +51,10 @@ def test_their_deploy_sync_and_remote_eval(
     (folder / "env.py").write_text(SOURCE)
     (folder / "Dockerfile.hud").write_text(DOCKERFILE)
     key = server.key(team="theirs")
-    env = environment(tmp_path / "laptop") | {
-        "HOME": str(tmp_path / "laptop"),
-        "HUD_API_URL": server.url,
-        "HUD_API_KEY": key,
-        "HUD_TELEMETRY_URL": f"{server.url}/telemetry/v3/api",
-        "HUD_GATEWAY_URL": f"{server.url}/inference",
-        "HUD_RUNTIME_URL": server.url,
-        "NO_PROXY": "127.0.0.1",
-        "HUD_CLI_ANALYTICS_ENABLED": "false",
-        "HUD_SKIP_VERSION_CHECK": "true",
-    }
-    env.pop("PYTHONPATH", None)
+    theirs = Published(peer_python, server, folder, key)
 
     def hud(*words: str) -> None:
-        done = subprocess.run(
-            [str(peer_python), "-W", "ignore", "-m", "hud.cli", *words],
-            cwd=folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE_S,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        theirs.run("-m", "hud.cli", *words)
 
     with (
         model_server(lambda question: Say("42"), api_key=PROVIDER_KEY) as models,

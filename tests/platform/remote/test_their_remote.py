@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -13,41 +12,20 @@ import pytest
 from hud.testing.model_server import Say
 from tests.platform.gateway.gatewayed import PROVIDER_KEY
 from tests.platform.gateway.threaded import model_server
+from tests.platform.programs import Published
 from tests.platform.remote.conftest import Team, team_with_qa
 from tests.platform.remote.their_remote import PROGRAM
-from tests.platform.server import DEADLINE_S, Server, environment
+from tests.platform.server import Server
 
 PROVIDERS = (("openai", "openai", "responses"), ("anthropic", "anthropic", "messages"))
 
 
-class Theirs:
+class Theirs(Published):
     """The published client with a team whose models answer "42"."""
 
     def __init__(self, python: Path, team: Team, folder: Path) -> None:
-        self.python = python
+        super().__init__(python, team.server, folder, team.key)
         self.team = team
-        self.folder = folder
-        self.env = environment(folder / "home") | team.settings()
-        self.env |= {
-            "HOME": str(folder),
-            "NO_PROXY": "127.0.0.1",
-            "HUD_CLI_ANALYTICS_ENABLED": "false",
-            "HUD_SKIP_VERSION_CHECK": "true",
-        }
-        self.env.pop("PYTHONPATH", None)
-
-    def run(self, *words: str) -> str:
-        done = subprocess.run(
-            [str(self.python), "-W", "ignore", *words],
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE_S,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
 
 @pytest.fixture(scope="module")

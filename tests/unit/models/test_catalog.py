@@ -12,9 +12,7 @@ from hud.agents.types import ClaudeConfig, GeminiConfig, OpenAIConfig
 from hud.models.catalog import (
     Price,
     UnknownModel,
-    agent_kind_for,
     load_catalog,
-    provider_in_use,
     resolve_model,
 )
 from hud.models.provider import OPENAI, Dialect
@@ -53,7 +51,6 @@ def test_a_name_alone_says_which_agent_and_provider(
     model = resolve_model(asked)
     assert (model.agent_kind, model.provider.name, model.name) == (agent, provider, sent)
     assert model.asked == asked
-    assert agent_kind_for(asked) == agent_kind_for(model) == agent
 
 
 def test_the_short_names_are_what_the_agents_drive_unless_told() -> None:
@@ -167,7 +164,7 @@ def test_ones_own_file_changes_only_what_it_says(home: Path) -> None:
     model = resolve_model("claude-sonnet-4-6")
     assert (model.context_window, model.tools.computer) == (500_000, None)
     assert (model.images, model.tools.shell) == (True, "bash_20250124")
-    proxied = provider_in_use(OPENAI)
+    proxied = load_catalog().providers[OPENAI.name]
     assert proxied.base_url == "https://proxy.example/v1"
     assert proxied.key_variables == ("OPENAI_API_KEY",)
 

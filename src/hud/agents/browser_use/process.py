@@ -15,11 +15,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from hud._core.errors import AgentFault, InputError, bounded
+from hud._core.finishing import unbroken
 from hud._core.processes import signal_group
 from hud._core.redact import redact
 
@@ -197,7 +197,7 @@ async def started(python: str) -> AsyncGenerator[Worker]:
             raise AgentFault(f"{bounded(python)} cannot be started: {error}") from error
         yield worker
     finally:
-        await _uninterrupted(_end(starting, worker, folder))
+        await unbroken(_end(starting, worker, folder))
 
 
 async def _end(
@@ -207,20 +207,6 @@ async def _end(
         worker = worker or Worker(await starting)
         await worker.end()
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-
-async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Finish `work`, however often this is cancelled meanwhile, then let the cancellation go on."""
-    working = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not working.done():
-        try:
-            await asyncio.wait([working])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    working.result()
 
 
 def _environment(folder: str) -> dict[str, str]:

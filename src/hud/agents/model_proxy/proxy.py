@@ -21,8 +21,6 @@ from hud._core.errors import InputError, ModelFault, bounded
 from hud._core.http_sockets import Receive, Scope, Send, SocketServer
 from hud.agents.model_proxy.replies import ReplyReader
 from hud.agents.model_proxy.upstream import (
-    Outgoing,
-    RefusedByApi,
     Upstream,
     passing,
     read_failure,
@@ -33,6 +31,7 @@ from hud.capabilities.ssh_serve import Reader, Writer, splice
 from hud.models.asgi import Refusal, part_of, read_body, refuse, start_of
 from hud.models.endpoint import Endpoint
 from hud.models.failure import CallFailure
+from hud.models.passed_on import Outgoing, RefusedByApi
 from hud.models.provider import Dialect
 from hud.models.sse import UsageHider
 from hud.models.wire import (

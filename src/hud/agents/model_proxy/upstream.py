@@ -8,58 +8,16 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import httpx
 
-from hud._core import json
 from hud.agents.connections import CONNECT_TIMEOUT_S, CONNECTIONS_PER_CLIENT, REPLY_TIMEOUT_S
 from hud.models.calling import ModelCall, ask
-from hud.models.endpoint import NO_KEY, Endpoint
-from hud.models.failure import CallFailure, excerpt, plain_reason, retry_after
-
-_ERROR_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One request to the provider."""
-
-    method: str
-    url: str
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-class RefusedByApi(Exception):
-    """The API answered with an error, held whole so that it can be passed on.
-
-    Attributes:
-        body: Without the key, should the API have repeated it.
-    """
-
-    def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
-        super().__init__(f"status {status}")
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    @property
-    def failure(self) -> CallFailure:
-        """What it means."""
-        try:
-            read: Any = json.decode(self.body)
-        except ValueError:
-            read = self.body
-        return CallFailure(
-            "status",
-            excerpt(read),
-            status=self.status,
-            code=_code(read),
-            retry_after_s=retry_after(self.headers),
-        )
+from hud.models.endpoint import Endpoint
+from hud.models.failure import CallFailure, excerpt, plain_reason
+from hud.models.passed_on import ERROR_BYTES, Outgoing, RefusedByApi, without_key
 
 
 class Upstream:
@@ -115,14 +73,11 @@ class Upstream:
             body = bytearray()
             async for data in reply.aiter_bytes():
                 body += data
-                if len(body) > _ERROR_BYTES:
+                if len(body) > ERROR_BYTES:
                     break
         finally:
             await reply.aclose()
-        key = self.endpoint.api_key
-        said = bytes(body[:_ERROR_BYTES])
-        if key and key != NO_KEY:
-            said = said.replace(key.encode(), b"[redacted]")
+        said = without_key(bytes(body[:ERROR_BYTES]), self.endpoint.api_key)
         return RefusedByApi(reply.status_code, reply.headers, said)
 
 
@@ -152,15 +107,6 @@ def read_failure(error: BaseException) -> CallFailure | None:
             return CallFailure("other", excerpt(str(error)))
         case _:
             return None
-
-
-def _code(body: Any) -> str | None:
-    held = cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else None
-    if not isinstance(held, dict):
-        return None
-    error = cast("dict[str, Any]", held)
-    code = error.get("code") or error.get("type")
-    return code if isinstance(code, str) else None
 
 
 @cache

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 from hud.agents.tools import screen_arguments as given
-from hud.agents.tools.base import AgentTool, ToolError
+from hud.agents.tools.base import ToolError
 from hud.agents.tools.computer import ComputerTool
 from hud.agents.tools.key_names import chords, modifiers
 from hud.agents.tools.screen import MAX_SCROLL, Button, Limits, told
@@ -151,6 +151,3 @@ def _generation(model: str) -> tuple[int, int]:
     """Return the generation of a GPT model, (0, 0) for any other model."""
     found = _GPT.search(model)
     return (int(found[1]), int(found[2] or 0)) if found and "nano" not in model else (0, 0)
-
-
-OPENAI_SCREEN_TOOLS: Sequence[type[AgentTool[Any]]] = (OpenAIComputerTool, OpenAIPageTool)

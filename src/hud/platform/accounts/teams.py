@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -16,7 +16,6 @@ from hud.platform.database import Database, now_us
 from hud.store import LOCAL_TEAM
 
 Role = Literal["owner", "admin", "member", "viewer"]
-ROLES: tuple[Role, ...] = get_args(Role)
 FIRST_USER = "owner"
 _TEAM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 from hud._core.http_sockets import Send
 from hud._core.ids import is_id, normal_id
 from hud.models.asgi import Refusal, part_of, start_of
+from hud.models.passed_on import Outgoing, RefusedByApi
 from hud.models.usage import UsageReader
 from hud.models.wire import Asked, Headers
 from hud.platform.database import Database
@@ -29,7 +30,7 @@ from hud.platform.gateway.refusals import told
 from hud.platform.gateway.relay import Passing, StreamTranslator, WholeTranslator
 from hud.platform.gateway.run_jobs import RunJobs
 from hud.platform.gateway.served import Route
-from hud.platform.gateway.upstream import Outgoing, Refused, Upstream
+from hud.platform.gateway.upstream import Upstream
 from hud.platform.gateway.usage_log import UsageLog
 from hud.platform.gateway.used import used_at_most, used_by, used_unanswered
 from hud.platform.identity import Caller
@@ -96,7 +97,7 @@ class ModelCalls:
             if asked.kind != "count":
                 await self._reserve(metered, body, asked)
             await self._relay(asked, plan, body, outgoing, metered, key, send)
-        except Refused as refused:
+        except RefusedByApi as refused:
             metered.status, metered.error = refused.status, refused.failure.detail
             metered.used = None
             status, more, said = told(refused, asked, plan, route)

@@ -11,10 +11,11 @@ from typing import Any, cast
 
 from hud._core import json
 from hud.models.asgi import Refusal
+from hud.models.passed_on import Outgoing
 from hud.models.provider import Dialect
 from hud.models.wire import Asked
 from hud.platform.gateway.served import OpenProvider, Route
-from hud.platform.gateway.upstream import Outgoing, Upstream
+from hud.platform.gateway.upstream import Upstream
 
 FRESH_S = 30.0
 _TIMEOUT_S = 3.0

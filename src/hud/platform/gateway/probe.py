@@ -9,13 +9,14 @@ from hud._core import json
 from hud._core.errors import InputError, bounded
 from hud.models.asgi import Refusal
 from hud.models.failure import excerpt
+from hud.models.passed_on import Outgoing
 from hud.models.provider import Dialect
 from hud.models.wire import Asked
 from hud.platform.database import Database
 from hud.platform.gateway.directory import Directory
 from hud.platform.gateway.providers import ProviderDialect
 from hud.platform.gateway.served import OpenProvider, Route
-from hud.platform.gateway.upstream import Outgoing, Upstream
+from hud.platform.gateway.upstream import Upstream
 from hud.platform.secrets import SecretBox
 
 _TIMEOUT_S = 20.0

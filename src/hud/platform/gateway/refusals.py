@@ -10,18 +10,18 @@ from typing import Any, cast
 
 from hud._core import json
 from hud.models.asgi import Refusal
+from hud.models.passed_on import RefusedByApi
 from hud.models.provider import Dialect
 from hud.models.wire import Asked, response_headers
 from hud.platform.gateway.claude_chat.reply import chat_error
 from hud.platform.gateway.plan import Plan
 from hud.platform.gateway.served import Route
-from hud.platform.gateway.upstream import Refused
 
 _KEY_CODES = (b"API_KEY_INVALID", b"API_KEY_EXPIRED")
 
 
 def told(
-    refused: Refused, asked: Asked, plan: Plan, route: Route
+    refused: RefusedByApi, asked: Asked, plan: Plan, route: Route
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return the status, the headers and the body to answer with.
 
@@ -73,7 +73,7 @@ def error_event(dialect: Dialect, message: str) -> bytes:
             return b"data: " + json.encode({"error": error}) + b"\n\n"
 
 
-def _lacks_responses(refused: Refused, asked: Asked) -> bool:
+def _lacks_responses(refused: RefusedByApi, asked: Asked) -> bool:
     """Tell a server without that API from one that knows no such model or reply."""
     if asked.dialect is not Dialect.RESPONSES or refused.status not in (404, 405, 501):
         return False

@@ -14,13 +14,13 @@ import aiohttp
 from hud._core.http_sockets import Send
 from hud.models.asgi import Refusal, part_of, start_of
 from hud.models.failure import plain_reason
+from hud.models.passed_on import without_key
 from hud.models.provider import Dialect
 from hud.models.usage import UsageReader
 from hud.models.wire import response_headers
 from hud.platform.gateway.claude_chat.reply import chat_reply
 from hud.platform.gateway.claude_chat.stream import ChatStream
 from hud.platform.gateway.refusals import error_event
-from hud.platform.gateway.upstream import without_key
 
 _WHOLE_AT_MOST = 64 * 1024 * 1024
 

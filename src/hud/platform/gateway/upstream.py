@@ -13,15 +13,13 @@ import asyncio
 import contextlib
 import io
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
-from typing import Any, Self, cast
+from typing import Self
 
 import aiohttp
 
-from hud._core import json
 from hud.models.asgi import Refusal
-from hud.models.endpoint import NO_KEY
-from hud.models.failure import CallFailure, excerpt, plain_reason, retry_after
+from hud.models.failure import plain_reason
+from hud.models.passed_on import ERROR_BYTES, Outgoing, RefusedByApi, without_key
 from hud.models.throttle import Throttle, backoff
 from hud.platform.gateway.addresses import ForbiddenAddress, open_socket
 from hud.platform.gateway.served import Route
@@ -34,44 +32,8 @@ RETRIES = 3
 # Servers of one's own close idle connections after 5 s, and one that is being closed breaks a call
 # that cannot be repeated; a provider's stay open for minutes, and are costly to make.
 _IDLE_S = {"http": 4.0, "https": 50.0}
-_ERROR_BYTES = 1 << 20
 _READ_BYTES = 1 << 16
 _IN_PIECES_BYTES = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One request to a provider."""
-
-    method: str
-    url: str
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-class Refused(Exception):
-    """The provider answered with an error, held whole so that it can be passed on.
-
-    Attributes:
-        body: Without the key, should the provider have repeated it.
-    """
-
-    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        super().__init__(f"status {status}")
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    @property
-    def failure(self) -> CallFailure:
-        """What it means."""
-        try:
-            read: Any = json.decode(self.body)
-        except ValueError:
-            read = self.body
-        seconds = retry_after(self.headers)
-        code = _code(read)
-        return CallFailure("status", excerpt(read), self.status, code, seconds)
 
 
 class Upstream:
@@ -104,7 +66,7 @@ class Upstream:
             on_sending: Told before every attempt.
 
         Raises:
-            Refused: when the provider says no, for good or for longer than the gateway waits.
+            RefusedByApi: when the provider says no, for good or for longer than the gateway waits.
             Refusal: when it cannot be asked.
         """
         ticket = throttle.draw_ticket()
@@ -132,7 +94,7 @@ class Upstream:
             waited_s += pause_s
 
     async def get(
-        self, request: Outgoing, route: Route, *, timeout_s: float, limit_bytes: int = _ERROR_BYTES
+        self, request: Outgoing, route: Route, *, timeout_s: float, limit_bytes: int = ERROR_BYTES
     ) -> tuple[int, bytes]:
         """Ask something that costs nothing and return the status and the body, without the key.
 
@@ -156,7 +118,7 @@ class Upstream:
 
     async def _sent(
         self, request: Outgoing, route: Route, throttle: Throttle, slot: int
-    ) -> aiohttp.ClientResponse | Refused | Refusal:
+    ) -> aiohttp.ClientResponse | RefusedByApi | Refusal:
         """Return the answer, or the error that it is; what may be repeated is the caller's part."""
         try:
             response = await self._request(request, route)
@@ -172,18 +134,18 @@ class Upstream:
             if response.status < 400:
                 throttle.answered()
                 raise _redirected(route, response.status)
-            body = (await _read_some(response, _ERROR_BYTES))[:_ERROR_BYTES]
+            body = (await _read_some(response, ERROR_BYTES))[:ERROR_BYTES]
         except (aiohttp.ClientError, TimeoutError, OSError):
             body = b""
         finally:
             response.close()
         key = route.provider.endpoint.api_key
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Refused(response.status, headers, without_key(body, key))
+        return RefusedByApi(response.status, headers, without_key(body, key))
 
     def _pause(
         self,
-        failed: Refused | Refusal,
+        failed: RefusedByApi | Refusal,
         throttle: Throttle,
         slot: int,
         attempt: int,
@@ -239,14 +201,6 @@ def _payload(body: bytes) -> bytes | io.BytesIO | None:
     return io.BytesIO(body) if len(body) > _IN_PIECES_BYTES else body or None
 
 
-def without_key(data: bytes, key: str) -> bytes:
-    """Return bytes of an answer without the provider's key, should they hold it."""
-    if not key or key == NO_KEY:
-        return data
-    spelled = key.encode()
-    return data.replace(spelled, b"[redacted]") if spelled in data else data
-
-
 async def _read_some(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
     """Return a body; of one that is longer than the limit a little more than that."""
     body = bytearray()
@@ -290,12 +244,3 @@ def _busy(route: Route, throttle: Throttle) -> Refusal:
         message += f": status {failure.status}, {failure.detail}"
     seconds = failure.retry_after_s if failure is not None else None
     return Refusal(429, "provider_busy", message, may_pass=True, retry_after_s=seconds or 1.0)
-
-
-def _code(body: Any) -> str | None:
-    held = cast("dict[str, Any]", body).get("error") if isinstance(body, dict) else None
-    if not isinstance(held, dict):
-        return None
-    error = cast("dict[str, Any]", held)
-    code = error.get("code") or error.get("type")
-    return code if isinstance(code, str) else None

@@ -16,19 +16,19 @@ from hud._core.errors import RuntimeFault
 from hud._core.unix_sockets import socket_itself
 from hud.clients.dial import DEFAULT_PORT
 from hud.platform.leases.lease import Lease
+from hud.platform.websockets import close, next_piece
 
 NORMAL, GOING_AWAY, OVER = 1000, 1001, 4410
 """Close codes: the environment hung up; it could not be reached just now; the lease is over."""
 
 _PIECE_BYTES = 64 * 1024
 _BUFFER_BYTES = 1024 * 1024
-_REASON_BYTES = 120  # a close frame holds 123
 
 
 async def splice(websocket: WebSocket, lease: Lease) -> None:
     """Connect an accepted WebSocket to a lease's environment until either end is gone."""
     connecting = asyncio.create_task(_connect(lease))
-    leaving = asyncio.create_task(_piece(websocket))
+    leaving = asyncio.create_task(next_piece(websocket))
     try:
         # While the environment starts, whoever waits for it may give up.
         await asyncio.wait([connecting, leaving], return_when=asyncio.FIRST_COMPLETED)
@@ -37,11 +37,11 @@ async def splice(websocket: WebSocket, lease: Lease) -> None:
         try:
             reader, writer = await connecting
         except RuntimeFault as fault:
-            await _close(websocket, OVER, fault.message)
+            await close(websocket, OVER, fault.message)
             return
         except OSError as error:
             reason = lease.vanished() or error.strerror or type(error).__qualname__
-            await _close(websocket, GOING_AWAY, f"the environment does not answer: {reason}")
+            await close(websocket, GOING_AWAY, f"the environment does not answer: {reason}")
             return
         try:
             await _relay(websocket, lease, leaving, reader, writer)
@@ -85,9 +85,9 @@ async def _relay(
         if inward.done():
             return
         if lease.over.done():
-            await _close(websocket, OVER, lease.over.result())
+            await close(websocket, OVER, lease.over.result())
         else:
-            await _close(websocket, NORMAL, lease.vanished() or "")
+            await close(websocket, NORMAL, lease.vanished() or "")
     finally:
         for task in (inward, outward):
             task.cancel()
@@ -101,25 +101,10 @@ async def _inward(
     while piece is not None:
         writer.write(piece)
         await writer.drain()
-        piece = await _piece(websocket)
+        piece = await next_piece(websocket)
 
 
 async def _outward(websocket: WebSocket, reader: asyncio.StreamReader) -> None:
     with contextlib.suppress(WebSocketDisconnect, ConnectionError):
         while piece := await reader.read(_PIECE_BYTES):
             await websocket.send_bytes(piece)
-
-
-async def _piece(websocket: WebSocket) -> bytes | None:
-    """Return what came, None when nothing more will."""
-    message = await websocket.receive()
-    if message["type"] != "websocket.receive":
-        return None
-    data: bytes | None = message.get("bytes")
-    return data if data is not None else str(message.get("text") or "").encode()
-
-
-async def _close(websocket: WebSocket, code: int, reason: str) -> None:
-    short = reason.encode()[:_REASON_BYTES].decode("utf-8", "ignore")
-    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-        await websocket.close(code, short)

@@ -110,6 +110,19 @@ class JobItem(BaseModel):
         )
 
 
+class Spent(BaseModel):
+    """What all runs of a job used, retries included; the cost as of a run."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    llm_calls: int
+    turns: int
+    unpriced_turns: int
+    cost_usd: float | None
+    known_cost_usd: float | None
+
+
 class RunItem(BaseModel):
     """One run.
 

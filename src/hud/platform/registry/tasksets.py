@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, or_, select
 
-from hud._core.ids import is_id, new_id, normal_id
+from hud._core.ids import new_id
 from hud.platform.database import now_us
 from hud.platform.errors import ApiError, not_found
 from hud.platform.registry import tables
@@ -64,17 +64,6 @@ def taskset_or_none(connection: Connection, team: str, name: str) -> Taskset | N
         select(*_COLUMNS).where(_here(team), _table.c.name == name.strip().replace("\0", "\ufffd"))
     ).one_or_none()
     return None if row is None else _taskset(row)
-
-
-def resolve_taskset(connection: Connection, team: str, name_or_id: str) -> Taskset:
-    """Return the taskset of this name or id.
-
-    Raises:
-        ApiError: with status 404, when the team has none.
-    """
-    if is_id(normal_id(name_or_id)):
-        return find_taskset(connection, team, name_or_id)
-    return named_taskset(connection, team, name_or_id)
 
 
 def create_taskset(connection: Connection, team: str, name: str, project_id: str | None) -> Taskset:

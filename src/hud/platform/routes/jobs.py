@@ -15,7 +15,7 @@ from hud.platform.ingest.reporting import intake_of
 from hud.platform.reading import places
 from hud.platform.reading.deleting import delete_job_records
 from hud.platform.reading.finding import RecordId, find_job
-from hud.platform.reading.shapes import JobItem, RunItem
+from hud.platform.reading.shapes import JobItem, RunItem, Spent
 from hud.platform.services import Services, services_of
 from hud.store import JobFilter, JobRecord, JobStatus
 
@@ -34,19 +34,6 @@ class JobPage(BaseModel):
     items: list[JobItem]
     total: int | None
     next_cursor: str | None
-
-
-class Spent(BaseModel):
-    """What all runs of a job used, retries included; the cost as of a run."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    llm_calls: int
-    turns: int
-    unpriced_turns: int
-    cost_usd: float | None
-    known_cost_usd: float | None
 
 
 class JobDetail(JobItem):

@@ -12,6 +12,7 @@ from hud.eval.results import Results, TaskResult, read_results
 from hud.eval.resume import owed_by
 from hud.platform.identity import Reader
 from hud.platform.reading.finding import RecordId, find_job
+from hud.platform.reading.shapes import Spent
 from hud.platform.routes.asked import refusals
 from hud.platform.routes.figures import Statistics
 from hud.platform.routes.leaderboards import Ks
@@ -22,20 +23,12 @@ from hud.store import JobRecord, JobStatus, Store
 router = APIRouter(prefix="/v2/jobs", tags=["comparison"])
 
 
-class Expense(BaseModel):
+class Expense(Spent):
     """What all runs of a job used, further attempts and invalid ones included.
 
     `cost_usd` is null when the price of any turn is unknown.
     """
 
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    llm_calls: int
-    turns: int
-    unpriced_turns: int
-    cost_usd: float | None
-    known_cost_usd: float | None
     wall_s: float
 
 

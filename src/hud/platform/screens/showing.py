@@ -27,6 +27,7 @@ from hud.platform.screens.desktop import show_desktop
 from hud.platform.screens.placed import PlacedRuns, Standing
 from hud.platform.screens.view_only import Rude
 from hud.platform.screens.viewer import Left, Slow, Viewer
+from hud.platform.websockets import close
 from hud.protocol.capability import Capability
 from hud.runtimes.base import Runtime
 
@@ -39,7 +40,6 @@ ENDED, REFUSED, SLOW, UNREACHED = 4410, 1008, 4408, 4404
 the viewer did not keep up; there is nothing to show just now."""
 
 _READY_S = 8.0
-_REASON_BYTES = 120  # a close frame holds 123
 _LOOK_S = 30.0
 
 
@@ -143,10 +143,10 @@ class Screens:
                 way.cancel()
             results = await asyncio.gather(*ways, return_exceptions=True)
         if standing.over.done():
-            await _close(websocket, ENDED, standing.over.result())
+            await close(websocket, ENDED, standing.over.result())
             return
         failures = [one for one in results if isinstance(one, Exception)]
-        await _close(websocket, *_verdict(failures[0] if failures else None))
+        await close(websocket, *_verdict(failures[0] if failures else None))
 
 
 def _screens(client: HudClient) -> list[Screen]:
@@ -196,9 +196,3 @@ def _verdict(error: Exception | None) -> tuple[int, str]:
             return UNREACHED, redact(error.message)
         case _:
             raise error
-
-
-async def _close(websocket: WebSocket, code: int, reason: str) -> None:
-    short = reason.encode()[:_REASON_BYTES].decode("utf-8", "ignore")
-    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-        await websocket.close(code, short)

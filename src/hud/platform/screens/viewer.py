@@ -11,6 +11,7 @@ from collections import deque
 from starlette.websockets import WebSocket
 
 from hud.platform.screens.view_only import Rude
+from hud.platform.websockets import next_piece
 
 SLOW_S = 10.0
 """A viewer that takes nothing for so long is let go."""
@@ -89,14 +90,12 @@ class Viewer:
             said = bytes(self._said)
             self._said.clear()
             return said
-        message = await self._websocket.receive()
-        if message["type"] != "websocket.receive":
+        piece = await next_piece(self._websocket)
+        if piece is None:
             raise Left
-        data: bytes | None = message.get("bytes")
-        said = data if data is not None else str(message.get("text") or "").encode()
-        if len(said) > _SAID_BYTES:
-            raise Rude(f"a message of {len(said)} bytes")
-        return said
+        if len(piece) > _SAID_BYTES:
+            raise Rude(f"a message of {len(piece)} bytes")
+        return piece
 
     async def exactly(self, count: int) -> bytes:
         """Return the next bytes that the viewer says.
