@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hud import Run, Task, Taskset
+from hud._core.processes import descendants_of
 from hud.eval.places import place_at
 from hud.runtimes.base import Provider
 from tests.faults import census as counting
@@ -56,6 +57,7 @@ async def _killed(
     name: str, place: Ground, provider: Provider, census: Census, fault_row: Record
 ) -> None:
     before = await asyncio.to_thread(census.take)
+    others = set(descendants_of(os.getpid()))
     word = f"hud-{uuid.uuid4().hex[:8]}"
     rows = [
         Task(env="faulted", id="held", slug=f"held-{n}", args={"name": word, "n": n})
@@ -65,7 +67,8 @@ async def _killed(
     victim = await _grading(word, work.done)
     census.remember(victim)
     if name == "bundle":  # behind whose wall no process has the mark
-        census.remember(os.getpid())
+        for pid in set(descendants_of(os.getpid())) - others:
+            census.remember(pid)
     during = await asyncio.to_thread(census.left, before)
     os.kill(victim, signal.SIGKILL)
     async with asyncio.timeout(DEADLINE_S):
