@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import shutil
 from typing import Any
@@ -26,6 +27,12 @@ def need_program(*names: str) -> str:
             return path
     missing(" or ".join(names))
     raise AssertionError
+
+
+def need_package(name: str) -> None:
+    """Make sure that a package is there, without importing it into the tests' process."""
+    if importlib.util.find_spec(name) is None:
+        missing(f"the Python package {name}")
 
 
 def need_module(name: str) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.hud_command import Shell
-from tests.needs import need_module
+from tests.needs import need_package
 
 GOOD = """
 from hud import Environment
@@ -149,7 +149,7 @@ def test_a_place_that_cannot_be_used_is_said_before_anything_is_recorded(
 
 
 def test_a_ray_cluster_that_does_not_answer_is_said_at_once(shell: Shell) -> None:
-    need_module("ray")
+    need_package("ray")  # which reads its settings where it is imported first
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
