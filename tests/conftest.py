@@ -38,10 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--soak"):
-        return
     soaking = [item for item in items if item.get_closest_marker("soak") is not None]
-    if soaking:
+    if config.getoption("--soak"):
+        for item in soaking:
+            item.add_marker(pytest.mark.timeout(0))
+    elif soaking:
         config.hook.pytest_deselected(items=soaking)
         items[:] = [item for item in items if item.get_closest_marker("soak") is None]
 

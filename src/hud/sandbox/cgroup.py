@@ -161,31 +161,13 @@ class Cgroup:
             found |= _pids_below(folder)
         return sorted(found)
 
-    def freeze(self, timeout_s: float = 1.0) -> bool:
-        """Stop every process where it stands; say whether all of them do within `timeout_s`.
-
-        They stay stopped, or go on being stopped, until `thaw`.
-        """
-        if not self._set_frozen(True):
-            return False
-        deadline = time.monotonic() + timeout_s
-        while not self._stands_still():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_PAUSE_S / 10)
-        return True
-
-    def thaw(self) -> bool:
-        """Let them go on."""
-        return self._set_frozen(False)
-
     def kill(self, timeout_s: float = 5.0) -> bool:
         """Kill every process in it, those it starts meanwhile too; say whether none is left."""
         deadline = time.monotonic() + timeout_s
         while True:
             self._kill_once()
             # A frozen process of version 1 takes its signals once it is thawed.
-            self.thaw()
+            self._set_frozen(False)
             if not self.pids():
                 return True
             if time.monotonic() > deadline:
@@ -236,13 +218,6 @@ class Cgroup:
             return True
         state = "FROZEN" if frozen else "THAWED"
         return self._write("freezer", "freezer.state", state, quiet=True)
-
-    def _stands_still(self) -> bool:
-        # Asking is not enough: the kernel stops each process when it next looks at it.
-        frozen = self._counter(UNIFIED, "cgroup.events", "frozen")
-        if frozen is not None:
-            return frozen == 1
-        return (self._text("freezer", "freezer.state") or "").strip() == "FROZEN"
 
     def _kill_once(self) -> None:
         if self._write(UNIFIED, "cgroup.kill", "1", quiet=True):
