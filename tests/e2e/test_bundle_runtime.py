@@ -260,6 +260,19 @@ async def test_a_limit_on_memory_is_kept_to_and_named(bundle: Bundle) -> None:
         pytest.skip(error.message)
 
 
+@pytest.mark.usefixtures("limits_on_memory")
+async def test_rollouts_that_ask_for_no_memory_share_what_they_are_given(bundle: Bundle) -> None:
+    row = task("walled", "eat", megabytes=2000)
+    async with BundleRuntime(bundle, memory_ceiling_mb=300) as runtime:
+        async with started(runtime, row) as (place, client, _prompt):
+            with pytest.raises(RuntimeFault):
+                await client.grade({"answer": ""})
+            reason = str(await place.params["exit_reason"].wait(30))
+        assert "300 MB of memory" in reason
+        # The next is not held to account for it.
+        assert await score_of(runtime, task("walled", "eat", megabytes=20), "") == 1.0
+
+
 async def _rollout_below(root: int) -> int:
     """Return the process of the one rollout: the child of what is behind the wall."""
     (parent,) = (pid for pid in processes.descendants_of(root) if _parent_of(pid) == root)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from hud import Run, Task, Taskset
+from hud._core.errors import EnvironmentFault
+from hud.packaging.docker import room
 from hud.packaging.docker.build import ImageAsk, build_image
 from hud.runtimes.docker import DockerRuntime
 from tests.docker.conftest import RECIPE
@@ -174,6 +178,61 @@ async def test_a_build_that_is_cancelled_while_its_image_hangs_leaves_no_contain
         reaped_s=seconds,
         by="by the build",
     )
+
+
+async def test_an_image_that_fills_the_engines_disk_is_not_built_to_its_end(
+    container_engine: DockerEngine,
+    census: Census,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault_row: Record,
+) -> None:
+    monkeypatch.setenv("HUD_HOME", str(tmp_path / "home"))
+    for name, value in container_engine.environ.items():
+        monkeypatch.setenv(name, value)
+    data = container_engine.folder / "data"
+
+    def free_mb() -> int:
+        return shutil.disk_usage(data).free >> 20
+
+    files = {"flood.py": FLOOD, "Dockerfile.hud": f"{RECIPE}RUN python3 flood.py\n"}
+    folder = write(tmp_path / "floods", source() | files)
+    census.counts["containers"] = container_engine.containers
+    before = await asyncio.to_thread(census.take)
+    free = free_mb()
+    monkeypatch.setattr(room, "floor_mb", Mock(return_value=free - FLOOD_MB // 4))
+    with pytest.raises(EnvironmentFault, match="it left less than") as caught:
+        async with asyncio.timeout(DEADLINE_S):
+            await build_image(folder, ImageAsk(leaves_room=True), on_line=lambda line: None)
+    during = await asyncio.to_thread(census.left, before)
+    seconds, left = await asyncio.to_thread(census.wait_until, before)
+    assert left == {}, counting.spelled(left)
+    async with asyncio.timeout(DEADLINE_S):
+        is_back = False
+        while not is_back:
+            await asyncio.sleep(0.1)
+            is_back = free - free_mb() < FLOOD_MB // 8
+    fault_row(
+        group=GROUP,
+        fault="it fills the engine's disk",
+        where="docker",
+        came=f"FAILED: {caught.value.message[:60]}",
+        during=counting.spelled(during),
+        reaped_s=seconds,
+        by="by the build",
+        note="What it wrote is off the disk again.",
+    )
+
+
+FLOOD_MB = 4096
+FLOOD = f"""
+import time
+with open("/flood", "wb") as file:
+    for _ in range({FLOOD_MB} // 16):
+        file.write(bytes(16 << 20))
+        time.sleep(0.05)
+time.sleep(3600)
+"""
 
 
 HANGS = """

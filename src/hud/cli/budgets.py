@@ -52,7 +52,7 @@ def set_command(
         typer.Option("--max-cost", min=0, metavar="USD", help="Money.", show_default=False),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=0, help="Tokens in and out.", show_default=False)
+        int | None, typer.Option(metavar="N", min=0, help="Tokens in and out.", show_default=False)
     ] = None,
     as_json: AsJson = False,
     verbose: Verbosity = 0,

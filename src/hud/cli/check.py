@@ -21,7 +21,7 @@ def command(
     runtime: Annotated[
         str, typer.Option(help="Where rollouts run: local or subprocess.")
     ] = "subprocess",
-    max_concurrent: Annotated[int, typer.Option(min=1, help="Rollouts at once.")] = 30,
+    max_concurrent: Annotated[int, typer.Option(metavar="N", min=1, help="Rollouts at once.")] = 30,
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> int:

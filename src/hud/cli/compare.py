@@ -34,7 +34,7 @@ def command(
     ] = "agent-model",
     include_changed: IncludeChanged = False,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=0, help="Tasks to show; 0 shows all.")
+        int, typer.Option("--limit", "-n", metavar="N", min=0, help="Tasks to show; 0 shows all.")
     ] = 20,
     as_json: AsJson = False,
     verbose: Verbosity = 0,

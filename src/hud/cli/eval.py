@@ -64,7 +64,14 @@ def command(
     ] = False,
     group: Annotated[
         int | None,
-        typer.Option("--group", "--group-size", min=1, help="Repeats per task.", show_default="1"),
+        typer.Option(
+            "--group",
+            "--group-size",
+            metavar="N",
+            min=1,
+            help="Repeats per task.",
+            show_default="1",
+        ),
     ] = None,
     runtime: Annotated[
         str | None,
@@ -89,10 +96,11 @@ def command(
         ),
     ] = None,
     max_concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Rollouts at once.", show_default="30")
+        int | None, typer.Option(metavar="N", min=1, help="Rollouts at once.", show_default="30")
     ] = None,
     max_steps: Annotated[
-        int | None, typer.Option(min=1, help="Turns an agent may take.", show_default="10")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Turns an agent may take.", show_default="10"),
     ] = None,
     rollout_timeout: Annotated[
         float | None, typer.Option(help="Seconds for one whole rollout.", show_default="no limit")
@@ -100,6 +108,7 @@ def command(
     retries: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=0,
             help="Further attempts at rollouts that broke at the runtime, model or capability.",
             show_default="2",

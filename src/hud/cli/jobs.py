@@ -20,7 +20,7 @@ def command(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=0, help="Rows to show; 0 shows all.")
+        int, typer.Option("--limit", "-n", metavar="N", min=0, help="Rows to show; 0 shows all.")
     ] = 20,
     platform: Annotated[
         bool, typer.Option("--platform", help="What the platform at HUD_API_URL has, instead.")

@@ -36,7 +36,8 @@ def create(
         ),
     ] = None,
     expires_in_days: Annotated[
-        int | None, typer.Option(min=1, max=3650, help="Default: never.", show_default=False)
+        int | None,
+        typer.Option(metavar="DAYS", min=1, max=3650, help="Default: never.", show_default=False),
     ] = None,
     new_team: Annotated[
         bool, typer.Option("--new-team", help="Make the team when there is none of that name.")

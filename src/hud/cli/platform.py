@@ -50,6 +50,17 @@ Blobs = Annotated[
     ),
 ]
 
+EnvironmentMemory = Annotated[
+    int | None,
+    typer.Option(
+        "--environment-memory",
+        min=64,
+        metavar="MIB",
+        help="The most memory an environment gets, and what it gets that asks for none.",
+        show_default="half of this machine's",
+    ),
+]
+
 
 class BuilderKind(StrEnum):
     """What environments are built as."""
@@ -63,7 +74,7 @@ class BuilderKind(StrEnum):
 def up(
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65535, help="0: any free one.")
+        int, typer.Option("--port", "-p", metavar="PORT", min=0, max=65535, help="0: any free one.")
     ] = 8420,
     home: Home = None,
     database: Database = None,
@@ -86,6 +97,7 @@ def up(
     rollouts: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=0,
             max=10_000,
             help="Remote rollouts this process runs at a time; 0 leaves them to `hud platform "
@@ -96,6 +108,7 @@ def up(
     engine: Annotated[
         str, typer.Option(help="What runs remote rollouts: embedded, ray, or ray:HOST:PORT.")
     ] = "embedded",
+    environment_memory: EnvironmentMemory = None,
     builder: Annotated[
         BuilderKind,
         typer.Option(
@@ -105,7 +118,11 @@ def up(
     builds: Annotated[
         int,
         typer.Option(
-            "--builds", min=0, max=64, help="Environments built together here; 0: none at all."
+            "--builds",
+            metavar="N",
+            min=0,
+            max=64,
+            help="Environments built together here; 0: none at all.",
         ),
     ] = 2,
     build_timeout: Annotated[
@@ -130,6 +147,7 @@ def up(
         public_url=public_url,
         env_providers=env_providers,
         engine=engine,
+        environment_memory_mb=environment_memory,
         builder=builder.value,
         builds_at_once=builds,
         build_timeout_s=build_timeout,
@@ -165,6 +183,7 @@ def worker(
     rollouts: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             max=10_000,
             help="Rollouts at a time.",
@@ -174,6 +193,7 @@ def worker(
     engine: Annotated[
         str, typer.Option(help="What runs them: embedded, ray, or ray:HOST:PORT.")
     ] = "embedded",
+    environment_memory: EnvironmentMemory = None,
     verbose: Verbosity = 0,
 ) -> None:
     """Run remote rollouts of a platform, beside its server, until Ctrl-C or SIGTERM.
@@ -183,7 +203,14 @@ def worker(
     from hud.platform.working import work
 
     more = {} if rollouts is None else {"rollouts": rollouts}
-    config = configured(home, database, blobs, engine=engine, **more)
+    config = configured(
+        home,
+        database,
+        blobs,
+        engine=engine,
+        environment_memory_mb=environment_memory,
+        **more,
+    )
     work(config, url, lambda where: streams.write(f"worker ready for {where}"))
 
 
@@ -215,7 +242,9 @@ def sign_in(
 def status(
     wait: Annotated[
         float,
-        typer.Option(min=0, max=3600, help="Seconds to wait until a platform answers."),
+        typer.Option(
+            metavar="SECONDS", min=0, max=3600, help="Seconds to wait until a platform answers."
+        ),
     ] = 0.0,
     home: Home = None,
     as_json: AsJson = False,

@@ -21,7 +21,7 @@ def command(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65535, help="0: any free one.")
+        int, typer.Option("--port", "-p", metavar="PORT", min=0, max=65535, help="0: any free one.")
     ] = 8765,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     arg: Annotated[

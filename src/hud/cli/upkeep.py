@@ -89,10 +89,14 @@ def migrate(
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     grace_hours: Annotated[
-        float, typer.Option(min=1.0, help="What was stored within so many hours stays.")
+        float,
+        typer.Option(metavar="HOURS", min=1.0, help="What was stored within so many hours stays."),
     ] = 24.0,
     keep_days: Annotated[
-        float, typer.Option(min=1.0, help="Builds that were used within so many days stay.")
+        float,
+        typer.Option(
+            metavar="DAYS", min=1.0, help="Builds that were used within so many days stay."
+        ),
     ] = 30.0,
     home: Home = None,
     database: Database = None,

@@ -36,7 +36,9 @@ def command(
         typer.Option(help="From then on, as 2026-01-31 or with a time.", show_default=False),
     ] = None,
     until: Annotated[str | None, typer.Option(help="Before then.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Groups, the costliest first.")] = 100,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Groups, the costliest first.")
+    ] = 100,
     as_json: AsJson = False,
     verbose: Verbosity = 0,
 ) -> None:

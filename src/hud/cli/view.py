@@ -21,7 +21,7 @@ def command(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65535, help="0: any free one.")
+        int, typer.Option("--port", "-p", metavar="PORT", min=0, max=65535, help="0: any free one.")
     ] = 0,
     no_open: Annotated[
         bool, typer.Option("--no-open", help="Only print the link; open no browser.")

@@ -11,9 +11,11 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import shutil
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -33,7 +35,7 @@ _SHARED, _OWN = f"{LAYERS}/shared", f"{LAYERS}/own"
 _WRITABLE = ("/tmp", HOME)
 
 _NEW_MOUNTS, _NEW_IPC, _NEW_USER, _NEW_NET = 0x2_0000, 0x800_0000, 0x1000_0000, 0x4000_0000
-_MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 0x4_0000
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 0x1000, 0x4000, 0x4_0000
 _MNT_DETACH = 2
 _PR_SET_DUMPABLE, _PR_CAP_AMBIENT, _CLEAR_ALL = 4, 47, 4
 _CAPABILITY_VERSION_3 = 0x2008_0522
@@ -120,11 +122,20 @@ def _uncover_proc() -> None:
     The kernel shows a /proc to walls further inside only where nothing of the outer one is covered.
     What lies below may be written by the machine's root alone, whom nobody here can become.
     """
+    for place in reversed(_mounts_below("/proc")):
+        _call("umount2", os.fsencode(place), _MNT_DETACH)
+
+
+def _mounts_below(place: str) -> list[str]:
+    """Return what is mounted below a place, in the order of mounting."""
     with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123
-        places = [line.split(b" ")[4] for line in file.read(_ORDER_BYTES).splitlines()]
-    for place in reversed(places):
-        if place.startswith(b"/proc/"):
-            _call("umount2", place, _MNT_DETACH)
+        lines = file.read(_ORDER_BYTES).splitlines()
+    # The kernel writes a blank, a tab, a line's end and a backslash as three octal digits.
+    names = [
+        re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4])
+        for line in lines
+    ]
+    return [os.fsdecode(name) for name in names if name.startswith(f"{place}/".encode())]
 
 
 def _lowest() -> str:
@@ -159,16 +170,33 @@ def _layer(number: int, top: str, lower: str, place: str) -> None:
     os.mkdir(work)  # noqa: PTH102
     os.chmod(upper, 0o1777 if place == "/tmp" else 0o755)  # noqa: PTH101
     options = f"lowerdir={lower},upperdir={upper},workdir={work},userxattr"
-    try:
-        _mount("overlay", place, "overlay", _MS_NOSUID | _MS_NODEV, options)
-    except OSError:
-        # Layers cannot be stacked any higher here: a copy does the same, more slowly.
-        copy = f"{top}/{number}/copy"
-        for folder in reversed(lower.split(":")):
-            shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
-        os.chmod(copy, 0o1777 if place == "/tmp" else 0o755)  # noqa: PTH101
-        shutil.rmtree(upper)
-        _mount(copy, place, None, 0x1000, None)
+    below = _mounts_below(place) if lower == place else []
+    if not below:
+        with contextlib.suppress(OSError):
+            _mount("overlay", place, "overlay", _MS_NOSUID | _MS_NODEV, options)
+            return
+    # Layers cannot be stacked any higher here, or would hide what is mounted below, as a Python
+    # that lies in /tmp is: a copy does the same, more slowly.
+    copy = f"{top}/{number}/copy"
+    for folder in reversed(lower.split(":")):
+        shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True, ignore=_all_of(below))
+    os.chmod(copy, 0o1777 if place == "/tmp" else 0o755)  # noqa: PTH101
+    shutil.rmtree(upper)
+    for mounted in below:
+        if not any(mounted.startswith(f"{other}/") for other in below):
+            target = copy + mounted.removeprefix(place)
+            if os.path.isdir(mounted):  # noqa: PTH112
+                os.makedirs(target, exist_ok=True)  # noqa: PTH103
+            else:
+                os.close(os.open(target, os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _mount(mounted, target, None, _MS_BIND | _MS_REC, None)
+    _mount(copy, place, None, _MS_BIND | _MS_REC, None)
+
+
+def _all_of(paths: list[str]) -> Callable[[str, list[str]], set[str]]:
+    """Return what tells `copytree` to leave these out."""
+    left_out = set(paths)
+    return lambda folder, names: {name for name in names if f"{folder}/{name}" in left_out}
 
 
 def _raise_loopback() -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hud._core import machine
 from hud._core.errors import HudError, InputError, RuntimeFault
 from hud._core.paths import hud_home
 from hud.environment.browser_process import find_chromium
@@ -44,6 +45,8 @@ class Ask:
 
     Attributes:
         memory_mb, cpus, processes: For everything behind the wall together.
+        ceiling_mb: Its memory where none was asked for: half of this machine's when left out. Where
+            it cannot be enforced, it is not.
         is_strict: Whether a limit that cannot be enforced here is refused, or left out.
         disk_mb: How much one rollout may write, in memory.
         network: Whether it has this machine's network.
@@ -51,6 +54,7 @@ class Ask:
     """
 
     memory_mb: int | None = None
+    ceiling_mb: int | None = None
     cpus: float | None = None
     processes: int | None = 4096
     is_strict: bool = True
@@ -101,6 +105,8 @@ class Root:
         self._cgroup: Cgroup | None = None
         self._identity: identity.Identity | None = None
         self._browser = _browser_elsewhere()
+        self._memory_mb = ask.memory_mb or ask.ceiling_mb or max(1, machine.memory_mb() // 2)
+        self._kills_told = 0
         self.applied: frozenset[str] = frozenset()
 
     @property
@@ -180,9 +186,10 @@ class Root:
             who.release()
 
     def ended_because(self) -> str | None:
-        """Say which limit ended a process behind the wall, if one did."""
-        if self._cgroup is not None and self._cgroup.oom_kills():
-            return f"it used more than its {self._ask.memory_mb or _MEMORY_MB} MB of memory"
+        """Say which limit ended a process behind the wall, if one did; each end is told once."""
+        if self._cgroup is not None and self._cgroup.oom_kills() > self._kills_told:
+            self._kills_told += 1
+            return f"it used more than its {self._memory_mb} MB of memory"
         return None
 
     def _limit(self) -> Cgroup | None:
@@ -191,7 +198,7 @@ class Root:
         ask = self._ask
         made = Cgroup.create(
             "bundle",
-            memory_bytes=None if ask.memory_mb is None else ask.memory_mb << 20,
+            memory_bytes=self._memory_mb << 20,
             cpus=ask.cpus,
             pids=ask.processes,
         )

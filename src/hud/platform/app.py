@@ -113,7 +113,9 @@ def create_app(services: Services) -> FastAPI:
     app.state.intake = Intake(services.store, services.database)
     app.state.uploads = Gate(tasksets.UPLOADS_TOGETHER_BYTES)
     app.state.live = Live(services.store)
-    deployed = Deployed(services.database, services.secrets, config.home)
+    deployed = Deployed(
+        services.database, services.secrets, config.home, memory_mb=config.most_memory_mb
+    )
     app.state.builds = Builds(
         services.database,
         services.secrets,

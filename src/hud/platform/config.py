@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from hud._core import machine
 from hud._core.errors import InputError, bounded
 
 BuilderName = Literal["bundle", "docker"]
@@ -30,6 +31,8 @@ class PlatformConfig:
         env_providers: Whether the local team may use the provider keys of the environment.
         rollouts: How many rollouts this process runs at a time; 0 leaves them to other workers.
         engine: What they are run by; see `hud.platform.rollouts.engines`.
+        environment_memory_mb: The most memory an environment gets, and what it gets that asks for
+            none; half of the machine's when None.
         body_limit_bytes: The longest request body; telemetry may be tens of MiB.
         context_limit_bytes: The longest context of a build.
         builder: What environments are built as: bundles, or images of this machine's engine.
@@ -46,6 +49,7 @@ class PlatformConfig:
     env_providers: bool = False
     rollouts: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
     engine: str = "embedded"
+    environment_memory_mb: int | None = None
     body_limit_bytes: int = 96 * 1024 * 1024
     context_limit_bytes: int = 256 * 1024 * 1024
     builder: BuilderName = "bundle"
@@ -70,6 +74,13 @@ class PlatformConfig:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def most_memory_mb(self) -> int | None:
+        """The most memory an environment gets, in MiB; None where each node has its own answer."""
+        if self.environment_memory_mb is not None or self.engine != "embedded":
+            return self.environment_memory_mb
+        return machine.memory_mb() // 2
 
     def url(self, port: int) -> str:
         """Return the origin people reach it at, when it listens on `port`."""

@@ -51,7 +51,10 @@ def work(config: PlatformConfig, url: str | None, on_ready: Callable[[str], None
 async def _work(services: Services, url: str, on_ready: Callable[[str], None]) -> None:
     await clear_up()
     places = Places()
-    deployed = Deployed(services.database, services.secrets, services.config.home)
+    config = services.config
+    deployed = Deployed(
+        services.database, services.secrets, config.home, memory_mb=config.most_memory_mb
+    )
     worker = make_worker(services, places, deployed)
     worker.gateway_url = f"{url}/inference"
     stopping = asyncio.Event()

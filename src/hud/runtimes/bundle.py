@@ -57,6 +57,7 @@ class BundleRuntime:
         network: bool = False,
         warm: int = 0,
         store: Path | None = None,
+        memory_ceiling_mb: int | None = None,
     ) -> None:
         """Choose what to run; nothing is started yet.
 
@@ -70,6 +71,8 @@ class BundleRuntime:
             network: Give it this machine's network, loopback included. For code you trust.
             warm: Above 0, the source is imported as soon as the scope is open.
             store: Where bundles are kept; `HUD_HOME/bundles` otherwise.
+            memory_ceiling_mb: What all rollouts together may use that ask for no memory of their
+                own, in MiB; half of this machine's when left out.
 
         Raises:
             ValueError: when `ready_timeout` is not positive, or `warm` is negative.
@@ -84,7 +87,7 @@ class BundleRuntime:
         self.warm = warm
         self.fresh_reason: str | None = None
         self._config = runtime_config
-        self._ask = Ask(network=network, env=dict(env_vars or {}))
+        self._ask = Ask(network=network, env=dict(env_vars or {}), ceiling_mb=memory_ceiling_mb)
         self._store = store
         self._made = bundle if isinstance(bundle, Bundle) else None
         self._making = asyncio.Lock()

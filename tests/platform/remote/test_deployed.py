@@ -53,6 +53,15 @@ async def told():
     yield 1.0 if os.environ.get("TOLD") == "to the environment only" else 0.0
 
 
+@env.template()
+async def eat(megabytes: int):
+    yield "Eat."
+    held = bytearray(megabytes << 20)
+    for place in range(0, len(held), 4096):
+        held[place] = 1
+    yield 1.0
+
+
 def _reaches(port: str) -> bool:
     import socket
 
@@ -76,7 +85,7 @@ def walls() -> None:
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Generator[Laptop]:
     folder = tmp_path_factory.mktemp("deployed")
-    with running(folder / "home") as server:
+    with running(folder / "home", "--environment-memory", "512") as server:
         found = Laptop(server, folder / "measured", {"env.py": SOURCE})
         port = server.url.rpartition(":")[2]
         settings = ("--env", "TOLD=to the environment only", "--env", f"PLATFORM_PORT={port}")
@@ -95,16 +104,38 @@ def test_the_rewards_of_a_remote_run_are_those_of_a_local_one(
     assert sorted(reward for [reward] in local.values()) == [0.0, 0.3, 1.0]
 
 
-def _graded(laptop: Laptop, task: str, **args: Any) -> dict[str, Any]:
+def _ended(laptop: Laptop, task: str, *, asks: Any = None, **args: Any) -> dict[str, Any]:
     with laptop.server.client(laptop.key) as client:
-        return over(client, submit(client, task, env="measured", args=args))
+        more: dict[str, Any] = {"args": args, "retries": 0}
+        if asks is not None:
+            more["runtime_config"] = {"resources": asks}
+        return over(client, submit(client, task, env="measured", **more))
 
 
 def test_an_environment_sees_nothing_of_the_platform_that_runs_it(laptop: Laptop) -> None:
-    ended = _graded(laptop, "look_around", home=str(laptop.server.home))
+    ended = _ended(laptop, "look_around", home=str(laptop.server.home))
     assert ended["evaluation_result"]["content"] in (None, "")
     assert ended["reward"] == 1.0
 
 
 def test_an_environment_is_run_with_what_it_was_deployed_with(laptop: Laptop) -> None:
-    assert _graded(laptop, "told")["reward"] == 1.0
+    assert _ended(laptop, "told")["reward"] == 1.0
+
+
+@pytest.mark.usefixtures("limits_on_memory")
+def test_an_environment_that_asks_for_no_memory_gets_what_the_platform_gives(
+    laptop: Laptop,
+) -> None:
+    ended = _ended(laptop, "eat", megabytes=4000)
+    assert ended["status"] == "error" and ended["reward"] is None
+    assert "512 MB of memory" in ended["error"]
+    # The server has not suffered, nor has the next.
+    assert _ended(laptop, "eat", megabytes=50)["reward"] == 1.0
+
+
+def test_an_environment_that_asks_for_more_memory_than_there_is_to_have_is_not_run(
+    laptop: Laptop,
+) -> None:
+    ended = _ended(laptop, "eat", asks={"memory_mb": 513}, megabytes=1)
+    assert ended["status"] == "error" and ended["reward"] is None
+    assert "513 MiB of memory" in ended["error"] and "at most 512" in ended["error"]

@@ -25,6 +25,7 @@ from hud.packaging.context import read_context
 from hud.packaging.docker import recipe as recipes
 from hud.packaging.docker.engine import Engine, Line, find_engine
 from hud.packaging.docker.names import SOURCE_LABEL, VERSION_LABEL, image_name, is_image_name
+from hud.packaging.docker.room import leaving_room
 from hud.packaging.docker.values import argument_options
 from hud.packaging.lock import Lock
 from hud.packaging.variables import variables_of
@@ -48,6 +49,7 @@ class ImageAsk:
     Attributes:
         cache_scope: Builds of other scopes have cache mounts (`RUN --mount=type=cache`) of their
             own. None is the scope of whoever builds without any.
+        leaves_room: Whether it is ended when it has nearly filled the engine's disk.
     """
 
     tag: str | None = None
@@ -57,6 +59,7 @@ class ImageAsk:
     no_cache: bool = False
     platform: str | None = None
     cache_scope: str | None = None
+    leaves_room: bool = False
     timeout_s: float = BUILD_S
 
 
@@ -102,7 +105,8 @@ async def build_image(folder: Path, ask: ImageAsk, *, on_line: Line) -> Image:
         staged = await asyncio.to_thread(_stage, folder, staging)
         identity = staging / "image-id"
         words = _words(ask, staged, identity, variables.get("DOCKER_BUILDKIT") == "1")
-        await _run(engine, words, variables, ask, on_line)
+        async with leaving_room(engine) if ask.leaves_room else contextlib.nullcontext():
+            await _run(engine, words, variables, ask, on_line)
         digest = identity.read_text("utf-8").strip()
         offer = await _describe(engine, digest, ask.name)
         lock = _lock(staged, offer, digest)

@@ -21,6 +21,7 @@ async def build(order: Order, source: Path) -> dict[str, Any]:
         secrets=_secrets(order),
         no_cache=order.no_cache,
         cache_scope=order.team or None,
+        leaves_room=True,
     )
     image = await build_image(source, ask, on_line=say)
     return {

@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from hud._core import json
+from hud._core import json, machine
 from hud._core.errors import InputError, bounded
-from hud.environment.runtime_config import RuntimeConfig
+from hud.environment.runtime_config import RuntimeConfig, RuntimeResources
 from hud.environment.task import Task
 from hud.platform.database import Database
 from hud.platform.errors import ApiError
@@ -40,6 +40,8 @@ class Built:
         bundles: The folder of this platform's bundles.
         variables: What its environment is given as environment variables, decrypted.
         config: What every rollout of it is to have, as it was deployed with.
+        memory_mb: The most memory an environment gets here, and what it gets that asks for none;
+            None leaves it to what runs it.
     """
 
     team: str
@@ -49,6 +51,7 @@ class Built:
     bundles: Path
     variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     config: RuntimeConfig | None = None
+    memory_mb: int | None = None
 
 
 Make = Callable[[Built, str], Provider]
@@ -59,13 +62,23 @@ def _bundle(built: Built, sha256: str) -> Provider:
 
     if not _SHA256.fullmatch(sha256):
         raise InputError(f"{bounded(built.uri)!r} is the address of no bundle")
-    return BundleRuntime(built.uri, env_vars=dict(built.variables), store=built.bundles)
+    return BundleRuntime(
+        built.uri,
+        env_vars=dict(built.variables),
+        store=built.bundles,
+        memory_ceiling_mb=built.memory_mb,
+    )
 
 
 def _docker(built: Built, image: str) -> Provider:
     from hud.runtimes.docker import DockerRuntime
 
-    return DockerRuntime(image, env_vars=dict(built.variables))
+    memory_mb = built.memory_mb or machine.memory_mb() // 2
+    return DockerRuntime(
+        image,
+        env_vars=dict(built.variables),
+        runtime_config=RuntimeConfig(resources=RuntimeResources(memory_mb=memory_mb)),
+    )
 
 
 KINDS: dict[str, Make] = {"bundle": _bundle, "docker": _docker}
@@ -96,7 +109,8 @@ def as_deployed(built: Built, task: Task) -> Task:
     container engine holds is not a team's to choose.
 
     Raises:
-        InputError: when the row asks for further containers, which the build does not have.
+        InputError: when the row asks for further containers, which the build does not have, or for
+            more memory than an environment gets here.
     """
     config = task.runtime_config
     if config is None and built.config is None:
@@ -108,6 +122,14 @@ def as_deployed(built: Built, task: Task) -> Task:
             hint="run it with --runtime docker, or remove compose from its runtime_config",
         )
     asked = (built.config or RuntimeConfig()).with_overrides(config)
+    memory_mb = asked.resources.memory_mb if asked.resources else None
+    if memory_mb is not None and built.memory_mb is not None and memory_mb > built.memory_mb:
+        raise InputError(
+            f"task {bounded(task.slug)!r} asks for {memory_mb} MiB of memory, and this platform "
+            f"gives an environment at most {built.memory_mb}",
+            hint="ask for less in its runtime_config, or have the platform started with more: "
+            "hud platform up --environment-memory MIB",
+        )
     kept = asked.model_dump(exclude_unset=True, exclude={"image"})
     own = RuntimeConfig.model_validate(kept) if kept else None
     return task.model_copy(update={"runtime_config": own})
@@ -122,10 +144,18 @@ def is_here(uri: str, bundles: Path) -> bool:
 class Deployed:
     """Finds what the teams of a platform have deployed. From any thread; blocks."""
 
-    def __init__(self, database: Database, secrets: SecretBox, home: Path) -> None:
+    def __init__(
+        self,
+        database: Database,
+        secrets: SecretBox,
+        home: Path,
+        *,
+        memory_mb: int | None = None,
+    ) -> None:
         self._database = database
         self._secrets = secrets
         self._bundles = home / "bundles"
+        self._memory_mb = memory_mb
 
     def find(self, team: str, name: str) -> Built:
         """Return the latest build of the team's environment of that name.
@@ -150,7 +180,12 @@ class Deployed:
         if found.variables:
             variables = json.decode(self._secrets.decrypt(found.variables))
         config = _config(found.spec)
-        return Built(team, found.build, found.name, found.uri, self._bundles, variables, config)
+        return Built(
+            *(team, found.build, found.name, found.uri, self._bundles),
+            variables=variables,
+            config=config,
+            memory_mb=self._memory_mb,
+        )
 
 
 def _config(spec: str | None) -> RuntimeConfig | None:
