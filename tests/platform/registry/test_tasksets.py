@@ -207,7 +207,8 @@ def test_what_is_no_json_object_is_refused(client: httpx.Client, body: bytes) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "..", "a\nb", "x" * 201, str(uuid.uuid4()), uuid.uuid4().hex]
+    "name",
+    ["", " ", "..", "a\nb", "x" * 201, str(uuid.UUID(int=7 << 64)), uuid.UUID(int=9 << 64).hex],
 )
 def test_a_name_that_cannot_be_one_is_refused(client: httpx.Client, name: str) -> None:
     reply = client.post("/v2/tasks/upload", json={"taskset_name": name, "tasks": [item("a")]})
