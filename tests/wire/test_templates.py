@@ -148,7 +148,7 @@ async def test_a_template_without_one_grade_says_so_and_scores_nothing(
         {"score": 1.0, "subscores": "all"},
         {"score": 1.0, "subscores": [{"name": "a"}]},
         {"score": 1.0, "subscores": [{"name": "a", "value": float("nan")}]},
-        {"score": 1.0, "info": {"at": object()}},
+        {"score": 1.0, "info": {"at": 1j}},
     ],
     ids=repr,
 )
