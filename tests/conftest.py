@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 _TOGETHER = ("docker", "faults", "ui")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         path = item.path.relative_to(Path(__file__).parent)

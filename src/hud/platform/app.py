@@ -128,7 +128,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.leases = Leases(services.database, deployed, app.state.places)
     app.state.screens = Screens(app.state.places.runs, app.state.leases)
     worker = make_worker(services, app.state.places, deployed) if config.rollouts else None
-    app.state.rollouts = Rollouts(services, worker, deployed)
+    app.state.rollouts = Rollouts(services, worker, deployed, gateway.check_model)
     app.add_middleware(Guard, config=config)
     app.door = Guard(GatewayDoor(gateway), config)
     return app

@@ -148,6 +148,7 @@ def test_what_cannot_be_run_is_refused_before_anything_begins(team: Team) -> Non
         taskset = sync(client, {"id": "ask", "slug": "ask"})
         oracle = run(client, taskset, agent={"type": "oracle", "config": {}})
         unknown = run(client, taskset, slugs=["nothing"])
+        unserved = run(client, taskset, agent={"type": "claude", "config": {}})
         elsewhere = sync(client, {"id": "ask", "env": "nowhere"}, name="elsewhere")
         undeployed = run(client, elsewhere)
         jobs = client.get("/v2/jobs").json()["items"]
@@ -155,10 +156,28 @@ def test_what_cannot_be_run_is_refused_before_anything_begins(team: Team) -> Non
         assert reported.status_code == 200, reported.text
         not_launched = client.post(f"/v2/jobs/{'a' * 32}/retry")
     assert oracle.status_code == 400 and "solutions" in oracle.json()["detail"]
+    assert unserved.status_code == 409, unserved.text
+    assert "hud providers add" in unserved.json()["detail"]
     assert unknown.status_code == 404 and "no task 'nothing'" in unknown.json()["detail"]
     assert undeployed.status_code in (404, 409), undeployed.text
     assert jobs == []
     assert not_launched.status_code == 409 and "hud eval --resume" in not_launched.json()["hint"]
+
+
+def test_a_model_that_only_a_row_names_has_to_be_served_too(team: Team) -> None:
+    agent = {"type": "openai_compatible", "config": {"model": "nobody-serves-this"}}
+    row = {"id": "ask", "slug": "own", "agent_config": {"model": MODEL}}
+    with team.client() as client, model_server(lambda asked: "2", api_key=PROVIDER_KEY) as models:
+        body = {"base_url": models.base_url("chat"), "api_key": PROVIDER_KEY, "dialect": "openai"}
+        assert client.put("/v2/providers/openai", json=body).status_code == 200
+        served = run(client, sync(client, row), agent=agent)
+        assert served.status_code == 200, served.text
+        counts = ended(client, served.json()["job_id"])["counts"]
+        refused = run(client, sync(client, row, {"id": "ask", "slug": "not"}), agent=agent)
+        jobs = client.get("/v2/jobs").json()["items"]
+    assert counts["graded"] == 1
+    assert refused.status_code == 409 and "nobody-serves-this" in refused.json()["detail"]
+    assert len(jobs) == 1
 
 
 def test_nobody_runs_the_taskset_of_another_team(team: Team) -> None:

@@ -93,6 +93,14 @@ class Gateway:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    async def check_model(self, team: str, name: str) -> None:
+        """Find who serves a model to a team.
+
+        Raises:
+            Refusal: with status 404 when nobody does, with 503 when who does cannot be asked.
+        """
+        await self.calls.route(team, name)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":

@@ -63,7 +63,12 @@ class ModelCalls:
         # The first look at a price loads them all, which takes a tenth of a second.
         self._has_prices = False
 
-    async def _route(self, team: str, name: str) -> Route:
+    async def route(self, team: str, name: str) -> Route:
+        """Return where a team's calls to a model go.
+
+        Raises:
+            Refusal: as `Served.resolve`.
+        """
         served = await self._directory.served(team)
         try:
             return served.resolve(name)
@@ -80,7 +85,7 @@ class ModelCalls:
         name = asked.model_in({"model": body.get("model")})
         if name is None:
             raise Refusal(400, "invalid_request", "the request names no model")
-        route = await self._route(caller.team, name)
+        route = await self.route(caller.team, name)
         plan = plan_call(asked, body, route)
         outgoing = outgoing_for("POST", plan.asked, headers, route, plan.body)
         spender = Spender(caller.team, caller.key_id, None, _run_of(headers))

@@ -7,6 +7,7 @@ person, code of their own) is run there.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -56,6 +57,19 @@ def check_agent(ask: AgentAsk) -> None:
 def needs_models(ask: AgentAsk) -> bool:
     """Tell whether an agent asks a model."""
     return ask.type in _MODEL_AGENTS
+
+
+def models_of(ask: AgentAsk, rows: Iterable[Mapping[str, Any] | None]) -> set[str]:
+    """Return which models an agent asks, by its settings, its own choice, or those of rows.
+
+    Raises:
+        InputError: as `check_agent`.
+    """
+    if not needs_models(ask):
+        return set()
+    own = str(_config(ask).model)
+    found = [(row or {}).get("model") for row in rows]
+    return {named if isinstance(named, str) else own for named in found}
 
 
 def make_remote_agent(ask: AgentAsk, gateway: ModelGateway | None) -> Agent:

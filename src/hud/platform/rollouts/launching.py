@@ -19,7 +19,6 @@ from hud.platform.errors import ApiError
 from hud.platform.identity import Caller
 from hud.platform.registry.contents import TaskVersion, Wanted, page_of_tasks
 from hud.platform.registry.tasksets import Taskset, find_taskset
-from hud.platform.rollouts.agents import check_agent
 from hud.platform.rollouts.ending import RUNTIME
 from hud.platform.rollouts.order import AgentAsk, RolloutAsk
 from hud.platform.rollouts.rollouts import OPEN_PER_TEAM, Rollouts
@@ -67,12 +66,13 @@ async def launch(
         ApiError: when there is no such taskset, it has no such tasks, or they cannot be run.
         InputError: for an agent that does not run here.
     """
-    check_agent(wanted.agent)
     taskset, tasks = await run_in_threadpool(_tasks, services, caller.team, taskset_id, wanted)
     total = len(tasks) * wanted.group
     if total > OPEN_PER_TEAM:
         text = f"{total:,} rollouts are more than the {OPEN_PER_TEAM:,} that a team may have open"
         raise ApiError(429, text, kind="too_many")
+    asks = [ask for task in tasks for ask in [_ask(task, wanted, new_id())] * wanted.group]
+    await rollouts.check(caller, wanted.agent, (ask.agent_config for ask in asks))
     job_id = new_id()
     times = f" ({wanted.group} times)" if wanted.group > 1 else ""
     tasks_said = f"{len(tasks)} task{'s' if len(tasks) > 1 else ''}"
@@ -95,7 +95,6 @@ async def launch(
             key_id=caller.key_id,
         )
     )
-    asks = [ask for task in tasks for ask in [_ask(task, wanted, new_id())] * wanted.group]
     await _submit(rollouts, caller, job_id, [(ask, None, 1) for ask in asks])
     return job_id, total
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from hud._core.errors import InputError
 from hud._core.outcome import Outcome
+from hud.models.asgi import Refusal
 from hud.platform.builds.placing import Deployed
 from hud.platform.database import now_us
 from hud.platform.errors import ApiError
@@ -16,10 +17,10 @@ from hud.platform.identity import Caller
 from hud.platform.ingest.reports import job_heard_of, stored_id
 from hud.platform.registry.arguments import Effort
 from hud.platform.registry.environments import read_manifests
-from hud.platform.rollouts.agents import check_agent, needs_models
+from hud.platform.rollouts.agents import check_agent, models_of, needs_models
 from hud.platform.rollouts.ending import end_if_over
 from hud.platform.rollouts.gathering import Gathered
-from hud.platform.rollouts.order import RolloutAsk
+from hud.platform.rollouts.order import AgentAsk, RolloutAsk
 from hud.platform.rollouts.queue import Asked, Cancelled, Queue
 from hud.platform.rollouts.worker import Worker
 from hud.platform.services import Services
@@ -28,17 +29,51 @@ from hud.store.rows import UNCOUNTED
 
 OPEN_PER_TEAM = 100_000
 
+CheckModel = Callable[[str, str], Awaitable[None]]
+"""Raises a refusal when nobody serves a model, by its name, to a team."""
+
 
 class Rollouts:
     """The rollouts of one server. For one event loop, but for `cancel`."""
 
-    def __init__(self, services: Services, worker: Worker | None, deployed: Deployed) -> None:
+    def __init__(
+        self,
+        services: Services,
+        worker: Worker | None,
+        deployed: Deployed,
+        check_model: CheckModel,
+    ) -> None:
         self.worker = worker
+        self._check_model = check_model
         self.queue = Queue(services.database)
         self._services = services
         self._deployed = deployed
         self._added = Gathered(self.queue.add)
         self._checked = Gathered(self._check_all)
+
+    async def check(
+        self, caller: Caller, agent: AgentAsk, rows: Iterable[Mapping[str, Any] | None]
+    ) -> None:
+        """Refuse an agent that could not work here: not its kind, or not with its model.
+
+        Args:
+            rows: What task rows say of agents.
+
+        Raises:
+            ApiError: with status 403 or 409.
+            InputError: for an agent that does not run here.
+        """
+        check_agent(agent)
+        if not needs_models(agent):
+            return
+        if not caller.may("inference"):
+            raise ApiError(403, "this needs the scope 'inference'", kind="forbidden")
+        for model in models_of(agent, rows):
+            try:
+                await self._check_model(caller.team, model)
+            except Refusal as refusal:
+                if refusal.status == 404:  # what may pass is the run's to wait for
+                    raise ApiError(409, refusal.message, kind="no_model") from refusal
 
     async def submit(
         self,
@@ -63,9 +98,7 @@ class Rollouts:
                 makes no sense.
             InputError: for an agent that does not run here.
         """
-        check_agent(ask.agent)
-        if needs_models(ask.agent) and not caller.may("inference"):
-            raise ApiError(403, "this needs the scope 'inference'", kind="forbidden")
+        await self.check(caller, ask.agent, [ask.agent_config])
         try:
             task = ask.as_task()
         except ValidationError as error:
