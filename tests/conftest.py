@@ -37,16 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# What takes long to make is shared by the tests of these folders.
-_TOGETHER = ("docker", "faults", "ui")
-
-
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        path = item.path.relative_to(Path(__file__).parent)
-        group = path.parts[0] if path.parts[0] in _TOGETHER else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
     soaking = [item for item in items if item.get_closest_marker("soak") is not None]
     if config.getoption("--soak"):
         for item in soaking:
