@@ -140,7 +140,7 @@ def cluster(folder: Path) -> Generator[RayCluster]:
                 until(lambda: ray.available_resources().get("CPU") != every)
             finally:
                 ray.shutdown()
-            assert temporary(folder / "r") == []
+            until(lambda: temporary(folder / "r"))
 
 
 @dataclass(frozen=True)

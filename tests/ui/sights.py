@@ -154,6 +154,8 @@ DEPLOYED = {
     "taskset-run": "/tasksets/checks?view=tasks",
 }
 """Pages of what is deployed; the last with its form open."""
+LIVE = "trace-live"
+"""The page of a run whose desktop is shown while it works."""
 
 
 def settled(page: Page) -> None:

@@ -17,7 +17,7 @@ from tests.platform.registry.known import know
 from tests.platform.remote.asking import over, screen_settled, submit, until
 from tests.platform.remote.conftest import QA, RemoteServer
 from tests.platform.remote.test_screens import STUDIO
-from tests.ui.sights import PLAIN, SCHEMES, WINDOWS, cut_off, keep, settled
+from tests.ui.sights import LIVE, PLAIN, SCHEMES, WINDOWS, cut_off, keep, settled
 from tests.ui.test_pages import faults
 from tests.ui.viewer import Viewer, reading
 
@@ -169,4 +169,4 @@ def test_a_live_screen_fits_its_window(
         assert not cut_off(page), cut_off(page)
         assert not faults(page)
         if request.config.getoption("--pictures"):
-            keep(page, "trace-live", window, scheme)
+            keep(page, LIVE, window, scheme)

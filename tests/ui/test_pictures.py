@@ -1,7 +1,8 @@
 """Every page of the UI, opened and seen whole: by day and by night, on a laptop and on a phone.
 
-`pytest tests/ui/test_{pictures,walk,environments}.py --pictures` takes the pictures of the docs
-anew; without it the pages are opened and checked, and the pictures are only compared by name.
+`pytest tests/ui/test_{pictures,walk,environments,live_screen}.py --pictures` takes the pictures of
+the docs anew; without it the pages are opened and checked, and the pictures are only compared by
+name.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.ui import sights
-from tests.ui.sights import DEPLOYED, EMPTY, FOLDER, PLAIN, SCHEMES, SIGHTS, WINDOWS, Recorded
+from tests.ui.sights import DEPLOYED, EMPTY, FOLDER, LIVE, PLAIN, SCHEMES, SIGHTS, WINDOWS, Recorded
 from tests.ui.viewer import ROOT, Viewer, reading, viewing
 
 WALK = ("walk-1-job", "walk-2-run", "walk-3-grade", "walk-4-ungraded")
@@ -59,7 +60,9 @@ def test_every_page_has_its_pictures() -> None:
         for window, scheme in _LOOKS
     }
     wanted |= {
-        sights.place_of(name, window, scheme).name for name in DEPLOYED for window, scheme in _LOOKS
+        sights.place_of(name, window, scheme).name
+        for name in (*DEPLOYED, LIVE)
+        for window, scheme in _LOOKS
     }
     wanted |= {sights.place_of(name, "wide", "light").name for name in WALK}
     kept = {path.name for path in FOLDER.iterdir()}

@@ -203,8 +203,15 @@ class DockerPlace:
             listening.bind(str(self.folder / READY))
             (self.folder / READY).chmod(0o666)
             listening.listen(1)
-            connection, _ = await asyncio.get_running_loop().sock_accept(listening)
-            connection.close()
+            loop = asyncio.get_running_loop()
+            asked = asyncio.Event()
+            loop.add_reader(listening, asked.set)
+            try:
+                await asked.wait()
+            finally:
+                loop.remove_reader(listening)
+            # Awaited, an accepted connection could be lost to a cancel, and would stay open.
+            listening.accept()[0].close()
             self._ready.set()
 
     async def _failed(self) -> Fault:
