@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator
+import threading
+import time
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -18,12 +21,16 @@ from hud._core import json
 from hud._core.processes import find_marked
 from hud.agents.run import Run
 from hud.platform.builds import placing
+from hud.platform.builds.placing import Built
 from hud.platform.config import PlatformConfig
+from hud.platform.database import Database
 from hud.platform.errors import ApiError
+from hud.platform.leases import records
 from hud.platform.leases.lease import Borrower, Lease
 from hud.platform.leases.lending import Leases, LendingLimits
 from hud.platform.leases.places import Places
 from hud.platform.services import Services
+from hud.runtimes.base import Runtime
 from hud.testing.check_provider import check_provider
 from tests.platform.registry.known import know
 from tests.platform.remote.conftest import BROKEN, QA, Team, team_with_qa
@@ -236,6 +243,49 @@ async def test_a_lease_whose_client_vanished_is_over_and_its_environment_gone(ho
             assert "nobody was connected" in await lease.over
             await lease.ended()
         assert not socket.exists()
+
+
+async def test_a_lease_that_ends_while_it_is_written_down_does_not_stay_open(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear, place = records.hear, Places.place
+    written = threading.Event()
+
+    @contextlib.asynccontextmanager
+    async def place_slowly(self: Places, built: Built, task: Task) -> AsyncGenerator[Runtime]:
+        """Be torn down once it was written that it is not."""
+        try:
+            async with place(self, built, task) as found:
+                yield found
+        finally:
+            while not written.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(Places, "place", place_slowly)
+    monkeypatch.setattr("hud.platform.leases.lending._TOLD_EVERY_S", 0.1)
+    async with lending(home, unused_s=0.3) as here:
+        lease = await here.lend()
+        with here.leases.tunnelling(lease):
+            await lease.place()
+
+        def hear_slowly(connection: Connection, news: Sequence[records.Heard]) -> None:
+            hear(connection, news)
+            if lease.over.done():
+                written.set()
+                ends = time.monotonic() + DEADLINE_S
+                while lease.state != "ended":
+                    assert time.monotonic() < ends
+                    time.sleep(0.01)
+
+        monkeypatch.setattr(records, "hear", hear_slowly)
+        with contextlib.closing(Database(home, None)) as database:
+            async with asyncio.timeout(DEADLINE_S / 3):
+                is_open = True
+                while is_open:
+                    await asyncio.sleep(0.05)
+                    with database.reading() as connection:
+                        is_open = records.count_open(connection, "local") > 0
 
 
 async def test_a_lease_that_is_used_outlives_the_patience_with_unused_ones(home: Path) -> None:

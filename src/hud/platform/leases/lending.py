@@ -79,7 +79,7 @@ class Leases:
             if held:
                 await asyncio.wait([asyncio.create_task(lease.ended()) for lease in held])
                 with contextlib.suppress(StoreError):
-                    await run_in_threadpool(self._write, held)
+                    await run_in_threadpool(self._write, [records.Heard.of(one) for one in held])
 
     async def lend(self, borrower: Borrower, environment: str) -> Lease:
         """Begin a lease of an environment's latest build; returns before its place is there.
@@ -161,11 +161,11 @@ class Leases:
         lease.end(reason)
         await lease.ended()
         self._held.pop((lease.borrower.team, lease.id), None)
-        await run_in_threadpool(self._write, [lease])
+        await run_in_threadpool(self._write, [records.Heard.of(lease)])
 
-    def _write(self, leases: list[Lease]) -> None:
+    def _write(self, news: list[records.Heard]) -> None:
         with self._database.writing() as connection:
-            records.hear(connection, leases)
+            records.hear(connection, news)
 
     async def _look(self) -> None:
         told: dict[str, str] = {}
@@ -177,7 +177,11 @@ class Leases:
             for lease in list(self._held.values()):
                 self._judge(lease, now)
             is_due = now - last >= _TOLD_EVERY_S
-            news = [one for one in self._held.values() if is_due or told.get(one.id) != one.state]
+            news = [
+                records.Heard.of(lease)
+                for lease in self._held.values()
+                if is_due or told.get(lease.id) != lease.state
+            ]
             try:
                 if news:
                     await run_in_threadpool(self._write, news)
@@ -187,11 +191,11 @@ class Leases:
             except StoreError as error:
                 logger.warning("leases cannot be recorded: %s", error)
                 continue
-            for lease in news:
-                told[lease.id] = lease.state
-                if lease.state == "ended":
-                    self._held.pop((lease.borrower.team, lease.id), None)
-                    told.pop(lease.id, None)
+            for heard in news:
+                told[heard.id] = heard.state
+                if heard.state == "ended":
+                    self._held.pop((heard.team, heard.id), None)
+                    told.pop(heard.id, None)
 
     def _judge(self, lease: Lease, now: float) -> None:
         """End a lease whose client, place or time is gone."""

@@ -58,15 +58,31 @@ def add(connection: Connection, lease: Lease, server: str) -> None:
     )
 
 
-def hear(connection: Connection, leases: Sequence[Lease]) -> None:
-    """Keep how leases of this server stand."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How a lease stood when this was made: it goes on while that is written."""
+
+    team: str
+    id: str
+    state: str
+    reason: str | None
+
+    @classmethod
+    def of(cls, lease: Lease) -> Heard:
+        """Return how a lease stands now."""
+        return cls(lease.borrower.team, lease.id, lease.state, lease.reason)
+
+
+def hear(connection: Connection, news: Sequence[Heard]) -> None:
+    """Keep how leases of this server stood."""
     now = now_us()
-    for lease in leases:
-        ended_at = now if lease.state == "ended" else None
+    for heard in news:
+        ended_at = now if heard.state == "ended" else None
         connection.execute(
             update(_table)
-            .where(_table.c.team == lease.borrower.team, _table.c.id == lease.id)
-            .values(state=lease.state, reason=lease.reason, heard_at=now, ended_at=ended_at)
+            # What is over stays over, whoever else is just writing how it stood before.
+            .where(_table.c.team == heard.team, _table.c.id == heard.id, _table.c.state != "ended")
+            .values(state=heard.state, reason=heard.reason, heard_at=now, ended_at=ended_at)
         )
 
 
