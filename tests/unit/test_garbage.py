@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hud._core.garbage import fewer_collections
+from hud._core.garbage import fewer_collections, without_collections
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +41,16 @@ def test_a_block_that_raises_restores_them() -> None:
     with pytest.raises(KeyError), fewer_collections():
         raise KeyError
     assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_block_without_collections_leaves_the_collector_as_it_was(is_on: bool) -> None:
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        with pytest.raises(KeyError), without_collections():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()

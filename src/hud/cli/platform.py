@@ -136,7 +136,10 @@ def up(
 
     Prints the address and a link that signs a browser in once, as soon as it answers.
     """
-    from hud.platform.serving import Ready, serve
+    from hud._core.garbage import without_collections
+
+    with without_collections():
+        from hud.platform.serving import Ready, serve
 
     config = configured(
         home,
@@ -200,7 +203,10 @@ def worker(
 
     Any number may work on one database, and any may die: what it had is run by another.
     """
-    from hud.platform.working import work
+    from hud._core.garbage import without_collections
+
+    with without_collections():
+        from hud.platform.working import work
 
     more = {} if rollouts is None else {"rollouts": rollouts}
     config = configured(

@@ -15,7 +15,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from hud._core.errors import InputError
-from hud._core.garbage import spare_what_is_loaded
+from hud._core.garbage import spare_what_is_loaded, without_collections
 from hud.platform.accounts import sessions
 from hud.platform.config import PlatformConfig
 from hud.platform.running import noted
@@ -60,9 +60,10 @@ async def _serve(
     on_ready: Callable[[Ready], None],
     to: str,
 ) -> None:
-    from hud.platform.app import create_app
+    with without_collections():
+        from hud.platform.app import create_app
 
-    app = create_app(services)
+        app = create_app(services)
     server = _server(app)
     spare_what_is_loaded()
     loop = asyncio.get_running_loop()
