@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hud import Environment, Run, Taskset
+from hud.eval.reporting.sink import end_reporters
 from hud.store import open_store
 from hud.telemetry import flush, queue_span
 
@@ -45,6 +46,7 @@ async def test_flush_says_that_everything_is_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HUD_HOME", str(tmp_path))
+    end_reporters(0.0)  # of other tests, to platforms that are gone
     env = _environment()
 
     async def agent(run: Run) -> None: ...
