@@ -20,3 +20,8 @@ def memory_mb() -> int:
         if text.isdigit():
             held = min(held, int(text))
     return max(1, held >> 20)
+
+
+def fair_share_mb() -> int:
+    """Return what code that asks for no memory gets at most, in MiB: half of what there is."""
+    return max(1, memory_mb() // 2)

@@ -7,9 +7,8 @@ agent and its settings are what they were.
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
-from collections.abc import Container, Generator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +17,7 @@ import msgspec
 
 from hud._core import json
 from hud._core.errors import InputError, bounded
+from hud._core.garbage import without_collections
 from hud._core.outcome import Outcome
 from hud.agents.base import Agent
 from hud.agents.grade import Grade
@@ -187,7 +187,7 @@ def read_attempts(
     known = {run.trace_id for run in job.runs}
     graded: set[tuple[str, int]] = set()
     attempts: dict[tuple[str, int], int] = {}
-    with _collecting_later():
+    with without_collections():
         for attempt in store.latest_attempts(job.id):
             key = (attempt.task_slug, attempt.member)
             attempts[key] = attempt.attempt
@@ -196,18 +196,6 @@ def read_attempts(
                 if attempt.run_id not in known:
                     job.runs.append(_graded_run(attempt, job.id))
     return frozenset(graded), attempts
-
-
-@contextlib.contextmanager
-def _collecting_later() -> Generator[None]:
-    """Make many objects that stay without looking for garbage among them: a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def differences(recorded: JobSpec, present: JobSpec) -> list[str]:

@@ -105,7 +105,7 @@ class Root:
         self._cgroup: Cgroup | None = None
         self._identity: identity.Identity | None = None
         self._browser = _browser_elsewhere()
-        self._memory_mb = ask.memory_mb or ask.ceiling_mb or max(1, machine.memory_mb() // 2)
+        self._memory_mb = ask.memory_mb or ask.ceiling_mb or machine.fair_share_mb()
         self._kills_told = 0
         self.applied: frozenset[str] = frozenset()
 

@@ -80,7 +80,7 @@ class PlatformConfig:
         """The most memory an environment gets, in MiB; None where each node has its own answer."""
         if self.environment_memory_mb is not None or self.engine != "embedded":
             return self.environment_memory_mb
-        return machine.memory_mb() // 2
+        return machine.fair_share_mb()
 
     def url(self, port: int) -> str:
         """Return the origin people reach it at, when it listens on `port`."""

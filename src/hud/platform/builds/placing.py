@@ -73,7 +73,7 @@ def _bundle(built: Built, sha256: str) -> Provider:
 def _docker(built: Built, image: str) -> Provider:
     from hud.runtimes.docker import DockerRuntime
 
-    memory_mb = built.memory_mb or machine.memory_mb() // 2
+    memory_mb = built.memory_mb or machine.fair_share_mb()
     return DockerRuntime(
         image,
         env_vars=dict(built.variables),

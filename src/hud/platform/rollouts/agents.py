@@ -37,11 +37,11 @@ _WHY_NOT = {
 _OURS = frozenset(("api_key", "base_url", "gateway", "model_client", "hosted_tools"))
 
 
-def check_agent(ask: AgentAsk) -> None:
-    """Refuse an agent that is not run here, or settings that it does not take.
+def _checked(ask: AgentAsk) -> Any:
+    """Return an agent's settings, None for one that asks no model.
 
     Raises:
-        InputError: with a sentence that says why.
+        InputError: with a sentence, for one that is not run here or does not take its settings.
     """
     if ask.type not in ALLOWED:
         why = _WHY_NOT.get(ask.type, "there is no agent of that name here")
@@ -50,8 +50,7 @@ def check_agent(ask: AgentAsk) -> None:
             hint=f"remote agents: {', '.join(ALLOWED)}; any other runs where you are, with "
             "--runtime hud",
         )
-    if ask.type in _MODEL_AGENTS:
-        _config(ask)
+    return _config(ask) if ask.type in _MODEL_AGENTS else None
 
 
 def needs_models(ask: AgentAsk) -> bool:
@@ -60,31 +59,30 @@ def needs_models(ask: AgentAsk) -> bool:
 
 
 def models_of(ask: AgentAsk, rows: Iterable[Mapping[str, Any] | None]) -> set[str]:
-    """Return which models an agent asks, by its settings, its own choice, or those of rows.
+    """Check an agent; return which models it asks, by its settings, its own choice, or rows'.
 
     Raises:
-        InputError: as `check_agent`.
+        InputError: for one that is not run here, or settings that it does not take.
     """
-    if not needs_models(ask):
+    config = _checked(ask)
+    if config is None:
         return set()
-    own = str(_config(ask).model)
     found = [(row or {}).get("model") for row in rows]
-    return {named if isinstance(named, str) else own for named in found}
+    return {named if isinstance(named, str) else str(config.model) for named in found}
 
 
 def make_remote_agent(ask: AgentAsk, gateway: ModelGateway | None) -> Agent:
     """Return the agent, which asks its model through `gateway`.
 
     Raises:
-        InputError: as `check_agent`.
+        InputError: for one that is not run here, or settings that it does not take.
         RuntimeFault: when there is no gateway.
     """
-    check_agent(ask)
-    if ask.type not in _MODEL_AGENTS:
+    config = _checked(ask)
+    if config is None:
         return NoopAgent()
     if gateway is None:
         raise RuntimeFault("this worker knows no gateway for models")
-    config = _config(ask)
     provider = _provider_of(config.model)
     name = provider.name if provider is not None else None
     endpoint = Endpoint(gateway.url, gateway.key, is_gateway=True, provider=name)

@@ -17,7 +17,7 @@ from hud.platform.identity import Caller
 from hud.platform.ingest.reports import job_heard_of, stored_id
 from hud.platform.registry.arguments import Effort
 from hud.platform.registry.environments import read_manifests
-from hud.platform.rollouts.agents import check_agent, models_of, needs_models
+from hud.platform.rollouts.agents import models_of, needs_models
 from hud.platform.rollouts.ending import end_if_over
 from hud.platform.rollouts.gathering import Gathered
 from hud.platform.rollouts.order import AgentAsk, RolloutAsk
@@ -63,12 +63,10 @@ class Rollouts:
             ApiError: with status 403 or 409.
             InputError: for an agent that does not run here.
         """
-        check_agent(agent)
-        if not needs_models(agent):
-            return
-        if not caller.may("inference"):
+        models = models_of(agent, rows)
+        if needs_models(agent) and not caller.may("inference"):
             raise ApiError(403, "this needs the scope 'inference'", kind="forbidden")
-        for model in models_of(agent, rows):
+        for model in models:
             try:
                 await self._check_model(caller.team, model)
             except Refusal as refusal:
